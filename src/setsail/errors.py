@@ -1,0 +1,212 @@
+"""Every error setsail can give, as one table.
+
+    SetsailError
+    └── one `code` out of KINDS, which fixes the family (and so the HTTP and gRPC status), the exit code
+        of the command line and what the documentation says about it
+
+There is one exception class, because nobody catches "a sub-class of an input error": people read a code, and
+wires read a family. Raise it with the facts, not with prose::
+
+    raise SetsailError("input.dtype", "input 'age', row 3, is text", field="age", row=3,
+                       value="abc", expected="a number (float64)", todo="send a number")
+
+The same fault reads the same through every wire: each renders `str(error)` its own way and adds nothing.
+`docs/errors.md` is generated from KINDS, and `tests/test_errors.py` holds that a test produces each code.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+__all__ = ["FAMILIES", "KINDS", "Family", "Kind", "SetsailError", "shorten"]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What a fault means to a caller: `http` is an RFC 9110 status, `grpc` a canonical status code."""
+
+    http: int
+    grpc: int
+
+
+FAMILIES: Final[Mapping[str, Family]] = {
+    "invalid": Family(400, 3),
+    "forbidden": Family(403, 7),
+    "not_found": Family(404, 5),
+    "method": Family(405, 12),
+    "conflict": Family(409, 6),
+    "too_large": Family(413, 8),
+    "media_type": Family(415, 3),
+    "exhausted": Family(429, 8),
+    "internal": Family(500, 13),
+    "unsupported": Family(501, 12),
+    "unavailable": Family(503, 14),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One row of the error table. `exit` is the command line's exit code (`contract.md` §2)."""
+
+    family: str
+    meaning: str
+    todo: str
+    exit: int = 1
+
+
+# fmt: off
+def _rows() -> dict[str, Kind]:
+    inv = "invalid"
+    return {
+        # -- one request: found by the signature check, the same for every wire ----------------------------
+        "input.missing": Kind(inv, "An input of the signature was not sent.", "Send every input the signature lists."),
+        "input.unknown": Kind(inv, "The request names an input the model does not have.", "Use the names of the signature."),
+        "input.dtype": Kind(inv, "A value cannot become the input's dtype without loss.", "Send the signature's dtype, or one that widens to it."),
+        "input.shape": Kind(inv, "A tensor's shape does not fit the signature.", "Send the signature's shape; `*` stands for any size."),
+        "input.ragged": Kind(inv, "Nested lists have rows of different lengths.", "Make every row equally long."),
+        "input.length": Kind(inv, "Inputs of one request differ in their number of rows.", "Send as many rows in every input."),
+        "input.nan": Kind(inv, "NaN or infinity where the model was trained without missing values.", "Fill the value before sending it."),
+        "input.null": Kind(inv, "null where the input cannot be missing.", "Send a value: only floats and text columns that had missing values in training take null."),
+        "input.category": Kind(inv, "A category the model was not trained on.", "Send one of the known categories."),
+        "input.range": Kind(inv, "A number outside the input's dtype.", "Send a number the dtype can hold."),
+        "input.empty": Kind(inv, "A request without rows.", "Send at least one row."),
+        "output.unknown": Kind(inv, "The request asks for an output the model does not have.", "Use the names of the signature."),
+        # -- one request: found by a wire ------------------------------------------------------------------
+        "request.json": Kind(inv, "The body is not valid JSON.", "Check the body with a JSON linter."),
+        "request.form": Kind(inv, "The body is JSON, but not of the form this wire defines.", "Compare the body with the example on the model's docs page."),
+        "request.csv": Kind(inv, "The body is not a CSV table with a header line.", "Send a header line with the input names, then one line per row."),
+        "request.binary": Kind(inv, "Binary tensor sizes do not add up with the body.", "Check Inference-Header-Content-Length and every binary_data_size."),
+        "request.path": Kind("not_found", "No wire answers at this path.", "See the admin port's /docs for the paths that exist."),
+        "request.method": Kind("method", "The path exists, the method does not.", "Use the method in the Allow header."),
+        "request.media_type": Kind("media_type", "The content type is not one this path takes.", "Send application/json or text/csv."),
+        "request.encoding": Kind("unsupported", "The content encoding is not one we decode.", "Send gzip, deflate or no content encoding."),
+        "request.too_large": Kind("too_large", "The body is larger than the limit.", "Send fewer rows a request, or raise --max-body."),
+        # -- models behind the server ----------------------------------------------------------------------
+        "model.unknown": Kind("not_found", "No model of this name is served.", "GET /v2/repository/index lists the models."),
+        "model.version": Kind("not_found", "The model has no such version.", "Leave the version out to get the default one."),
+        "model.label": Kind(inv, "The model has no such label.", "Use a label that points at a version."),
+        "model.signature": Kind(inv, "The model has no such signature.", "Use serving_default or an output's name."),
+        "model.not_ready": Kind("unavailable", "The model is loading, draining or was unloaded.", "Try again shortly; the status says where it is."),
+        "model.failed": Kind("unavailable", "The model could not be loaded.", "Read the reason in the server's log and run `setsail verify` on the file."),
+        "model.run": Kind("internal", "The runtime failed while running the model.", "Give the error's id to the operator: the log has the details."),
+        "model.name": Kind(inv, "A model name that is not allowed.", "Use up to 128 letters, digits, '.', '_' and '-', beginning with a letter or digit.", exit=2),
+        "control.refused": Kind("forbidden", "Loading and unloading is off on the data port.", "Start with --model-control explicit, or use the admin port."),
+        # -- the artifact: found while reading, before anything runs ---------------------------------------
+        "artifact.missing": Kind("not_found", "There is no file at this path.", "Check the path."),
+        "artifact.exists": Kind("conflict", "The output file exists already.", "Choose another -o, or overwrite with --force."),
+        "artifact.format": Kind(inv, "The file is not a setsail artifact.", "Pack the model first: setsail pack FILE."),
+        "artifact.truncated": Kind(inv, "The file ends too early.", "Copy it again; compare sizes with the source."),
+        "artifact.layout": Kind(inv, "A byte of the container is not where, or what, the format says.", "The file was changed or damaged: get it again from its source."),
+        "artifact.trailing": Kind(inv, "Bytes follow the end of the archive.", "The file was changed or damaged: get it again from its source."),
+        "artifact.digest": Kind(inv, "A member's bytes do not have the digest the manifest states.", "The file was changed or damaged: get it again from its source."),
+        "artifact.member": Kind(inv, "A member has a name or kind that is not allowed.", "Do not use this file; tell whoever made it."),
+        "artifact.duplicate": Kind(inv, "Two members have one name, or names that differ only in case.", "Do not use this file; tell whoever made it."),
+        "artifact.size": Kind("too_large", "A size claimed in the file is over the limit or does not fit the file.", "Do not use this file; tell whoever made it."),
+        "artifact.json": Kind(inv, "A JSON member is not valid, canonical JSON within the depth limit.", "Do not use this file; tell whoever made it."),
+        "artifact.field": Kind(inv, "The manifest has a field that is unknown, missing or of the wrong type.", "Pack the model again with this version of setsail."),
+        "artifact.requires": Kind("unsupported", "The artifact needs a newer setsail.", "Upgrade: pip install -U setsail."),
+        "artifact.seal": Kind(inv, "The seal does not match the manifest.", "The file was changed: get it again from its source."),
+        # -- the program inside: the safety gate -------------------------------------------------------------
+        "program.parse": Kind(inv, "The program is not a readable ONNX model.", "Export the model again."),
+        "program.operator": Kind(inv, "The program uses an operator domain that is not allowed.", "Export without custom operators."),
+        "program.external": Kind(inv, "External weights lie where they must not.", "Keep the weights in plain files beside the model."),
+        "program.size": Kind("too_large", "The program claims more than the limits allow.", "Raise the limit only if you trust the file."),
+        "program.trial": Kind(inv, "The program failed its trial run in a child process.", "Check the model with its own framework."),
+        # -- packing: from a trained model to an artifact ------------------------------------------------------
+        "source.missing": Kind("not_found", "There is no model at this path.", "Check the path."),
+        "source.unknown": Kind(inv, "The file is of no model format we know.", "See docs/frameworks for the formats; name one with --framework.", exit=2),
+        "source.damaged": Kind(inv, "The file looks like a known model format but cannot be read.", "Save the model again."),
+        "source.llm": Kind("unsupported", "A large language model: other engines do this better.", "Serve it with vLLM."),
+        "source.trust": Kind("forbidden", "Loading this format can run code.", "If you trust the file, pass the --trust flag that the message names.", exit=2),
+        "source.sandbox": Kind("forbidden", "The child process cannot be cut off from the network here.", "Run on Linux with user namespaces, or pass --no-sandbox.", exit=2),
+        "source.load": Kind(inv, "The model's own framework could not load the file.", "Load it in Python with the versions it was saved with."),
+        "convert.unsupported": Kind("unsupported", "A part of the model has no exact conversion.", "See the framework's page for what converts."),
+        "convert.example": Kind(inv, "The model does not say what its inputs look like.", "Pass example= (Python) or --example/--input (command line).", exit=2),
+        "convert.input": Kind(inv, "An --input text or an example does not fit the model.", 'Write --input "name:float32[*,10]".', exit=2),
+        "convert.run": Kind(inv, "The source model failed on its example rows.", "Check that model.predict works on the example."),
+        "parity.failed": Kind(inv, "The converted model does not answer as its source does.", "Read the parity report; nothing was written."),
+        "rows.format": Kind(inv, "A rows file cannot be read as its extension says.", "Use .csv, .json, .jsonl, .npy, .npz or .parquet.", exit=2),
+        "rows.missing": Kind("not_found", "There is no rows file at this path.", "Check the path.", exit=2),
+        # -- the command line and the server's own settings ------------------------------------------------------
+        "dependency.missing": Kind("unsupported", "A package this needs is not installed.", "Run the pip line in the message.", exit=3),
+        "setting.value": Kind(inv, "A setting has a value that is not allowed.", "See docs/settings.md.", exit=2),
+        "setting.unknown": Kind(inv, "A setting that does not exist.", "See docs/settings.md for the names.", exit=2),
+        "port.in_use": Kind("conflict", "The port is taken.", "Choose another --port, or 0 for a free one."),
+        "repository.empty": Kind(inv, "The directory holds no model.", "See docs/serving.md for the layout of a repository.", exit=2),
+        "repository.layout": Kind(inv, "A version directory is not usable.", "Name versions by positive integers, one model in each.", exit=2),
+        "child.failed": Kind("internal", "A child process died, ran out of time or memory.", "Read its last lines above; raise the limit if the model needs more."),
+    }
+# fmt: on
+
+
+KINDS: Final[Mapping[str, Kind]] = _rows()
+
+
+class SetsailError(Exception):
+    """A fault with a stable `code`, and the facts that explain it.
+
+    Args:
+        code: a key of KINDS; anything else is a bug and raises KeyError here.
+        what: one clause that names the field and the fault, without final stop.
+        field, value, expected, todo: which field, what it held, what would be right, what to do next
+            (defaults to the table's advice). Other keyword arguments are kept in `facts`.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        what: str,
+        *,
+        field: str | None = None,
+        value: object = None,
+        expected: str | None = None,
+        todo: str | None = None,
+        **facts: Any,
+    ) -> None:
+        self.code = code
+        self.kind = KINDS[code]
+        self.what = what
+        self.field = field
+        self.value = None if value is None else shorten(value)
+        self.expected = expected
+        self.todo = todo or self.kind.todo
+        self.facts = facts
+        super().__init__(code, what)
+
+    @property
+    def family(self) -> Family:
+        return FAMILIES[self.kind.family]
+
+    @property
+    def message(self) -> str:
+        """Everything but the code, in one line."""
+        parts = [self.what]
+        if self.value is not None:
+            parts.append(f"got {self.value}")
+        if self.expected is not None:
+            parts.append(f"expected {self.expected}")
+        return f"{'; '.join(parts)}. {self.todo[:1].upper()}{self.todo[1:].rstrip('.')}."
+
+    def __str__(self) -> str:
+        return f"[{self.code}] {self.message}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The facts for machines: `--json` output and structured logs."""
+        body: dict[str, Any] = {"code": self.code, "message": self.message}
+        for key in ("field", "value", "expected", "todo"):
+            if getattr(self, key) is not None:
+                body[key] = getattr(self, key)
+        return body | self.facts
+
+
+_REPR = reprlib.Repr()
+_REPR.maxlevel, _REPR.maxlist, _REPR.maxtuple, _REPR.maxdict, _REPR.maxstring, _REPR.maxother = 3, 4, 8, 4, 60, 60
+
+
+def shorten(value: object, limit: int = 80) -> str:
+    """A value as text for an error: quoted, on one line, at most `limit` characters, cheap for huge values."""
+    text = " ".join(_REPR.repr(value).split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,190 @@
+"""Agreement of two sets of outputs: the source model's and the program's.
+
+The rule (`contract.md` §6). A score passes when |a - b| <= 1e-4 + 1e-3 * |b|, b being the source; a tolerance T
+multiplies both terms. Labels may differ only where the source's own top two scores are closer than that. Example
+rows may not fail at all. Boundary rows (values beside a threshold) may fail on at most 0.1 % of rows, each by no more
+than one leaf: there one step of a dtype legitimately decides between two leaves. Synthetic rows count as examples.
+
+Pure: takes arrays, runs nothing. Whoever has both models passes their outputs in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from setsail.signature import Signature
+from setsail.tensors import Array
+
+__all__ = ["ABSOLUTE", "BOUNDARY_SHARE", "RELATIVE", "Check", "ParityReport", "compare"]
+
+ABSOLUTE: Final = 1e-4
+RELATIVE: Final = 1e-3
+BOUNDARY_SHARE: Final = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One set of rows compared.
+
+    Attributes:
+        what: "example", "synthetic" or "boundary".
+        batch: how many rows went in at once (0: all of them).
+        rows, failed: how many rows there were, how many break the rule.
+        worst: largest |a - b| over all numeric outputs; `worst_output` and `worst_row` say where.
+        allowed: how many rows may fail.
+        unexplained: failed boundary rows that differ by more than one leaf; any one of them refuses.
+    """
+
+    what: str
+    batch: int
+    rows: int
+    failed: int
+    worst: float
+    worst_output: str
+    worst_row: int
+    allowed: int = 0
+    unexplained: int = 0
+
+    @property
+    def passed(self) -> bool:
+        return self.failed <= self.allowed and self.unexplained == 0
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "what": self.what, "batch": self.batch, "rows": self.rows, "failed": self.failed,
+            "worst": float(f"{self.worst:.3g}"), "worst_output": self.worst_output, "worst_row": self.worst_row,
+            "allowed": self.allowed, "unexplained": self.unexplained,
+        }  # fmt: skip
+
+
+def compare(
+    signature: Signature,
+    source: Mapping[str, Array],
+    ours: Mapping[str, Array],
+    *,
+    what: str,
+    batch: int = 0,
+    tolerance: float = 1.0,
+    leaf_span: float = 0.0,
+) -> Check:
+    """Hold one set of outputs against the source's.
+
+    Args:
+        source, ours: by output name; equal shapes and dtypes are part of the contract, so a difference fails all rows.
+        tolerance: multiplies both terms of the rule.
+        leaf_span: for boundary rows, the largest change that one leaf can make to an output.
+    """
+    rows = len(next(iter(source.values()))) if source else 0
+    failed = np.zeros(rows, dtype=bool)
+    unexplained = np.zeros(rows, dtype=bool)
+    worst, worst_output, worst_row = 0.0, "", 0
+    near = _near_ties(signature, source, rows, tolerance)
+    for spec in signature.outputs:
+        expected, got = source[spec.name], ours.get(spec.name)
+        if got is None or got.shape != expected.shape or got.dtype.kind != expected.dtype.kind:
+            failed[:] = unexplained[:] = True
+            worst, worst_output = float("inf"), spec.name
+            continue
+        if spec.dtype.kind != "float":
+            wrong = _by_row(expected != got, rows)
+            failed |= wrong & ~near
+            continue
+        difference = _difference(expected, got)
+        bad = difference > tolerance * (ABSOLUTE + RELATIVE * np.abs(np.nan_to_num(expected, posinf=0.0, neginf=0.0)))
+        failed |= _by_row(bad, rows)
+        unexplained |= _by_row(bad & (difference > leaf_span * (1 + RELATIVE) + ABSOLUTE), rows)
+        row_worst = difference.reshape(rows, -1).max(axis=1, initial=0.0)
+        if rows and row_worst.max() > worst:
+            worst, worst_output, worst_row = float(row_worst.max()), spec.name, int(row_worst.argmax())
+    count = int(failed.sum())
+    if what != "boundary":
+        return Check(what, batch, rows, count, worst, worst_output, worst_row)
+    return Check(what, batch, rows, count, worst, worst_output, worst_row, int(rows * BOUNDARY_SHARE),
+                 int((failed & unexplained).sum()))  # fmt: skip
+
+
+def _difference(expected: Array, got: Array) -> Array:
+    """|a - b|, 0 where both are NaN or the same infinity, infinite where only one is."""
+    a, b = expected.astype(np.float64), got.astype(np.float64)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    with np.errstate(invalid="ignore"):
+        difference = np.where(same, 0.0, np.abs(a - b))
+    return np.nan_to_num(difference, nan=np.inf, posinf=np.inf)
+
+
+def _by_row(flags: Array, rows: int) -> Array:
+    return np.asarray(np.any(np.asarray(flags, dtype=bool).reshape(rows, -1), axis=1))
+
+
+def _near_ties(signature: Signature, source: Mapping[str, Array], rows: int, tolerance: float) -> Array:
+    """Rows whose two best scores the source itself can hardly tell apart."""
+    near: Array = np.zeros(rows, dtype=bool)
+    for spec in signature.outputs:
+        scores = source[spec.name]
+        if spec.dtype.kind != "float" or not spec.labels or scores.ndim != 2 or scores.shape[1] < 2:
+            continue
+        top = np.sort(scores.astype(np.float64), axis=1)[:, -2:]
+        near |= (top[:, 1] - top[:, 0]) <= 2 * tolerance * (ABSOLUTE + RELATIVE * np.abs(top[:, 1]))
+    return near
+
+
+@dataclass(frozen=True, slots=True)
+class ParityReport:
+    """All checks of one program against its source, and the programs tried before it that did not pass."""
+
+    variant: str
+    precision: str
+    tolerance: float
+    checks: tuple[Check, ...]
+    refused: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.checks) and all(c.passed for c in self.checks)
+
+    @property
+    def worst(self) -> float:
+        return max((c.worst for c in self.checks if c.what != "boundary"), default=0.0)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "variant": self.variant, "precision": self.precision, "tolerance": self.tolerance, "passed": self.passed,
+            "checks": [c.to_json() for c in self.checks], "refused": list(self.refused),
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> ParityReport:
+        checks = tuple(Check(**c) for c in body["checks"])
+        return cls(body["variant"], body["precision"], body["tolerance"], checks, tuple(body["refused"]))
+
+    def rows(self) -> list[tuple[str, str, str, str, str]]:
+        """The table that every rendering shows: rows, batch, agreed, largest difference, verdict."""
+        return [
+            (f"{c.rows} {c.what}", str(c.batch or "all"), f"{c.rows - c.failed}/{c.rows}", f"{c.worst:.2g}",
+             "ok" if c.passed else "FAILED")
+            for c in self.checks
+        ]  # fmt: skip
+
+    def __str__(self) -> str:
+        head = f"parity of {self.variant} ({self.precision}): {'passed' if self.passed else 'FAILED'}"
+        if self.tolerance != 1.0:
+            head += f", tolerance x{self.tolerance:g}"
+        lines = [head, *(f"  not kept: {reason}" for reason in self.refused)]
+        table = [("rows", "batch", "agree", "largest difference", ""), *self.rows()]
+        widths = [max(len(row[i]) for row in table) for i in range(5)]
+        lines += [
+            "  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table
+        ]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in self.rows())
+        verdict = "passed" if self.passed else "<b>FAILED</b>"
+        head = "".join(f"<th>{h}</th>" for h in ("rows", "batch", "agree", "largest difference", ""))
+        return f"<p>parity of <code>{self.variant}</code>: {verdict}</p><table><tr>{head}</tr>{body}</table>"

@@ -1,0 +1,30 @@
+"""A variant: one way to run the model, without its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Variant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What a runtime must know beside the files.
+
+    Attributes:
+        id: folder name in the artifact: `onnx`, `onnx-f64`, `xgboost`, `lightgbm`.
+        format: `onnx`, `xgboost-ubj` or `lightgbm-text`: decides the runner.
+        precision: `float32` or `float64`, what the arithmetic is done in.
+        entry: the file a runner opens, relative to the variant's folder.
+        settings: what a native runner needs besides the file (output kind, class count); JSON values.
+        max_batch: 1 for a program with a fixed batch of 1, None for any.
+    """
+
+    id: str
+    format: str
+    precision: str
+    entry: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    max_batch: int | None = None
