@@ -1,0 +1,68 @@
+"""From one fitted estimator to nodes: the table of emitters, and how they compose.
+
+An emitter takes the graph, the fitted estimator and its input value, appends nodes and returns named results:
+
+    transformer        {"transformed": Matrix}
+    classifier         {"index": class index int64 [N], "probabilities": Matrix} and/or {"decision": Matrix | 1-D}
+    regressor          {"prediction": 1-D or Matrix, as the source}
+    clusterer          {"cluster": int [N], "distances": Matrix}
+    outlier detector   {"label": int64 [N], "score": 1-D}
+
+so that a pipeline, a union, a vote or a stack is a call of `emit` inside another emitter. `index` is an index into
+`classes_`; only the outermost level turns it into labels. What has no emitter goes to skl2onnx (`fallback.py`), and
+whatever comes out is held against the source by parity like everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Final
+
+from setsail.convert.graph import Graph
+
+__all__ = ["EMITTERS", "Emitter", "Frame", "Results", "Value", "emit"]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value of the graph.
+
+    Attributes:
+        name: its ONNX name.
+        dtype: `float64`, `float32`, `int64`, `bool` or `string`.
+        width: columns of a `[N, width]` matrix; None for a 1-D `[N]` value.
+        names: column names, where they are known (ColumnTransformer selects by them).
+    """
+
+    name: str
+    dtype: str
+    width: int | None
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A table of mixed columns: name -> `[N, 1]` value."""
+
+    columns: Mapping[str, Value]
+
+
+Results = dict[str, Value]
+Emitter = Callable[[Graph, Any, Any], Results]
+
+# Qualified class name -> "module:function" below this package. A subclass uses its nearest listed base.
+EMITTERS: Final[dict[str, str]] = {}
+
+
+def emit(graph: Graph, estimator: Any, x: Value | Frame) -> Results:
+    """Append one fitted estimator. Raises `convert.unsupported` naming its class when there is no exact way."""
+    for base in type(estimator).__mro__:
+        target = EMITTERS.get(f"{base.__module__}.{base.__qualname__}")
+        if target is not None:
+            module, function = target.split(":")
+            emitter: Emitter = getattr(import_module(f"setsail.convert.sklearn.{module}"), function)
+            return emitter(graph, estimator, x)
+    fallback: Emitter = import_module("setsail.convert.sklearn.fallback").emit
+    return fallback(graph, estimator, x)
