@@ -1,0 +1,90 @@
+"""From a variant's bytes to something that runs: the string table of runtimes.
+
+`load` is the only door. A runtime is named by text and imported when a model of its format is loaded, so a server
+of ONNX models never imports a booster. Steps (`setsail/steps.py`) wrap a runner only where a model has some.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, Final
+
+from setsail.errors import SetsailError
+from setsail.runtime.runner import Runner
+from setsail.signature import Signature
+from setsail.steps import Step
+from setsail.tensors import Array
+from setsail.variants import Variant
+
+__all__ = ["RUNTIMES", "Files", "Runner", "load"]
+
+Files = Mapping[str, bytes | memoryview]
+
+# format -> "module:function", called as function(variant, files, signature, threads=n) -> Runner
+RUNTIMES: Final[Mapping[str, str]] = {
+    "onnx": "setsail.runtime.onnx_runner:load",
+    "xgboost-ubj": "setsail.runtime.xgboost_native:load",
+    "lightgbm-text": "setsail.runtime.lightgbm_native:load",
+}
+# package a runtime needs -> the extra that installs it
+_EXTRAS: Final[Mapping[str, str]] = {"xgboost": "xgboost", "lightgbm": "lightgbm"}
+_STEPS: Final = "setsail.runtime.steps:apply"
+
+
+def load(
+    variant: Variant, files: Files, signature: Signature, steps: tuple[Step, ...] = (), *, threads: int = 1
+) -> Runner:
+    """Load one variant.
+
+    Args:
+        files: relative file name -> content, `variant.entry` among them. Views (of a mapped artifact) are not kept
+            after this returns.
+        steps: done to the inputs before every run.
+        threads: of one run; 1 is right for anything that answers in under a few milliseconds.
+
+    Raises:
+        SetsailError: `artifact.requires` for a format we have no runtime for, `dependency.missing` when its package
+            is not installed, `model.failed` when the program cannot be loaded or does not have the signature.
+    """
+    target = RUNTIMES.get(variant.format)
+    if target is None:
+        raise SetsailError(
+            "artifact.requires", f"variant {variant.id!r} has a format this setsail cannot run", field="format",
+            value=variant.format, expected=", ".join(RUNTIMES),
+        )  # fmt: skip
+    runner: Runner = _named(target)(variant, files, signature, threads=threads)
+    return Stepped(runner, steps, _named(_STEPS)) if steps else runner
+
+
+class Stepped:
+    """A runner whose inputs go through the model's steps first."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        steps: tuple[Step, ...],
+        apply: Callable[[tuple[Step, ...], Mapping[str, Array]], Mapping[str, Array]],
+    ) -> None:
+        self.signature, self.max_batch = runner.signature, runner.max_batch
+        self._runner, self._steps, self._apply = runner, steps, apply
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        return self._runner.run(self._apply(self._steps, inputs))
+
+    def close(self) -> None:
+        self._runner.close()
+
+
+def _named(target: str) -> Any:
+    module, _, name = target.partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except ModuleNotFoundError as fault:
+        package = (fault.name or "").partition(".")[0]
+        if package not in _EXTRAS:
+            raise
+        raise SetsailError(
+            "dependency.missing", f"running this model needs the package {package!r}",
+            todo=f"run: pip install 'setsail[{_EXTRAS[package]}]'",
+        ) from fault  # fmt: skip
