@@ -1,0 +1,250 @@
+"""The manifest: `docs/format.md` §4. Read, check, construct are separate; nothing is built from an unchecked value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from setsail.artifact import schema
+from setsail.artifact.canonical import decode, encode, spelled
+from setsail.artifact.draft import Draft
+from setsail.artifact.layout import Limits
+from setsail.errors import SetsailError
+from setsail.parity import ParityReport
+from setsail.signature import Signature
+from setsail.steps import Step
+from setsail.tensors import BY_NAME
+from setsail.variants import Variant
+
+__all__ = ["DEFAULT", "FEATURES", "FORMAT", "FORMATS", "NAME", "check", "dump", "parse", "signature_of", "steps_of",
+           "variants_of"]  # fmt: skip
+
+# To change the format: see the end of docs/format.md §4. A feature added here is written as `<feature>@<version>`.
+FORMAT: Final = 1
+FEATURES: Final[frozenset[str]] = frozenset()
+FORMATS: Final = ("onnx", "xgboost-ubj", "lightgbm-text")
+DEFAULT: Final = "serving_default"
+
+NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
+
+_NAME = schema.matching(NAME, "letters, digits, '.', '_', '-', at most 128")
+_DIGEST = schema.matching(r"[0-9a-f]{64}", "64 hexadecimal digits")
+_TEXTS = schema.listed(schema.text)
+_STRINGS = schema.mapped(schema.text)
+
+
+def _dim(path: str, value: Any) -> None:
+    if isinstance(value, str):
+        if not value or len(value) > 128:
+            schema.refuse(path, "is no symbol", value, "1 to 128 letters")
+        return
+    schema.integer(0)(path, value)
+
+
+_TENSOR = schema.record(
+    {"name": schema.text, "dtype": schema.choice(*BY_NAME), "shape": schema.listed(_dim)},
+    {"columns": _TEXTS, "categories": _TEXTS, "labels": _TEXTS, "closed": schema.truth, "nullable": schema.truth},
+)
+_SIGNATURE = schema.record({"inputs": schema.listed(_TENSOR, 1), "outputs": schema.listed(_TENSOR, 1)})
+_VARIANT = schema.record(
+    {
+        "id": _NAME,
+        "format": schema.text,  # unknown ones are `artifact.requires`, see _check_features
+        "precision": schema.choice("float32", "float64"),
+        "entry": schema.text,
+        "settings": schema.free_object,
+        "max_batch": schema.nullable(schema.integer(1)),
+    }
+)
+_STEP = schema.record({"kind": schema.text, "input": schema.text, "options": schema.free_object})
+_COUNT = schema.integer(0)
+_CHECK = schema.record(
+    {
+        "what": schema.text, "batch": _COUNT, "rows": _COUNT, "failed": _COUNT, "worst": schema.number,
+        "worst_output": schema.text, "worst_row": _COUNT, "allowed": _COUNT, "unexplained": _COUNT,
+    }
+)  # fmt: skip
+_PARITY = schema.record(
+    {
+        "variant": schema.text, "precision": schema.text, "tolerance": schema.number, "passed": schema.truth,
+        "checks": schema.listed(_CHECK), "refused": _TEXTS,
+    }
+)  # fmt: skip
+
+
+def _default_output(path: str, value: Any) -> None:
+    if not isinstance(value, str):
+        schema.listed(schema.text, 2)(path, value)
+
+
+_MANIFEST = schema.record(
+    {
+        "format": schema.integer(1),
+        "requires": _TEXTS,
+        "name": _NAME,
+        "version": schema.integer(1),
+        "framework": schema.text,
+        "versions": _STRINGS,
+        "estimator": schema.text,
+        "kind": schema.text,
+        "hyperparameters": schema.free_object,
+        "signatures": schema.mapped(_SIGNATURE, _NAME),
+        "default_output": _default_output,
+        "variants": schema.listed(_VARIANT, 1),
+        "steps": schema.listed(_STEP),
+        "parity": _PARITY,
+        "notes": _TEXTS,
+        "members": schema.mapped(schema.record({"sha256": _DIGEST, "length": _COUNT})),
+    }
+)
+
+
+# -- writing -------------------------------------------------------------------------------------------------------
+
+
+def dump(draft: Draft, members: Mapping[str, Mapping[str, Any]]) -> bytes:
+    """The manifest of a draft, checked by the rules of the reader, so that nothing unreadable is ever written."""
+    defaults = draft.signature.defaults
+    body = {
+        "format": FORMAT,
+        "requires": [],
+        "name": draft.name,
+        "version": draft.version,
+        "framework": draft.framework,
+        "versions": dict(draft.versions),
+        "estimator": draft.estimator,
+        "kind": draft.kind,
+        "hyperparameters": spelled(draft.hyperparameters),
+        "signatures": {DEFAULT: draft.signature.to_json()},
+        "default_output": defaults[0] if len(defaults) == 1 else list(defaults),
+        "variants": [_variant_json(variant) for variant, _ in draft.variants],
+        "steps": [step.to_json() for step in draft.steps],
+        "parity": draft.parity.to_json(),
+        "notes": list(draft.notes),
+        "members": {name: dict(facts) for name, facts in members.items()},
+    }
+    data = encode(body)
+    check(decode(data, "the manifest"))
+    return data
+
+
+def _variant_json(variant: Variant) -> dict[str, Any]:
+    return {
+        "id": variant.id, "format": variant.format, "precision": variant.precision, "entry": variant.entry,
+        "settings": dict(variant.settings), "max_batch": variant.max_batch,
+    }  # fmt: skip
+
+
+# -- reading -------------------------------------------------------------------------------------------------------
+
+
+def parse(data: bytes, limits: Limits) -> dict[str, Any]:
+    """Bytes to a checked manifest. Raises `artifact.json`, `artifact.requires` or `artifact.field`."""
+    body = decode(data, "the manifest", limits.depth)
+    check(body)
+    return dict(body)
+
+
+def check(body: Any) -> None:
+    """Hold a parsed manifest against the schema, then its parts against each other."""
+    schema.free_object("manifest", body)
+    _check_features(body)
+    _MANIFEST("", body)
+    if DEFAULT not in body["signatures"]:
+        schema.refuse(f"signatures.{DEFAULT}", "is missing")
+    for name, signature in body["signatures"].items():
+        _check_tensors(f"signatures.{name}", signature)
+    _check_defaults(body)
+    _check_variants(body)
+    inputs = {tensor["name"] for tensor in body["signatures"][DEFAULT]["inputs"]}
+    for index, step in enumerate(steps_of(body)):
+        if step.input not in inputs:
+            schema.refuse(f"steps[{index}].input", "is no input of the model", step.input, ", ".join(sorted(inputs)))
+    report = ParityReport.from_json(body["parity"])
+    if report.passed is not body["parity"]["passed"]:
+        schema.refuse("parity.passed", "contradicts the checks", body["parity"]["passed"], str(report.passed).lower())
+
+
+def _check_features(body: Mapping[str, Any]) -> None:
+    """What only a newer setsail reads, before any key of it is called unknown."""
+    schema.record({"format": schema.integer(1), "requires": _TEXTS})(
+        "", {key: body[key] for key in ("format", "requires") if key in body}
+    )
+    if body["format"] != FORMAT:
+        _newer(f"it is written in format {body['format']}", f"format {FORMAT}", None)
+    for feature in body["requires"]:
+        name, _, version = feature.partition("@")
+        if name not in FEATURES:
+            _newer(f"it needs {name!r}", "a feature of this setsail", version or None)
+    if list(body["requires"]) != sorted(set(body["requires"])):
+        schema.refuse("requires", "is not sorted", body["requires"])
+    variants = body.get("variants")
+    for variant in variants if isinstance(variants, list) else ():
+        form = variant.get("format") if isinstance(variant, dict) else None
+        if isinstance(form, str) and form not in FORMATS:
+            _newer(f"it has a variant in the format {form!r}", ", ".join(FORMATS), None)
+
+
+def _newer(what: str, expected: str, version: str | None) -> None:
+    known = version if version is not None and re.fullmatch(r"[0-9]+(\.[0-9]+){0,3}", version) else None
+    todo = f"Upgrade: pip install -U 'setsail>={known}'" if known else None
+    reads = f"setsail {known} or later reads it" if known else "a newer setsail reads it"
+    raise SetsailError("artifact.requires", f"{what}: {reads}", field="requires", expected=expected, todo=todo)
+
+
+def _check_tensors(path: str, signature: Mapping[str, Any]) -> None:
+    for side in ("inputs", "outputs"):
+        names = [tensor["name"] for tensor in signature[side]]
+        if len(set(names)) != len(names) or "" in names:
+            schema.refuse(f"{path}.{side}", "has an empty name, or one name twice", names)
+        for index, tensor in enumerate(signature[side]):
+            shape, columns = tensor["shape"], tensor.get("columns", ())
+            if columns and (not shape or (isinstance(shape[-1], int) and shape[-1] != len(columns))):
+                schema.refuse(f"{path}.{side}[{index}].columns", "does not fit the shape", len(columns), str(shape))
+            for key in ("columns", "categories", "labels", "closed", "nullable"):
+                if key in tensor and not tensor[key]:
+                    schema.refuse(f"{path}.{side}[{index}].{key}", "is empty", tensor[key], "nothing, or a value")
+
+
+def _check_defaults(body: Mapping[str, Any]) -> None:
+    outputs = [tensor["name"] for tensor in body["signatures"][DEFAULT]["outputs"]]
+    defaults = _defaults(body)
+    if len(set(defaults)) != len(defaults) or not set(defaults) <= set(outputs):
+        schema.refuse("default_output", "is no output of the model", list(defaults), ", ".join(outputs))
+
+
+def _check_variants(body: Mapping[str, Any]) -> None:
+    ids = [variant["id"] for variant in body["variants"]]
+    if len({i.lower() for i in ids}) != len(ids):
+        schema.refuse("variants", "has one id twice", ids)
+    for index, variant in enumerate(body["variants"]):
+        entry = f"variants/{variant['id']}/{variant['entry']}"
+        if entry not in body["members"]:
+            schema.refuse(f"variants[{index}].entry", "is no member", variant["entry"], f"a member {entry!r}")
+    for name in body["members"]:
+        if name.startswith("variants/") and name.split("/")[1] not in ids:
+            schema.refuse("variants", "does not list a variant that has files", name.split("/")[1], ", ".join(ids))
+
+
+def _defaults(body: Mapping[str, Any]) -> tuple[str, ...]:
+    value = body["default_output"]
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+# -- constructing (from a checked manifest only) -----------------------------------------------------------------------
+
+
+def signature_of(body: Mapping[str, Any]) -> Signature:
+    return Signature.from_json(body["signatures"][DEFAULT], _defaults(body))
+
+
+def steps_of(body: Mapping[str, Any]) -> tuple[Step, ...]:
+    return tuple(Step(step["kind"], step["input"], step["options"]) for step in body["steps"])
+
+
+def variants_of(body: Mapping[str, Any]) -> tuple[Variant, ...]:
+    return tuple(
+        Variant(v["id"], v["format"], v["precision"], v["entry"], v["settings"], v["max_batch"])
+        for v in body["variants"]
+    )
