@@ -13,6 +13,7 @@ from setsail.errors import SetsailError
 __all__ = ["DEPTH", "decode", "encode", "spelled"]
 
 DEPTH: Final = 32
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 # Possessive, and an unterminated string matches to the end: linear time on hostile text.
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z|\\)', re.DOTALL)
 _NO_BRACKET = re.compile(rb"[^][{}]+")
@@ -21,8 +22,7 @@ _NO_BRACKET = re.compile(rb"[^][{}]+")
 def encode(value: Any) -> bytes:
     """A JSON value to its canonical bytes. Raises `artifact.json` for NaN, infinities and what JSON has no form for."""
     try:
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-        return text.encode("utf-8")
+        return _ENCODER.encode(value).encode("utf-8")
     except (TypeError, ValueError, RecursionError) as fault:
         raise SetsailError("artifact.json", "a value has no canonical JSON form", value=str(fault),
                            expected="finite numbers, texts, lists, objects", todo="Report this with the model's class",
@@ -31,10 +31,11 @@ def encode(value: Any) -> bytes:
 
 def decode(data: bytes, what: str, depth: int = DEPTH) -> Any:
     """Canonical bytes to their value, refusing every other spelling. Raises `artifact.json`, naming the member."""
-    if _depth(data) > depth:
-        raise SetsailError("artifact.json", f"{what} is nested too deep", value=_depth(data), expected=f"up to {depth}")
+    found = _depth(data, depth)
+    if found > depth:
+        raise SetsailError("artifact.json", f"{what} is nested too deep", value=found, expected=f"up to {depth}")
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+        value = _DECODER.decode(data.decode("utf-8"))
     except (ValueError, RecursionError) as fault:
         raise SetsailError("artifact.json", f"{what} is not valid JSON", value=str(fault),
                            expected="canonical JSON") from fault  # fmt: skip
@@ -44,8 +45,10 @@ def decode(data: bytes, what: str, depth: int = DEPTH) -> Any:
     return value
 
 
-def _depth(data: bytes) -> int:
-    """Nesting without parsing: strings go, then brackets are counted."""
+def _depth(data: bytes, limit: int) -> int:
+    """Nesting without parsing (0 where it cannot matter): strings go, then brackets are counted."""
+    if data.count(b"[") + data.count(b"{") <= limit:
+        return 0
     deepest = depth = 0
     for byte in _NO_BRACKET.sub(b"", _STRING.sub(b"", data)):
         depth += 1 if byte in b"[{" else -1
@@ -63,6 +66,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
 
 
 def spelled(value: Any) -> Any:

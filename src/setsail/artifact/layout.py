@@ -147,8 +147,7 @@ def scan(data: memoryview, limits: Limits) -> list[Slot]:
         _refuse("artifact.size", "the archive has too many members", count, f"at most {limits.members}")
     entries = list(_walk_directory(data, count, start, end))
     _check_names([e.name for e in entries])
-    _verify(data, entries)
-    return [slot for slot, _ in place(entries)]
+    return _verify(data, entries)
 
 
 def _check_head(data: memoryview, limits: Limits) -> None:
@@ -264,7 +263,7 @@ def _check_names(names: Sequence[str]) -> None:
         _refuse("artifact.layout", "the members are not in canonical order", list(names[:4]), "manifest, seal, by name")
 
 
-def _verify(data: memoryview, entries: Sequence[Entry]) -> None:
+def _verify(data: memoryview, entries: Sequence[Entry]) -> list[Slot]:
     """Compute every byte that is not payload again, and compare: `docs/format.md` §6, step 3."""
     slots = []
     for slot, header in place(entries):
@@ -275,6 +274,7 @@ def _verify(data: memoryview, entries: Sequence[Entry]) -> None:
     at, expected = slots[-1].end, tail(slots)
     if data[at:] != expected:
         _refuse("artifact.layout", "the directory of the archive is not canonical", at, "format 1")
+    return slots
 
 
 def _refuse(code: str, what: str, value: object, expected: str) -> NoReturn:
