@@ -83,6 +83,8 @@ def _rows() -> dict[str, Kind]:
         "request.method": Kind("method", "The path exists, the method does not.", "Use the method in the Allow header."),
         "request.media_type": Kind("media_type", "The content type is not one this path takes.", "Send application/json or text/csv."),
         "request.encoding": Kind("unsupported", "The content encoding is not one we decode.", "Send gzip, deflate or no content encoding."),
+        "request.compressed": Kind(inv, "The compressed body is damaged.", "Compress it again, or send it plain."),
+        "request.unsupported": Kind("unsupported", "The protocol has this operation, setsail does not.", "See the wire's page under docs/wires for what is answered."),
         "request.too_large": Kind("too_large", "The body is larger than the limit.", "Send fewer rows a request, or raise --max-body."),
         # -- models behind the server ----------------------------------------------------------------------
         "model.unknown": Kind("not_found", "No model of this name is served.", "GET /v2/repository/index lists the models."),
@@ -94,6 +96,8 @@ def _rows() -> dict[str, Kind]:
         "model.run": Kind("internal", "The runtime failed while running the model.", "Give the error's id to the operator: the log has the details."),
         "model.name": Kind(inv, "A model name that is not allowed.", "Use up to 128 letters, digits, '.', '_' and '-', beginning with a letter or digit.", exit=2),
         "control.refused": Kind("forbidden", "Loading and unloading is off on the data port.", "Start with --model-control explicit, or use the admin port."),
+        "server.fault": Kind("internal", "A fault inside the server: a bug, or the machine ran out of something.", "Give the error's id to the operator: the log has the details."),
+        "admin.origin": Kind("forbidden", "A changing request came from another site or for another host.", "Send it from the admin page itself, or from a tool with the admin address as Host."),
         # -- the artifact: found while reading, before anything runs ---------------------------------------
         "artifact.missing": Kind("not_found", "There is no file at this path.", "Check the path."),
         "artifact.exists": Kind("conflict", "The output file exists already.", "Choose another -o, or overwrite with --force."),

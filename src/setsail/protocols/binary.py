@@ -1,0 +1,84 @@
+"""Tensors as bytes: the encoding of Open Inference Protocol's binary tensor extension and of gRPC's raw contents.
+
+Little-endian, row-major, unpadded; BOOL is one byte; a BYTES element is a uint32 length and then its bytes.
+A missing text (NULL) has no encoding there and becomes an empty one.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import Final
+
+import numpy as np
+
+from setsail.errors import SetsailError
+from setsail.tensors import NULL, Array, DType
+
+__all__ = ["pack", "unpack"]
+
+_LENGTH: Final = struct.Struct("<I")
+
+
+def pack(array: Array) -> bytes:
+    """An array of any of our dtypes as bytes."""
+    if array.dtype.kind in "OUST":
+        parts: list[bytes] = []
+        for value in array.ravel().tolist():
+            text = value if isinstance(value, bytes) else b"" if value == NULL else str(value).encode()
+            parts += (_LENGTH.pack(len(text)), text)
+        return b"".join(parts)
+    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def unpack(name: str, dtype: DType, shape: tuple[int, ...], data: memoryview) -> Array:
+    """Bytes as an array of `shape`; text as an object array of bytes (the signature check decodes it).
+
+    The array is a view of `data` where alignment allows.
+
+    Raises:
+        SetsailError: `request.binary` when the bytes are not exactly the tensor's.
+    """
+    count = math.prod(shape)
+    if dtype.kind == "string":
+        return _unpack_texts(name, count, data).reshape(shape)
+    if len(data) != count * dtype.size:
+        raise SetsailError(
+            "request.binary",
+            f"input {name!r} of shape {list(shape)} has {len(data)} bytes",
+            field=name,
+            value=len(data),
+            expected=f"{count * dtype.size} ({count} values of {dtype.size})",
+        )
+    if dtype.kind == "bool":
+        truth: Array = np.frombuffer(data, np.uint8) != 0
+        return truth.reshape(shape)
+    array = np.frombuffer(data, dtype.numpy.newbyteorder("<")).astype(dtype.numpy, copy=False)
+    return np.require(array, requirements=["C", "A"]).reshape(shape)
+
+
+def _unpack_texts(name: str, count: int, data: memoryview) -> Array:
+    values: list[bytes] = []
+    at, end = 0, len(data)
+    while at < end:
+        start = at + _LENGTH.size
+        at = start + _LENGTH.unpack_from(data, at)[0] if start <= end else end + 1
+        if at > end:
+            raise SetsailError(
+                "request.binary",
+                f"input {name!r}, element {len(values)}, ends after its {end} bytes",
+                field=name,
+                expected="a uint32 length, then that many bytes, for each element",
+            )
+        values.append(bytes(data[start:at]))
+    if len(values) != count:
+        raise SetsailError(
+            "request.binary",
+            f"input {name!r} has {len(values)} elements for its shape",
+            field=name,
+            value=len(values),
+            expected=str(count),
+        )
+    array = np.empty(count, dtype=object)
+    array[:] = values
+    return array

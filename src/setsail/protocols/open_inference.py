@@ -1,0 +1,365 @@
+"""Open Inference Protocol v2 over REST, as Triton and KServe speak it (docs/wires/open-inference.md).
+
+Tensors come and go as JSON (flat or nested, row-major) or, with the binary tensor extension, as bytes after the JSON
+header. The JSON header's length is in `Inference-Header-Content-Length`. Content types are not looked at: the
+protocol's main client sends none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from setsail.catalog import (
+    EXTENSIONS,
+    STATES,
+    Index,
+    IsLive,
+    IsReady,
+    Load,
+    Metadata,
+    ModelMetadata,
+    ServerInfo,
+    Unload,
+    VersionStatus,
+)
+from setsail.errors import SetsailError
+from setsail.messages import Request, Response, Tensor, Tensors
+from setsail.protocols import binary
+from setsail.protocols.http import JSON, HttpReply, HttpRequest, error_reply
+from setsail.protocols.routes import Exchange, Params, Route, Wire, model_ref
+from setsail.protocols.values import array_json, convert, dump, parse
+from setsail.signature import TensorSpec
+from setsail.tensors import BY_OIP, DType, dtype_of
+
+__all__ = ["ROUTES", "SERVER_NAME", "WIRE"]
+
+SERVER_NAME: Final = "setsail"
+HEADER_LENGTH: Final = "inference-header-content-length"
+_MAX_VALUES: Final = 1 << 40  # of one tensor's shape; bytes are limited elsewhere, this keeps products in range
+
+
+def render_error(error: SetsailError) -> HttpReply:
+    return error_reply(error, dump({"error": str(error)}))
+
+
+WIRE: Final = Wire("open-inference", "Open Inference Protocol v2", "docs/wires/open-inference.md", render_error)
+
+
+# -- the body of an infer request --------------------------------------------------------------------------------------
+
+
+class _Input(msgspec.Struct):
+    name: str
+    shape: list[int]
+    datatype: str
+    parameters: dict[str, Any] = {}
+    data: Any = msgspec.UNSET
+
+
+class _Wanted(msgspec.Struct):
+    name: str
+    parameters: dict[str, Any] = {}
+
+
+class _Infer(msgspec.Struct):
+    inputs: list[_Input]
+    id: str = ""
+    parameters: dict[str, Any] = {}
+    outputs: list[_Wanted] = []
+
+
+def _infer(request: HttpRequest, params: Params) -> Exchange:
+    header, blobs = _split(request)
+    body = convert(parse(header), _Infer)
+    _refuse_extensions(body)
+    tensors, at = [], 0
+    for item in body.inputs:
+        size = _binary_size(item, len(blobs) - at)
+        tensors.append(_tensor(item, None if size is None else blobs[at : at + size]))
+        at += size or 0
+    if at != len(blobs):
+        raise SetsailError(
+            "request.binary",
+            f"{len(blobs) - at} bytes follow the last tensor",
+            value=len(blobs),
+            expected=f"{at} bytes after the JSON header",
+        )
+    wanted = tuple(w.name for w in body.outputs) or None
+    ask = Request(model_ref(params), Tensors(tuple(tensors)), wanted, id=body.id, parameters=body.parameters)
+    form = _AnswerForm(body.id, wanted, _binary_outputs(body), bool(body.parameters.get("binary_data_output", False)))
+    return Exchange(ask, form.encode)
+
+
+def _split(request: HttpRequest) -> tuple[bytes | memoryview, memoryview]:
+    """The JSON header and the bytes after it."""
+    view = memoryview(request.body)
+    text = request.headers.get(HEADER_LENGTH)
+    if text is None:
+        return view, view[:0]
+    length = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else -1
+    if not 0 < length <= len(view):
+        raise SetsailError(
+            "request.binary",
+            "Inference-Header-Content-Length does not fit the body"
+            if length
+            else "a raw body (Inference-Header-Content-Length: 0) is not supported",
+            field="Inference-Header-Content-Length",
+            value=text,
+            expected=f"the JSON header's length, 1 to {len(view)}",
+        )
+    return view[:length], view[length:]
+
+
+def _refuse_extensions(body: _Infer) -> None:
+    """Extensions of the protocol that change what an answer means are refused, not ignored."""
+    items: list[_Input | _Wanted] = [*body.inputs, *body.outputs]
+    for item in items:
+        for key in ("shared_memory_region", "classification"):
+            if key in item.parameters:
+                raise SetsailError(
+                    "request.unsupported", f"{item.name!r} asks for the {key} extension", field=f"parameters.{key}"
+                )
+
+
+def _binary_size(item: _Input, left: int) -> int | None:
+    size = item.parameters.get("binary_data_size")
+    if size is None:
+        return None
+    if type(size) is not int or not 0 <= size <= left:
+        raise SetsailError(
+            "request.binary",
+            f"input {item.name!r} does not fit the bytes after the JSON header",
+            field=f"{item.name}.parameters.binary_data_size",
+            value=size,
+            expected=f"0 to {left}",
+        )
+    if item.data is not msgspec.UNSET:
+        raise SetsailError(
+            "request.binary",
+            f"input {item.name!r} has both data and binary_data_size",
+            field=item.name,
+            expected="one of them",
+        )
+    return size
+
+
+def _tensor(item: _Input, blob: memoryview | None) -> Tensor:
+    dtype, shape = _dtype(item), _shape(item)
+    if blob is not None:
+        return Tensor(item.name, binary.unpack(item.name, dtype, shape, blob), dtype, shape)
+    if not isinstance(item.data, list):
+        raise SetsailError(
+            "request.form",
+            f"input {item.name!r} has no list `data`",
+            field=f"{item.name}.data",
+            value=None if item.data is msgspec.UNSET else item.data,
+            expected="a list of values, or binary_data_size and bytes after the JSON header",
+        )
+    return Tensor(item.name, item.data, dtype, shape)
+
+
+def _dtype(item: _Input) -> DType:
+    dtype = BY_OIP.get(item.datatype)
+    if dtype is None:
+        raise SetsailError(
+            "input.dtype",
+            f"input {item.name!r} is declared {item.datatype}, which is not supported",
+            field=f"{item.name}.datatype",
+            value=item.datatype,
+            expected="one of " + ", ".join(BY_OIP),
+            todo="send FP32" if item.datatype == "BF16" else None,
+        )
+    return dtype
+
+
+def _shape(item: _Input) -> tuple[int, ...]:
+    shape = tuple(item.shape)
+    if len(shape) > 32 or any(d < 0 for d in shape) or math.prod(max(d, 1) for d in shape) > _MAX_VALUES:
+        raise SetsailError(
+            "input.shape",
+            f"input {item.name!r} is declared with an impossible shape",
+            field=f"{item.name}.shape",
+            value=list(shape),
+            expected="at most 32 sizes, none negative",
+        )
+    return shape
+
+
+# -- the answer --------------------------------------------------------------------------------------------------------
+
+
+def _binary_outputs(body: _Infer) -> Mapping[str, bool]:
+    """Per-output flags; they beat the request-wide `binary_data_output`."""
+    return {w.name: bool(w.parameters["binary_data"]) for w in body.outputs if "binary_data" in w.parameters}
+
+
+@dataclass(frozen=True, slots=True)
+class _AnswerForm:
+    """How a client wants its answer: echoed id, order of outputs, which of them as bytes."""
+
+    id: str
+    wanted: tuple[str, ...] | None
+    binary: Mapping[str, bool]
+    binary_default: bool
+
+    def encode(self, response: Response) -> HttpReply:
+        entries: list[bytes] = []
+        blobs: list[bytes] = []
+        for name in dict.fromkeys(self.wanted or response.outputs):
+            array = response.outputs[name]
+            dtype = dtype_of(array)
+            entry: dict[str, Any] = {
+                "name": name,
+                "datatype": dtype.oip if dtype else "BYTES",
+                "shape": list(array.shape),
+            }
+            if self.binary.get(name, self.binary_default):
+                blobs.append(binary.pack(array))
+                entries.append(dump(entry | {"parameters": {"binary_data_size": len(blobs[-1])}}))
+            else:
+                entries.append(dump(entry)[:-1] + b',"data":' + array_json(array.ravel()) + b"}")
+        top: dict[str, Any] = {"model_name": response.model, "model_version": str(response.version)}
+        if self.id:
+            top["id"] = self.id
+        header = dump(top)[:-1] + b',"outputs":[' + b",".join(entries) + b"]}"
+        if not blobs:
+            return HttpReply(200, header, (("content-type", JSON),))
+        kind = (("content-type", "application/octet-stream"), ("Inference-Header-Content-Length", str(len(header))))
+        return HttpReply(200, b"".join((header, *blobs)), kind)
+
+
+# -- health, metadata, repository --------------------------------------------------------------------------------------
+
+
+def _json(status: int, value: Any) -> HttpReply:
+    return HttpReply(status, dump(value), (("content-type", JSON),))
+
+
+def _flag(name: str, extra: Mapping[str, Any] | None = None) -> Callable[[bool], HttpReply]:
+    return lambda yes: _json(200 if yes else 503, {**(extra or {}), name: yes})
+
+
+def _live(request: HttpRequest, params: Params) -> Exchange:
+    return Exchange(IsLive(), _flag("live"))
+
+
+def _ready(request: HttpRequest, params: Params) -> Exchange:
+    return Exchange(IsReady(), _flag("ready"))
+
+
+def _model_ready(request: HttpRequest, params: Params) -> Exchange:
+    return Exchange(IsReady(model_ref(params)), _flag("ready", {"name": params["model"]}))
+
+
+def _server(request: HttpRequest, params: Params) -> Exchange:
+    def encode(answer: object) -> HttpReply:
+        return _json(200, {"name": SERVER_NAME, "version": _version(), "extensions": list(EXTENSIONS)})
+
+    return Exchange(ServerInfo(), encode)
+
+
+def _version() -> str:
+    # Asked for, not at import: reading package metadata costs more than the rest of this module.
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("setsail")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "0"
+
+
+def _metadata(request: HttpRequest, params: Params) -> Exchange:
+    return Exchange(Metadata(model_ref(params)), lambda answer: _json(200, metadata_json(answer)))
+
+
+def metadata_json(meta: ModelMetadata) -> dict[str, Any]:
+    """A model's metadata; -1 stands for a free dimension."""
+
+    def tensors(specs: tuple[TensorSpec, ...]) -> list[dict[str, Any]]:
+        return [{"name": s.name, "datatype": s.dtype.oip, "shape": s.oip_shape()} for s in specs]
+
+    return {
+        "name": meta.name,
+        "versions": [str(v) for v in meta.versions],
+        "platform": meta.framework,
+        "inputs": tensors(meta.signature.inputs),
+        "outputs": tensors(meta.signature.outputs),
+    }
+
+
+def _names(request: HttpRequest, params: Params) -> Exchange:
+    def encode(answer: tuple[VersionStatus, ...]) -> HttpReply:
+        return _json(200, {"models": list(dict.fromkeys(s.name for s in answer))})
+
+    return Exchange(Index(), encode)
+
+
+class _IndexBody(msgspec.Struct):
+    ready: bool = False
+
+
+class _ControlBody(msgspec.Struct):
+    parameters: dict[str, Any] = {}
+
+
+def _index(request: HttpRequest, params: Params) -> Exchange:
+    body = convert(parse(request.body), _IndexBody) if len(request.body) else _IndexBody()
+
+    def encode(answer: tuple[VersionStatus, ...]) -> HttpReply:
+        return _json(200, [
+            {"name": s.name, "version": str(s.version), "state": STATES[s.state].oip, "reason": s.reason}
+            for s in answer
+        ])  # fmt: skip
+
+    return Exchange(Index(body.ready), encode)
+
+
+def _load(request: HttpRequest, params: Params) -> Exchange:
+    body = convert(parse(request.body), _ControlBody) if len(request.body) else _ControlBody()
+    if body.parameters:
+        raise SetsailError(
+            "request.unsupported",
+            "a load request brings its own configuration or files",
+            field="parameters",
+            value=sorted(body.parameters),
+            expected="no parameters: models come from the server's own paths",
+        )
+    name = params["model"]
+    return Exchange(Load(name), lambda answer: _json(200, {"name": name, "load": True}))
+
+
+def _unload(request: HttpRequest, params: Params) -> Exchange:
+    name = params["model"]
+    return Exchange(Unload(name), lambda answer: _json(200, {"name": name, "unload": True}))
+
+
+def _other_repository(request: HttpRequest, params: Params) -> Exchange:
+    raise SetsailError("request.unsupported", "repositories have no names here", value=params["repository"])
+
+
+def _routes() -> tuple[Route, ...]:
+    rows: list[tuple[str, str, Callable[[HttpRequest, Params], Exchange], str]] = [
+        ("GET", "/v2", _server, "server metadata"),
+        ("GET", "/v2/health/live", _live, "200 while the process is up"),
+        ("GET", "/v2/health/ready", _ready, "200 when every model is ready"),
+        ("GET", "/v2/models", _names, "names of the models"),
+        ("POST", "/v2/repository/index", _index, "every version of every model and its state"),
+        ("POST", "/v2/repository/{repository}/index", _other_repository, "refused: repositories have no names"),
+        ("POST", "/v2/repository/models/{model}/load", _load, "load a model (needs model control)"),
+        ("POST", "/v2/repository/models/{model}/unload", _unload, "unload a model (needs model control)"),
+    ]
+    for model in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+        rows += [
+            ("GET", model, _metadata, "inputs and outputs of a model"),
+            ("GET", model + "/ready", _model_ready, "200 when the model is ready"),
+            ("POST", model + "/infer", _infer, "a prediction"),
+        ]
+    return tuple(Route(method, pattern, decode, WIRE, summary) for method, pattern, decode, summary in rows)
+
+
+ROUTES: Final = _routes()

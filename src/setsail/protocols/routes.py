@@ -1,0 +1,71 @@
+"""What a wire is made of: a table of routes, each from a request to an ask and from its answer to a reply.
+
+A pattern is a path whose `{name}` parts match one segment without `/` and `:`. The decoder gets them as a mapping.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from setsail.catalog import Ask
+from setsail.errors import SetsailError
+from setsail.messages import ModelRef, Request
+from setsail.protocols.http import HttpReply, HttpRequest
+
+__all__ = ["Exchange", "Params", "Route", "Wire", "model_ref"]
+
+Params = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """A protocol: its name in metrics and docs, its page, and the shape of its errors."""
+
+    name: str
+    title: str
+    page: str
+    render_error: Callable[[SetsailError], HttpReply] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What to ask the house, and how its answer is written. `encode` may raise SetsailError."""
+
+    ask: Request | Ask
+    encode: Callable[[Any], HttpReply]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One row of the routing table."""
+
+    method: str
+    pattern: str
+    decode: Callable[[HttpRequest, Params], Exchange]
+    wire: Wire
+    summary: str
+    regex: re.Pattern[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        parts = re.split(r"\{(\w+)\}", self.pattern)
+        text = "".join(f"(?P<{p}>[^/:]+)" if i % 2 else re.escape(p) for i, p in enumerate(parts))
+        object.__setattr__(self, "regex", re.compile(text))
+
+
+def model_ref(params: Params) -> ModelRef:
+    """The model a path means. A version that is no positive integer is one that does not exist: `model.version`."""
+    version = params.get("version")
+    if version is None:
+        return ModelRef(params["model"], label=params.get("label"))
+    if not (version.isascii() and version.isdigit() and 0 < len(version) < 19 and int(version)):
+        raise SetsailError(
+            "model.version",
+            f"model {params['model']!r} has no version {version!r}",
+            field="version",
+            value=version,
+            expected="a positive integer",
+        )
+    return ModelRef(params["model"], int(version))
