@@ -34,12 +34,16 @@ class Value:
         dtype: `float64`, `float32`, `int64`, `bool` or `string`.
         width: columns of a `[N, width]` matrix; None for a 1-D `[N]` value.
         names: column names, where they are known (ColumnTransformer selects by them).
+        null: what a missing text is in the source, "nan" or "None": scikit-learn takes them for two values.
+        single: whether the numbers are float32 in the source, held here in float64. Scalers round as it does.
     """
 
     name: str
     dtype: str
     width: int | None
     names: tuple[str, ...] = ()
+    null: str = "nan"
+    single: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,25 @@ Results = dict[str, Value]
 Emitter = Callable[[Graph, Any, Any], Results]
 
 # Qualified class name -> "module:function" below this package. A subclass uses its nearest listed base.
-EMITTERS: Final[dict[str, str]] = {}
+EMITTERS: Final[dict[str, str]] = {
+    # -- composition
+    "sklearn.compose._column_transformer.ColumnTransformer": "compose:column_transformer",
+    "sklearn.compose._target.TransformedTargetRegressor": "compose:target",
+    "sklearn.pipeline.FeatureUnion": "compose:feature_union",
+    "sklearn.pipeline.Pipeline": "compose:pipeline",
+    # -- preprocessing
+    "sklearn.preprocessing._data.StandardScaler": "preprocess:standard_scaler",
+    # linear models
+    "sklearn.linear_model._base.LinearModel": "linear:regressor",
+    "sklearn.linear_model._base.LinearClassifierMixin": "linear:classifier",
+    "sklearn.linear_model._stochastic_gradient.BaseSGDRegressor": "linear:regressor",
+    "sklearn.linear_model._stochastic_gradient.SGDClassifier": "linear:sgd",
+    "sklearn.linear_model._logistic.LogisticRegression": "linear:logistic_regression",
+    "sklearn.linear_model._glm.glm._GeneralizedLinearRegressor": "linear:generalized",
+    "sklearn.linear_model._ransac.RANSACRegressor": "linear:ransac",
+    "sklearn.discriminant_analysis.LinearDiscriminantAnalysis": "linear:discriminant",
+    "sklearn.discriminant_analysis.QuadraticDiscriminantAnalysis": "linear:quadratic",
+}
 
 
 def emit(graph: Graph, estimator: Any, x: Value | Frame) -> Results:

@@ -1,0 +1,197 @@
+"""What a fitted estimator says about the columns it was trained on: text, levels, missing, bounds, thresholds.
+
+The walk follows each raw column through pipelines and column transformers for as long as its values stay what they
+were, so that the encoder behind an imputer still tells the levels of the column in front of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from setsail.convert.sklearn.compose import column_indices
+
+__all__ = ["Facts", "is_missing", "learn", "parts", "starts_with_text"]
+
+_VECTORIZERS: Final = ("CountVectorizer", "TfidfVectorizer", "HashingVectorizer")
+
+
+@dataclass(slots=True)
+class Facts:
+    """One raw column. `text` is None where nothing says so; `null` is how the encoder knows a missing text."""
+
+    text: bool | None = None
+    levels: tuple[Any, ...] = ()
+    closed: bool = False
+    null: str | None = None
+    low: float | None = None
+    high: float | None = None
+    thresholds: tuple[float, ...] = ()
+
+
+def learn(estimator: Any, count: int) -> list[Facts]:
+    """The facts of `count` raw columns."""
+    found = [Facts() for _ in range(count)]
+    _walk(estimator, found)
+    return found
+
+
+def parts(estimator: Any) -> list[Any]:
+    """The estimator and everything fitted inside a pipeline, union or column transformer, outermost first."""
+    name = type(estimator).__name__
+    inner: list[Any] = []
+    if name == "Pipeline":
+        inner = [step for _, step in estimator.steps]
+    elif name == "FeatureUnion":
+        inner = [part for _, part in estimator.transformer_list]
+    elif name == "ColumnTransformer":
+        inner = [part for _, part, _ in getattr(estimator, "transformers_", estimator.transformers)]
+    elif name == "TransformedTargetRegressor":
+        inner = [getattr(estimator, "regressor_", estimator.regressor)]
+    kept = [p for p in inner if p is not None and not isinstance(p, str)]
+    return [estimator, *(q for p in kept for q in parts(p))]
+
+
+def starts_with_text(estimator: Any) -> bool:
+    """Whether the first thing to touch the rows is a text vectoriser, which takes a 1-D column of text."""
+    name = type(estimator).__name__
+    if name == "Pipeline":
+        return any(starts_with_text(step) for _, step in estimator.steps[:1])
+    if name == "FeatureUnion":
+        return any(starts_with_text(part) for _, part in estimator.transformer_list)
+    return name in _VECTORIZERS
+
+
+def is_missing(value: Any) -> bool:
+    """None, NaN and pandas' NA: what an encoder may hold as the level of missing values."""
+    return value is None or (isinstance(value, float) and value != value) or type(value).__name__ == "NAType"
+
+
+def _walk(estimator: Any, columns: Sequence[Facts]) -> bool:
+    """Read one estimator; returns whether the columns come out of it unchanged."""
+    if estimator is None or estimator == "passthrough":
+        return True
+    if isinstance(estimator, str):
+        return False
+    name = type(estimator).__name__
+    if name == "Pipeline":
+        return all(_walk(step, columns) for _, step in estimator.steps)
+    if name == "FeatureUnion":
+        for _, part in estimator.transformer_list:
+            _walk(part, columns)
+    elif name == "ColumnTransformer":
+        for _, part, chosen in estimator.transformers_:
+            _walk(part, [columns[i] for i in column_indices(estimator, chosen)])
+    elif name in _VECTORIZERS:
+        for column in columns:
+            column.text = True
+    elif name in _READERS:
+        return _READERS[name](estimator, columns)
+    return False
+
+
+def _encoder(estimator: Any, columns: Sequence[Facts]) -> bool:
+    closed = estimator.handle_unknown == "error"
+    for column, levels in zip(columns, estimator.categories_, strict=False):
+        known = [v for v in levels.tolist() if not is_missing(v)]
+        missing = [v for v in levels.tolist() if is_missing(v)]
+        if levels.dtype.kind in "OUS" and not all(isinstance(v, bool | int | float) for v in known):
+            column.text = True
+        elif known:
+            column.text = False
+        column.levels, column.closed = tuple(known), column.closed or closed
+        if missing:
+            column.null = "None" if missing[0] is None else "nan"
+    return False
+
+
+def _imputer(estimator: Any, columns: Sequence[Facts]) -> bool:
+    statistics = estimator.statistics_
+    for column, value in zip(columns, statistics, strict=False):
+        if isinstance(value, str):
+            column.text = True
+        elif isinstance(value, int | float | np.number) and statistics.dtype.kind != "O":
+            column.text = False
+    return not estimator.add_indicator and not any(is_missing(v) for v in statistics.tolist())
+
+
+def _standard(estimator: Any, columns: Sequence[Facts]) -> bool:
+    if estimator.mean_ is not None and estimator.scale_ is not None:
+        _bound(columns, estimator.mean_ - 3 * estimator.scale_, estimator.mean_ + 3 * estimator.scale_)
+    return False
+
+
+def _min_max(estimator: Any, columns: Sequence[Facts]) -> bool:
+    _bound(columns, estimator.data_min_, estimator.data_max_)
+    return False
+
+
+def _robust(estimator: Any, columns: Sequence[Facts]) -> bool:
+    if estimator.center_ is not None and estimator.scale_ is not None:
+        _bound(columns, estimator.center_ - 2 * estimator.scale_, estimator.center_ + 2 * estimator.scale_)
+    return False
+
+
+def _bins(estimator: Any, columns: Sequence[Facts]) -> bool:
+    for column, edges in zip(columns, estimator.bin_edges_, strict=False):
+        column.thresholds = tuple(float(e) for e in edges)
+    return False
+
+
+def _forest(estimator: Any, columns: Sequence[Facts]) -> bool:
+    """Trees of scikit-learn's own: the thresholds of every node, by feature."""
+    members = getattr(estimator, "estimators_", [estimator])
+    found: list[set[float]] = [set() for _ in columns]
+    for member in np.ravel(np.asarray(members, dtype=object)):
+        tree = member.tree_
+        for feature, threshold in zip(tree.feature.tolist(), tree.threshold.tolist(), strict=True):
+            if 0 <= feature < len(found):
+                found[feature].add(threshold)
+    for column, thresholds in zip(columns, found, strict=True):
+        column.thresholds = tuple(sorted(thresholds))
+    return False
+
+
+def _histogram(estimator: Any, columns: Sequence[Facts]) -> bool:
+    """Histogram boosting: the numeric thresholds of every node, where no column was reordered by categories."""
+    if estimator.is_categorical_ is not None:
+        return False
+    found: list[set[float]] = [set() for _ in columns]
+    for predictor in (p for stage in estimator._predictors for p in stage):
+        for node in predictor.nodes[predictor.nodes["is_leaf"] == 0]:
+            found[int(node["feature_idx"])].add(float(node["num_threshold"]))
+    for column, thresholds in zip(columns, found, strict=True):
+        column.thresholds = tuple(sorted(thresholds))
+    return False
+
+
+def _bound(columns: Sequence[Facts], low: Any, high: Any) -> None:
+    for column, a, b in zip(columns, low, high, strict=False):
+        if np.isfinite(a) and np.isfinite(b):
+            column.low, column.high = float(a), float(b)
+
+
+_READERS: Final[Mapping[str, Callable[[Any, Sequence[Facts]], bool]]] = {
+    "OneHotEncoder": _encoder,
+    "OrdinalEncoder": _encoder,
+    "SimpleImputer": _imputer,
+    "StandardScaler": _standard,
+    "MinMaxScaler": _min_max,
+    "RobustScaler": _robust,
+    "KBinsDiscretizer": _bins,
+    "DecisionTreeClassifier": _forest,
+    "DecisionTreeRegressor": _forest,
+    "ExtraTreeClassifier": _forest,
+    "ExtraTreeRegressor": _forest,
+    "RandomForestClassifier": _forest,
+    "RandomForestRegressor": _forest,
+    "ExtraTreesClassifier": _forest,
+    "ExtraTreesRegressor": _forest,
+    "GradientBoostingClassifier": _forest,
+    "GradientBoostingRegressor": _forest,
+    "HistGradientBoostingClassifier": _histogram,
+    "HistGradientBoostingRegressor": _histogram,
+}
