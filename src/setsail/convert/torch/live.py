@@ -1,0 +1,47 @@
+"""A live `torch.nn.Module`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from setsail.convert.conversion import Conversion, Intent
+from setsail.convert.torch import torchscript
+from setsail.convert.torch.assembly import (
+    Model,
+    assemble,
+    device_of,
+    dtype_of_parameters,
+    evaluating,
+    refuse_llm,
+)
+from setsail.convert.torch.exporting import export
+from setsail.convert.torch.naming import arguments, forward_names
+
+__all__ = ["convert"]
+
+
+def convert(module: Any, intent: Intent) -> Conversion:
+    """Convert a module. It is put in eval mode for that and left as it was.
+
+    Raises:
+        SetsailError: `convert.example`, `convert.input`, `convert.run`, `convert.unsupported`, `source.llm`.
+    """
+    if isinstance(module, torch.jit.ScriptModule):
+        return torchscript.convert_module(module, intent)
+    if isinstance(module, torch.nn.DataParallel):
+        module = module.module
+    module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
+    refuse_llm(type(module).__name__)
+    names, required = forward_names(module.forward)
+    with evaluating(module):
+        known = arguments(names, required, intent, dtype_of_parameters(module))
+        model = Model(module, device_of(module), keywords=bool(names))
+        return assemble(
+            model,
+            known,
+            lambda specs, rows, outputs, free: export(module, specs, rows, outputs, keywords=bool(names), free=free),
+            intent,
+            type(module).__name__,
+        )

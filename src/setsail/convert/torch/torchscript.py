@@ -1,0 +1,56 @@
+"""TorchScript, scripted or traced: a `.pt` file, or a live `ScriptModule`.
+
+Loading TorchScript runs its code, so a file is loaded only in a child process and with `--trust torchscript`.
+Torch's newer exporter does not read TorchScript; the older one does, at opset 17.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from setsail.convert.conversion import Conversion, Intent
+from setsail.convert.torch.assembly import Model, assemble, device_of, dtype_of_parameters
+from setsail.convert.torch.exporting import quiet, script
+from setsail.convert.torch.naming import arguments
+from setsail.errors import SetsailError
+
+__all__ = ["convert", "convert_module"]
+
+
+def convert(path: Path, intent: Intent) -> Conversion:
+    """Load and convert a TorchScript file; its inputs come from the example or `--input`.
+
+    Raises:
+        SetsailError: `source.load`, and what `convert_module` raises.
+    """
+    with quiet():
+        try:
+            module = torch.jit.load(str(path), map_location="cpu")
+        except (RuntimeError, ValueError) as fault:
+            raise SetsailError("source.load", f"torch cannot load the TorchScript file {path.name!r}",
+                               value=str(fault).strip().splitlines()[-1]) from fault  # fmt: skip
+    return convert_module(module, intent)
+
+
+def convert_module(module: Any, intent: Intent) -> Conversion:
+    """Convert a live ScriptModule; every submodule is back in its mode afterwards.
+
+    Raises:
+        SetsailError: `convert.example`, `convert.input`, `convert.run`, `convert.unsupported`.
+    """
+    taken = module.forward.schema.arguments[1:]
+    names = tuple(a.name for a in taken)
+    required = sum(not a.has_default_value() for a in taken)
+    known = arguments(names, required, intent, dtype_of_parameters(module))
+    modes = [(inner, inner.training) for inner in module.modules() if hasattr(inner, "training")]
+    module.eval()
+    try:
+        model = Model(module, device_of(module), keywords=False)
+        return assemble(model, known, lambda specs, rows, outputs, free: script(module, specs, rows, outputs, free=free),
+                        intent, getattr(module, "original_name", "ScriptModule"))  # fmt: skip
+    finally:
+        for inner, mode in modes:
+            inner.train(mode)
