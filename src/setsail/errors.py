@@ -34,6 +34,7 @@ class Family:
 
 FAMILIES: Final[Mapping[str, Family]] = {
     "invalid": Family(400, 3),
+    "unauthenticated": Family(401, 16),
     "forbidden": Family(403, 7),
     "not_found": Family(404, 5),
     "method": Family(405, 12),
@@ -84,6 +85,7 @@ def _rows() -> dict[str, Kind]:
         "request.media_type": Kind("media_type", "The content type is not one this path takes.", "Send application/json or text/csv."),
         "request.encoding": Kind("unsupported", "The content encoding is not one we decode.", "Send gzip, deflate or no content encoding."),
         "request.compressed": Kind(inv, "The compressed body is damaged.", "Compress it again, or send it plain."),
+        "request.key": Kind("unauthenticated", "The API key is missing or wrong.", "Send `Authorization: Bearer KEY` with a key of the server's --api-key-file."),
         "request.unsupported": Kind("unsupported", "The protocol has this operation, setsail does not.", "See the wire's page under docs/wires for what is answered."),
         "request.too_large": Kind("too_large", "The body is larger than the limit.", "Send fewer rows a request, or raise --max-body."),
         # -- models behind the server ----------------------------------------------------------------------

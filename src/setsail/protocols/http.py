@@ -14,6 +14,12 @@ from setsail.errors import SetsailError
 __all__ = ["JSON", "HttpReply", "HttpRequest", "error_reply"]
 
 JSON: Final = "application/json"
+_FACTS: Final = (
+    ("allow", "allow"),  # RFC 9110 §15.5.6
+    ("accept_encoding", "accept-encoding"),  # §12.5.3
+    ("challenge", "www-authenticate"),  # §11.6.1
+    ("id", "x-setsail-error-id"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +45,8 @@ class HttpReply:
 def error_reply(error: SetsailError, body: bytes) -> HttpReply:
     """A wire's JSON body for an error, with the headers every wire sends.
 
-    `x-setsail-error` is the code. `allow` and `accept-encoding` (RFC 9110 §15.5.6, §12.5.3) and the id under which
-    the log has the details come from the error's facts.
+    `x-setsail-error` is the code; others come from the error's facts, such as the id the log has the details under.
     """
     headers = [("content-type", JSON), ("x-setsail-error", error.code)]
-    for fact, header in (("allow", "allow"), ("accept_encoding", "accept-encoding"), ("id", "x-setsail-error-id")):
-        if fact in error.facts:
-            headers.append((header, str(error.facts[fact])))
+    headers += [(header, str(error.facts[fact])) for fact, header in _FACTS if fact in error.facts]
     return HttpReply(error.family.http, body, tuple(headers))

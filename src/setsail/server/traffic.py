@@ -1,0 +1,70 @@
+"""Counts of what the data port answered, kept without any metrics library: the admin port renders them when asked.
+
+Labels come from the server, never from a client: a name nobody serves is counted under the empty name, so that a
+scanner cannot make the page grow.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Final
+
+__all__ = ["BUCKETS", "Latency", "Outcome", "Traffic"]
+
+# Upper bounds in seconds: OpenTelemetry's for http.server.request.duration, with three finer ones below.
+BUCKETS: Final = (
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One answered request. `code` is `ok` or the error's code; `version` 0 where none answered."""
+
+    wire: str
+    model: str
+    version: int
+    code: str
+    seconds: float
+    rows: int = 0
+
+
+@dataclass(slots=True)
+class Latency:
+    """A histogram: one count per bucket and one past the last."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
+    total: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.counts[bisect_left(BUCKETS, seconds)] += 1
+        self.total += seconds
+
+
+class Traffic:
+    """The counts of one process; safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self.requests: Counter[tuple[str, int, str, str]] = Counter()  # model, version, wire, code
+        self.rows: Counter[tuple[str, int]] = Counter()
+        self.latencies: dict[tuple[str, int, str], Latency] = {}
+
+    def add(self, outcome: Outcome) -> None:
+        with self._lock:
+            self.requests[outcome.model, outcome.version, outcome.wire, outcome.code] += 1
+            if outcome.code == "ok":
+                self.rows[outcome.model, outcome.version] += outcome.rows
+                key = (outcome.model, outcome.version, outcome.wire)
+                self.latencies.setdefault(key, Latency()).add(outcome.seconds)
+
+    def snapshot(self) -> tuple[
+        dict[tuple[str, int, str, str], int], dict[tuple[str, int], int], dict[tuple[str, int, str], Latency]
+    ]:  # fmt: skip
+        """Copies of requests, rows and latencies, all of one moment."""
+        with self._lock:
+            latencies = {k: Latency(list(v.counts), v.total) for k, v in self.latencies.items()}
+            return dict(self.requests), dict(self.rows), latencies
