@@ -55,9 +55,9 @@ def export(
     specs: Sequence[TensorSpec],
     rows: Mapping[str, torch.Tensor],
     outputs: Sequence[str],
+    free: bool,
     *,
     keywords: bool = True,
-    free: bool = True,
 ) -> Any:
     """Export a module.
 
@@ -101,7 +101,7 @@ def export(
 
 
 def script(
-    module: Any, specs: Sequence[TensorSpec], rows: Mapping[str, torch.Tensor], outputs: Sequence[str], *, free: bool
+    module: Any, specs: Sequence[TensorSpec], rows: Mapping[str, torch.Tensor], outputs: Sequence[str], free: bool
 ) -> Any:
     """Export a TorchScript module with the older translator, the only one that reads TorchScript.
 

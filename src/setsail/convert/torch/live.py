@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -38,10 +39,5 @@ def convert(module: Any, intent: Intent) -> Conversion:
     with evaluating(module):
         known = arguments(names, required, intent, dtype_of_parameters(module))
         model = Model(module, device_of(module), keywords=bool(names))
-        return assemble(
-            model,
-            known,
-            lambda specs, rows, outputs, free: export(module, specs, rows, outputs, keywords=bool(names), free=free),
-            intent,
-            type(module).__name__,
-        )
+        exporter = partial(export, module, keywords=bool(names))
+        return assemble(model, known, exporter, intent, type(module).__name__)

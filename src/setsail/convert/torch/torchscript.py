@@ -6,6 +6,7 @@ Torch's newer exporter does not read TorchScript; the older one does, at opset 1
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,8 @@ def convert_module(module: Any, intent: Intent) -> Conversion:
     module.eval()
     try:
         model = Model(module, device_of(module), keywords=False)
-        return assemble(model, known, lambda specs, rows, outputs, free: script(module, specs, rows, outputs, free=free),
-                        intent, getattr(module, "original_name", "ScriptModule"))  # fmt: skip
+        name = getattr(module, "original_name", "ScriptModule")
+        return assemble(model, known, partial(script, module), intent, name)
     finally:
         for inner, mode in modes:
             inner.train(mode)
