@@ -10,7 +10,8 @@ tree thresholds, its `*_as_tensor` attributes), so equal models give equal bytes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any, Final
 
 import numpy as np
@@ -35,12 +36,11 @@ class Graph:
         self._initializers: list[Any] = []
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._domains = dict(OPSETS)
-        self._next = 0
+        self._numbers = count(1)
 
     def name(self, hint: str) -> str:
         """A fresh value name."""
-        self._next += 1
-        return f"{hint}_{self._next}"
+        return f"{hint}_{next(self._numbers)}"
 
     def node(self, op: str, *inputs: str, domain: str = "", outputs: int = 1, **attributes: Any) -> Any:
         """Append a node. Returns its output's name, or a tuple of names when `outputs` is more than 1."""
@@ -77,6 +77,27 @@ class Graph:
         """Give a value a public name (outputs)."""
         self._nodes.append(helper.make_node("Identity", [value], [name]))
         return name
+
+    def loop(
+        self, limit: int, state: str, dtype: str, step: Callable[[Graph, str, str], tuple[str, str | None]]
+    ) -> str:
+        """Carry one value through at most `limit` rounds; returns it as the last round left it.
+
+        `step(inner, i, state)` writes one round into `inner`, which sees every value of this graph: `i` is the round's
+        number (int64 scalar). It returns the new state and a bool scalar that says whether to go on (None: always).
+        """
+        inner = Graph()
+        inner._numbers, inner._domains = self._numbers, self._domains
+        inner._initializers, inner._constants = self._initializers, self._constants
+        names = [self.name(hint) for hint in ("round", "go", "held")]
+        after, again = step(inner, names[0], names[2])
+        again = again or inner.node("Identity", names[1])
+        kinds = [TensorProto.INT64, TensorProto.BOOL, BY_NAME[dtype].onnx]
+        shapes = [[], [], None]
+        takes = [helper.make_tensor_value_info(*row) for row in zip(names, kinds, shapes, strict=True)]
+        gives = [helper.make_tensor_value_info(*row) for row in zip([again, after], kinds[1:], shapes[1:], strict=True)]
+        body = helper.make_graph(inner._nodes, self.name("body"), takes, gives)
+        return str(self.node("Loop", self.constant(limit, np.int64), self.constant(True), state, body=body))
 
     def inline(self, model: Any, inputs: Sequence[str]) -> tuple[str, ...]:
         """Append another model's graph, its inputs bound to `inputs` in order; returns its outputs' names.

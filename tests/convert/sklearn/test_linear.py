@@ -57,7 +57,7 @@ PROBABLE = [
     (lm.LogisticRegression(), CANCER),
     (lm.LogisticRegression(), WORDS),
     (lm.LogisticRegression(solver="liblinear"), CANCER),
-    (lm.LogisticRegressionCV(cv=2, Cs=2, use_legacy_attributes=False, scoring="accuracy"), IRIS),
+    (lm.LogisticRegressionCV(cv=2, Cs=2, l1_ratios=(0,), use_legacy_attributes=False, scoring="accuracy"), IRIS),
     (lm.SGDClassifier(loss="log_loss", random_state=0), CANCER),
     (lm.SGDClassifier(loss="log_loss", random_state=0), GAPS),
     (lm.SGDClassifier(loss="modified_huber", random_state=0), CANCER),

@@ -23,7 +23,6 @@ __all__ = [
     "dense",
     "flat",
     "largest",
-    "likelihoods",
     "logistic",
     "mean_of",
     "number",
@@ -92,13 +91,6 @@ def softmax(graph: Graph, x: str) -> str:
     """Row-wise softmax that does not overflow: the row's maximum is taken off first."""
     powers = graph.node("Exp", graph.node("Sub", x, largest(graph, x)))
     return str(graph.node("Div", powers, total(graph, powers)))
-
-
-def likelihoods(graph: Graph, x: str) -> str:
-    """`exp(x - logsumexp(x))`: joint log likelihoods to probabilities, the way naive Bayes does it."""
-    shifted = graph.node("Sub", x, largest(graph, x))
-    log_total = graph.node("Log", total(graph, graph.node("Exp", shifted)))
-    return str(graph.node("Exp", graph.node("Sub", shifted, log_total)))
 
 
 def binary(graph: Graph, positive: str) -> str:

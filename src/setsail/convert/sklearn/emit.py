@@ -64,7 +64,25 @@ EMITTERS: Final[dict[str, str]] = {
     "sklearn.pipeline.FeatureUnion": "compose:feature_union",
     "sklearn.pipeline.Pipeline": "compose:pipeline",
     # -- preprocessing
+    "sklearn.decomposition._base._BasePCA": "preprocess:projection",
+    "sklearn.decomposition._truncated_svd.TruncatedSVD": "preprocess:projection",
+    "sklearn.feature_selection._base.SelectorMixin": "preprocess:selector",
+    "sklearn.impute._base.MissingIndicator": "impute:missing_indicator",
+    "sklearn.impute._base.SimpleImputer": "impute:simple_imputer",
+    "sklearn.preprocessing._data.Binarizer": "preprocess:binarizer",
+    "sklearn.preprocessing._data.MaxAbsScaler": "preprocess:max_abs_scaler",
+    "sklearn.preprocessing._data.MinMaxScaler": "preprocess:min_max_scaler",
+    "sklearn.preprocessing._data.Normalizer": "preprocess:normalizer",
+    "sklearn.preprocessing._data.PowerTransformer": "preprocess:power",
+    "sklearn.preprocessing._data.QuantileTransformer": "preprocess:quantile",
+    "sklearn.preprocessing._data.RobustScaler": "preprocess:robust_scaler",
     "sklearn.preprocessing._data.StandardScaler": "preprocess:standard_scaler",
+    "sklearn.preprocessing._discretization.KBinsDiscretizer": "preprocess:bins",
+    "sklearn.preprocessing._encoders.OneHotEncoder": "encode:one_hot",
+    "sklearn.preprocessing._encoders.OrdinalEncoder": "encode:ordinal",
+    "sklearn.preprocessing._function_transformer.FunctionTransformer": "preprocess:function",
+    "sklearn.preprocessing._polynomial.PolynomialFeatures": "preprocess:polynomial",
+    "sklearn.preprocessing._target_encoder.TargetEncoder": "encode:target_encoder",
     # linear models
     "sklearn.linear_model._base.LinearModel": "linear:regressor",
     "sklearn.linear_model._base.LinearClassifierMixin": "linear:classifier",
@@ -75,6 +93,11 @@ EMITTERS: Final[dict[str, str]] = {
     "sklearn.linear_model._ransac.RANSACRegressor": "linear:ransac",
     "sklearn.discriminant_analysis.LinearDiscriminantAnalysis": "linear:discriminant",
     "sklearn.discriminant_analysis.QuadraticDiscriminantAnalysis": "linear:quadratic",
+    # -- support vector machines
+    "sklearn.svm._base.BaseSVC": "svm:classifier",
+    "sklearn.svm._classes.SVR": "svm:regressor",
+    "sklearn.svm._classes.NuSVR": "svm:regressor",
+    "sklearn.svm._classes.OneClassSVM": "svm:one_class",
 }
 
 
