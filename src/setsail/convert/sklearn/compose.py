@@ -9,6 +9,7 @@ import numpy as np
 
 from setsail.convert.graph import Graph
 from setsail.convert.sklearn.emit import Frame, Results, Value, emit
+from setsail.convert.sklearn.functions import FUNCTIONS
 from setsail.convert.sklearn.values import columns, concat, matrix, numbers, refuse, select
 
 __all__ = ["column_indices", "column_transformer", "feature_union", "pipeline", "target"]
@@ -114,12 +115,8 @@ def _function(graph: Graph, transformer: Any, name: str) -> str:
     function = transformer.inverse_func
     if function is None:
         return name
-    if function is np.expm1:
-        return str(graph.node("Sub", graph.node("Exp", name), graph.constant(1.0)))
-    if function is np.exp:
-        return str(graph.node("Exp", name))
-    if function is np.square:
-        return str(graph.node("Mul", name, name))
+    if isinstance(function, np.ufunc) and function in FUNCTIONS:
+        return FUNCTIONS[function](graph, name)
     raise refuse("TransformedTargetRegressor", "turns its target back with a Python function",
                  "use func=np.log1p with inverse_func=np.expm1, or np.log with np.exp")  # fmt: skip
 
