@@ -139,8 +139,9 @@ class Signature:
 
     @property
     def batched(self) -> bool:
-        """Whether requests have rows: every input and output has the batch as its first axis."""
-        return all(s.batched for s in (*self.inputs, *self.outputs))
+        """Whether requests have rows: every input and output has the batch, one symbol, as its first axis."""
+        specs = (*self.inputs, *self.outputs)
+        return all(s.batched for s in specs) and len({s.shape[0] for s in specs}) <= 1
 
     def check(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
         """Check arrays that are already of the right dtype: names, shapes, missing values, categories.
@@ -198,6 +199,8 @@ def _one_of(names: Mapping[str, Any]) -> str:
 
 
 def _check_shape(spec: TensorSpec, array: Array, sizes: dict[str, tuple[int, str]]) -> None:
+    if array.ndim and not len(array):  # first, because JSON's [] has one dimension whatever the input has
+        raise _empty(spec, array)
     if array.ndim != len(spec.shape):
         raise SetsailError(
             "input.shape",
@@ -227,13 +230,7 @@ def _check_shape(spec: TensorSpec, array: Array, sizes: dict[str, tuple[int, str
                 expected=f"{known} (both are {dim!r})",
             )
     if array.size == 0:
-        raise SetsailError(
-            "input.empty",
-            f"input {spec.name!r} is empty",
-            field=spec.name,
-            value=list(array.shape),
-            expected="at least one row",
-        )
+        raise _empty(spec, array)
 
 
 def _check_values(spec: TensorSpec, array: Array) -> None:
@@ -249,6 +246,16 @@ def _check_values(spec: TensorSpec, array: Array) -> None:
         bad = np.array([str(v) not in known for v in array.ravel().tolist()], dtype=bool).reshape(array.shape)
         if bad.any():
             _refuse_at("input.category", spec, array, bad, _one_of(dict.fromkeys(spec.categories)))
+
+
+def _empty(spec: TensorSpec, array: Array) -> SetsailError:
+    return SetsailError(
+        "input.empty",
+        f"input {spec.name!r} is empty",
+        field=spec.name,
+        value=list(array.shape),
+        expected="at least one row",
+    )
 
 
 _FAULTS = {"input.nan": "is not a number", "input.null": "is null", "input.category": "is an unknown category"}
