@@ -22,7 +22,7 @@ from setsail.parity import ABSOLUTE, RELATIVE
 from setsail.signature import BATCH, Signature, TensorSpec
 from setsail.tensors import Array, dtype_of
 
-__all__ = ["Observation", "Run", "Source", "observe", "one_by_one"]
+__all__ = ["Observation", "Run", "Source", "observe", "one_by_one", "settle"]
 
 Run = Callable[[Mapping[str, Array]], dict[str, Array]]
 _CELLS: Final = 1 << 21  # cells of one input in a probe: an image model gets fewer rows

@@ -19,19 +19,22 @@ import onnxruntime
 
 from setsail.convert.conversion import Conversion, Intent, Program
 from setsail.convert.examples import fit, named
-from setsail.convert.observed import Observation, Source, observe, one_by_one
+from setsail.convert.observed import Observation, Source, observe, one_by_one, settle
 from setsail.convert.onnx.loading import load, opset
 from setsail.convert.onnx.program import PROGRAM, seal
-from setsail.convert.onnx.shapes import read_inputs
+from setsail.convert.onnx.shapes import Inputs, batched, read_inputs
 from setsail.convert.onnx.zipmap import as_tensor, remove
 from setsail.errors import SetsailError
-from setsail.signature import TensorSpec
 from setsail.tensors import Array
 from setsail.variants import Variant
 
 __all__ = ["convert"]
 
 _CACHE: Final = re.compile(r"past_key|past_\d|^past$|^present|cache_(key|value)|kv_?cache", re.IGNORECASE)
+
+_OPERATOR: Final = re.compile(
+    r"No Op registered for (\w+)|:(\w+)\(-?\d+\) is not a registered|implementation for (\w+)|Op \((\w+)\)"
+)
 
 
 def convert(path: Path | str, intent: Intent) -> Conversion:
@@ -49,7 +52,10 @@ def convert(path: Path | str, intent: Intent) -> Conversion:
     _refuse_containers(model)
     session = _session(path)
     names = [o.name for o in model.graph.output]
-    source = Source(_Runs(session, names, labels), declared, _example(intent, declared), intent.seed)
+    run = _Runs(session, names, labels)
+    declared = _one_batch(run, declared, intent)
+    example, declared = _example(intent, declared)
+    source = Source(run, declared, example, intent.seed)
     seen, batch = _observe(source, intent, single=single)
     signature = replace(
         seen.signature,
@@ -99,32 +105,51 @@ def _session(path: Path) -> Any:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as fault:
         text = str(fault)
-        operator = re.search(r"([\w.]+:)?(\w+)\(-?\d+\) is not a registered|for (?:op|the) (\w+)|Op \((\w+)\)|"
-                             r"implementation for (\w+)", text)  # fmt: skip
-        name = next((g for g in operator.groups()[1:] if g), None) if operator else None
+        operator = _OPERATOR.search(text)
+        name = next((g for g in operator.groups() if g), None) if operator else None
         raise SetsailError("convert.unsupported", f"onnxruntime cannot open {path.name!r}"
                            + (f": operator {name}" if name else ""), field=name, value=text.splitlines()[0],
                            expected=f"a model that onnxruntime {onnxruntime.__version__} runs on a CPU",
                            todo="export it with standard operators, or to an earlier opset") from fault  # fmt: skip
 
 
+def _one_batch(run: _Runs, specs: Inputs, intent: Intent) -> Inputs:
+    """First dimensions that exporters named differently are one batch if the model runs only when they are equal."""
+    firsts = [s.shape[0] if s.shape else None for s in specs]
+    if len(set(firsts)) == 1 or not all(isinstance(d, str) for d in firsts):
+        return specs
+    apart = Source(run, specs, {}, intent.seed)
+    sizes = dict.fromkeys(apart.symbols(), 8)
+    try:
+        apart.call(apart.draw(3, sizes | {str(d): 3 + i for i, d in enumerate(firsts)}))
+    except SetsailError:
+        return batched(specs, shared=True)[0]
+    return specs
+
+
 def _observe(source: Source, intent: Intent, *, single: bool) -> tuple[Observation, int | None]:
     """Observe a free batch; a fixed batch of 1 row by row, unless its outputs have no batch: then it is unbatched."""
     if not single:
         return observe(source, intent.labels), None
-    seen = observe(replace(source, run=one_by_one(source.run)), intent.labels)
-    answer = source.call(source.draw(1, seen.sizes))
+    fixed = replace(
+        source,
+        inputs=tuple(replace(s, shape=(1, *s.shape[1:])) for s in source.inputs),
+        example={name: array[:1] for name, array in source.example.items()},
+    )
+    _, answer = settle(fixed)
     if all(a.ndim and len(a) == 1 for a in answer.values()):
-        return seen, 1
-    fixed = tuple(replace(s, shape=(1, *s.shape[1:])) for s in source.inputs)
-    return observe(replace(source, inputs=fixed), intent.labels), None
+        return observe(replace(source, run=one_by_one(source.run)), intent.labels), 1
+    return observe(fixed, intent.labels), None
 
 
-def _example(intent: Intent, specs: tuple[TensorSpec, ...]) -> dict[str, Array]:
+def _example(intent: Intent, specs: Inputs) -> tuple[dict[str, Array], Inputs]:
+    """The example's arrays; where it was a table's columns, their names go to the signature."""
     if intent.example is None:
-        return {}
-    values, _ = named(intent.example, [s.name for s in specs], len(specs))
-    return fit(values, specs)
+        return {}, specs
+    values, columns = named(intent.example, [s.name for s in specs], len(specs))
+    if columns:
+        specs = tuple(replace(s, columns=columns) for s in specs)
+    return fit(values, specs), specs
 
 
 def _refuse_containers(model: Any) -> None:

@@ -16,7 +16,7 @@ from setsail.errors import SetsailError
 from setsail.signature import BATCH, Dim, TensorSpec
 from setsail.tensors import BY_ONNX
 
-__all__ = ["Inputs", "read_inputs"]
+__all__ = ["Inputs", "batched", "read_inputs"]
 
 Inputs = tuple[TensorSpec, ...]
 
@@ -42,7 +42,7 @@ def read_inputs(model: Any, given: Sequence[TensorSpec]) -> tuple[Inputs, bool]:
             raise SetsailError("convert.input", f"the model has no input {name!r}", field="--input",
                                value=str(asked[name]), expected=", ".join(i.name for i in kept))  # fmt: skip
     declared = [_declared(value, asked.get(value.name)) for value in kept]
-    return _batched(declared)
+    return batched(declared)
 
 
 def _declared(value: Any, asked: TensorSpec | None) -> TensorSpec:
@@ -84,18 +84,18 @@ def _agreed(asked: TensorSpec, dtype: str, shape: tuple[Dim, ...]) -> TensorSpec
     return asked
 
 
-def _batched(specs: list[TensorSpec]) -> tuple[Inputs, bool]:
+def batched(specs: Sequence[TensorSpec], *, shared: bool = False) -> tuple[Inputs, bool]:
+    """Name the batch `N`. First dimensions of different symbols are one batch only when said to be `shared`."""
     if not specs:
         raise SetsailError("convert.unsupported", "the model has no inputs", expected="at least one input")
     firsts = {s.shape[0] if s.shape else None for s in specs}
     if firsts == {1}:
         return tuple(replace(s, shape=(BATCH, *_without_batch(s.shape[1:]))) for s in specs), True
     symbols = {d for d in firsts if isinstance(d, str)}
-    if len(symbols) == len(firsts) and len(symbols - {BATCH}) <= 1:
-        batch = next(iter(symbols - {BATCH}), BATCH)
-        return tuple(
-            replace(s, shape=(BATCH, *(BATCH if d == batch else d for d in s.shape[1:]))) for s in specs
-        ), False
+    if len(symbols) == len(firsts) and (shared or len(symbols - {BATCH}) <= 1):
+        known = dict.fromkeys([BATCH], "n") | dict.fromkeys(symbols, BATCH)
+        freed = (tuple(known.get(d, d) if isinstance(d, str) else d for d in s.shape[1:]) for s in specs)
+        return tuple(replace(s, shape=(BATCH, *rest)) for s, rest in zip(specs, freed, strict=True)), False
     return tuple(replace(s, shape=_without_batch(s.shape)) for s in specs), False
 
 

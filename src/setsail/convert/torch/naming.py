@@ -75,7 +75,7 @@ def arguments(names: Sequence[str], required: int, intent: Intent, dtype: torch.
 
 
 def _checked(names: Sequence[str], required: int, inputs: Sequence[TensorSpec]) -> dict[str, TensorSpec]:
-    given = {s.name: s for s in inputs}
+    given = {s.name: _own_symbols(s) if len(inputs) > 1 else s for s in inputs}
     if len(given) == 1 and required == 1 and next(iter(given)) not in names:
         only = next(iter(given.values()))  # one input each: its name may be anything, the module's holds
         given = {names[0]: dataclasses.replace(only, name=names[0])}
@@ -96,8 +96,15 @@ def _batch_first(spec: TensorSpec) -> TensorSpec:
     first = spec.shape[0]
     if isinstance(first, int) and first != 1:
         return spec
-    rest = tuple(BATCH if d == first and isinstance(d, str) else d for d in spec.shape[1:])
+    known = {BATCH: "n"} | ({first: BATCH} if isinstance(first, str) else {})
+    rest = tuple(known.get(d, d) if isinstance(d, str) else d for d in spec.shape[1:])
     return dataclasses.replace(spec, shape=(BATCH, *rest))
+
+
+def _own_symbols(spec: TensorSpec) -> TensorSpec:
+    """`*` in two inputs are two free dimensions, though both texts parse to the axis' symbol."""
+    shape = tuple(f"{spec.name}_{d}" if i and d == f"d{i}" else d for i, d in enumerate(spec.shape))
+    return dataclasses.replace(spec, shape=shape)
 
 
 def _example(value: Any, spec: TensorSpec | None, dtype: torch.dtype) -> Array:

@@ -97,7 +97,7 @@ def _inputs(program: Any) -> list[_Input]:
                                value=type(value).__name__, expected="tensors",
                                todo="export a wrapper that takes tensors only")  # fmt: skip
         shape = tuple(
-            int(d) if isinstance(d, int) else symbols.setdefault(str(d), f"d{len(symbols)}") for d in value.shape
+            int(d) if isinstance(d, int) else symbols.setdefault(str(d), f"s{len(symbols)}") for d in value.shape
         )
         found.append(_Input(str(name), str(value.dtype).removeprefix("torch."), shape))
     return found
