@@ -1,0 +1,247 @@
+"""The admin port: model list, docs with a try-it form, metrics, load and unload. A Starlette application.
+
+It listens on loopback unless told otherwise. Requests that change something, and the form, must name this server as
+their Host and, where a browser says where they come from, come from its own pages: a page elsewhere cannot drive it,
+nor can a name that was re-bound to 127.0.0.1.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request as HttpRequest
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from starlette.responses import Response as HttpResponse
+from starlette.routing import Route
+
+from setsail.catalog import Index, Load, Metadata, ModelMetadata, Unload
+from setsail.errors import SetsailError
+from setsail.messages import ModelRef, Request
+from setsail.protocols import plain
+from setsail.protocols.curl import curl_lines
+from setsail.protocols.table import ROUTES, WIRES
+from setsail.server.asgi import Answering
+from setsail.server.forms import answer_rows, body, fields
+from setsail.server.metrics import CONTENT_TYPE, Metrics
+from setsail.server.traffic import Traffic
+from setsail.signature import TensorSpec
+
+__all__ = ["Admin", "application"]
+
+_LOG = logging.getLogger("setsail.server")
+_MAX_FORM: Final = 4 << 20
+_PAGES: Final = {
+    "content-security-policy": "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    # not no-referrer, with which browsers send `Origin: null` even to the page's own server
+    "referrer-policy": "same-origin",
+    "cache-control": "no-store",
+}
+
+
+def application(
+    house: Answering, *, data_url: str | Callable[[], str], traffic: Traffic | None = None, hosts: Collection[str] = ()
+) -> Starlette:
+    """The admin application.
+
+    Args:
+        data_url: where the data port is, for the curl lines; a callable where the port is known only later.
+        traffic: what the data port counts.
+        hosts: names besides loopback that the Host header of a changing request may have.
+    """
+    return Admin(house, data_url, traffic or Traffic(), frozenset(h.lower() for h in hosts)).starlette()
+
+
+class Admin:
+    """The handlers, over one house."""
+
+    def __init__(
+        self, house: Answering, data_url: str | Callable[[], str], traffic: Traffic, hosts: frozenset[str]
+    ) -> None:
+        self._house = house
+        self._data_url = data_url
+        self._hosts = hosts
+        self._metrics = Metrics(traffic, lambda: self._ask(Index()))
+        self._pages = Environment(
+            loader=PackageLoader("setsail.server", "pages"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+
+    def starlette(self) -> Starlette:
+        rows: list[tuple[str, str, Callable[[HttpRequest], Awaitable[HttpResponse]]]] = [
+            ("GET", "/", self._models),
+            ("GET", "/docs", self._models),
+            ("GET", "/docs/{model}", self._model),
+            ("POST", "/docs/{model}/try", self._try),
+            ("GET", "/metrics", self._metrics_page),
+            ("GET", "/healthz", self._health),
+            ("GET", "/style.css", self._style),
+            ("POST", "/models/{model}/load", self._load),
+            ("POST", "/models/{model}/unload", self._unload),
+        ]
+        routes = [Route(path, _guarded(handler), methods=[method]) for method, path, handler in rows]
+        return Starlette(routes=routes)
+
+    def _ask(self, ask: Any) -> Any:
+        return self._house.answer(ask, control=True)
+
+    def _page(self, request: HttpRequest, name: str, status: int = 200, **values: Any) -> HttpResponse:
+        base = request.scope.get("root_path", "").rstrip("/")
+        text = self._pages.get_template(name).render(base=base, data_url=self._url(), **values)
+        return HTMLResponse(text, status, _PAGES)
+
+    def _url(self) -> str:
+        return (self._data_url() if callable(self._data_url) else self._data_url).rstrip("/")
+
+    # -- pages ---------------------------------------------------------------------------------------------------
+
+    async def _models(self, request: HttpRequest) -> HttpResponse:
+        return self._page(request, "models.html", rows=self._ask(Index()), routes=ROUTES)
+
+    async def _model(self, request: HttpRequest) -> HttpResponse:
+        return self._model_page(request, self._metadata(request))
+
+    async def _try(self, request: HttpRequest) -> HttpResponse:
+        """Predict with what the form holds; a fault is shown above the form, which keeps what was typed."""
+        self._check_origin(request)
+        meta = self._metadata(request)
+        filled = dict(parse_qsl((await _form(request)).decode(), keep_blank_values=True))
+        try:
+            ask = Request(ModelRef(meta.name, meta.version), body(meta.signature, filled))
+            response = await run_in_threadpool(self._ask, ask)
+        except SetsailError as fault:
+            return self._model_page(request, meta, fault.family.http, filled=filled, error=str(fault))
+        return self._model_page(request, meta, filled=filled, answer=answer_rows(response))
+
+    def _metadata(self, request: HttpRequest) -> ModelMetadata:
+        meta: ModelMetadata = self._ask(Metadata(ModelRef(request.path_params["model"])))
+        return meta
+
+    def _model_page(
+        self,
+        request: HttpRequest,
+        meta: ModelMetadata,
+        status: int = 200,
+        *,
+        filled: dict[str, str] | None = None,
+        error: str = "",
+        answer: list[tuple[str, str, str]] | None = None,
+    ) -> HttpResponse:
+        lines = curl_lines(meta, self._url())
+        sides = (("input", meta.signature.inputs), ("output", meta.signature.outputs))
+        return self._page(
+            request,
+            "model.html",
+            status,
+            meta=meta,
+            signature=[(side, spec, _notes(spec, meta)) for side, specs in sides for spec in specs],
+            fields=fields(meta, filled),
+            lines=[(wire.title, lines[wire.name]) for wire in WIRES],
+            error=error,
+            answer=answer,
+        )
+
+    async def _style(self, request: HttpRequest) -> HttpResponse:
+        assert self._pages.loader is not None
+        text, _, _ = self._pages.loader.get_source(self._pages, "style.css")
+        return PlainTextResponse(text, headers={"cache-control": "max-age=3600"}, media_type="text/css")
+
+    # -- machines ------------------------------------------------------------------------------------------------
+
+    async def _metrics_page(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponse(self._metrics.text(), media_type=CONTENT_TYPE)
+
+    async def _health(self, request: HttpRequest) -> HttpResponse:
+        return PlainTextResponse("ok\n")
+
+    async def _load(self, request: HttpRequest) -> HttpResponse:
+        self._check_origin(request)
+        return await self._control(Load(request.path_params["model"]))
+
+    async def _unload(self, request: HttpRequest) -> HttpResponse:
+        self._check_origin(request)
+        return await self._control(Unload(request.path_params["model"]))
+
+    async def _control(self, ask: Load | Unload) -> HttpResponse:
+        await run_in_threadpool(self._ask, ask)
+        states = {str(s.version): s.state for s in self._ask(Index()) if s.name == ask.name}
+        return JSONResponse({"model": ask.name, "versions": states})
+
+    # -- who may change something --------------------------------------------------------------------------------
+
+    def _check_origin(self, request: HttpRequest) -> None:
+        """Raises `admin.origin`."""
+        host = request.headers.get("host", "")
+        if not self._is_own(host):
+            raise SetsailError("admin.origin", "the Host header names another server", field="host", value=host)
+        origin = request.headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+            raise SetsailError("admin.origin", "the request comes from another site", field="origin", value=origin)
+        if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            raise SetsailError("admin.origin", "the request comes from another site", field="sec-fetch-site")
+
+    def _is_own(self, host: str) -> bool:
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        if name == "localhost" or name in self._hosts:
+            return True
+        try:
+            return ipaddress.ip_address(name).is_loopback
+        except ValueError:
+            return False
+
+
+def _guarded(handler: Callable[[HttpRequest], Awaitable[HttpResponse]]) -> Callable[[HttpRequest], Any]:
+    """Faults as JSON with their code; what nobody planned for as an id, its details in the log."""
+
+    async def call(request: HttpRequest) -> HttpResponse:
+        try:
+            return await handler(request)
+        except SetsailError as known:
+            fault = known
+        except Exception:
+            error_id = uuid.uuid4().hex[:12]
+            _LOG.exception("error %s on the admin port", error_id)
+            fault = SetsailError("server.fault", f"the server failed (error {error_id})", id=error_id)
+        reply = plain.WIRE.render_error(fault)
+        return HttpResponse(reply.body, reply.status, dict(reply.headers))
+
+    return call
+
+
+async def _form(request: HttpRequest) -> bytes:
+    """The form's bytes, up to the limit."""
+    parts, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > _MAX_FORM:
+            raise SetsailError("request.too_large", "the form is too large", expected=f"at most {_MAX_FORM} bytes")
+        parts.append(chunk)
+    return b"".join(parts)
+
+
+def _notes(spec: TensorSpec, meta: ModelMetadata) -> str:
+    notes = [
+        f"{what}: {', '.join(names[:20])}{', …' if len(names) > 20 else ''}"
+        for what, names in (("columns", spec.columns), ("categories", spec.categories), ("labels", spec.labels))
+        if names
+    ]
+    if spec.closed:
+        notes.append("no other values")
+    if spec.name in meta.signature.defaults and spec in meta.signature.outputs:
+        notes.append("default")
+    return "; ".join(notes)

@@ -1,0 +1,269 @@
+"""The admin port: pages made from signatures, a form that predicts, metrics, load and unload."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import logging
+import re
+import shlex
+import subprocess
+import sys
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from fakehouse import FakeHouse, FakeModel, gallery
+from prometheus_client.parser import text_string_to_metric_families
+
+from setsail.server.admin import application
+from setsail.server.lazy import Lazy
+from setsail.server.traffic import Outcome, Traffic
+from setsail.signature import Signature, TensorSpec
+from setsail.tensors import BY_NAME
+
+DATA = "http://127.0.0.1:8080"
+
+
+def send(app: Any, method: str, path: str, **options: Any) -> httpx.Response:
+    async def run() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8081") as client:
+            return await client.request(method, path, **options)
+
+    return asyncio.run(run())
+
+
+@pytest.fixture
+def house() -> FakeHouse:
+    return gallery()
+
+
+@pytest.fixture
+def app(house: FakeHouse) -> Any:
+    return application(house, data_url=DATA, traffic=Traffic())
+
+
+def form_of(page: str) -> dict[str, str]:
+    """The values a browser would send if nobody touched the form."""
+    filled = {n: html.unescape(v) for n, v in re.findall(r'<input [^>]*name="([^"]+)" value="([^"]*)"', page)}
+    filled |= {n: html.unescape(v) for n, v in re.findall(r'<textarea [^>]*name="([^"]+)"[^>]*>([^<]*)<', page)}
+    for name, options in re.findall(r'<select [^>]*name="([^"]+)">(.*?)</select>', page, re.S):
+        filled[name] = (re.findall(r'value="([^"]*)" selected', options) or re.findall(r'value="([^"]*)"', options))[0]
+    return filled
+
+
+# -- pages -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_the_list_of_models_and_wires(app: Any, path: str) -> None:
+    page = send(app, "GET", path).text
+    assert '<a href="/docs/iris">iris</a>' in page
+    assert "loading" in page
+    assert "/v2/models/{model}/infer" in page
+
+
+def test_a_models_page_has_its_signature_and_curl_lines(app: Any) -> None:
+    page = html.unescape(send(app, "GET", "/docs/people").text)
+    assert "[N]" in page
+    assert "categories: Rome, Oslo" in page
+    lines = re.findall(r"<pre><code>(curl .*?)</code></pre>", page, re.S)
+    assert len(lines) == 3
+    assert {shlex.split(line)[1] for line in lines} == {
+        f"{DATA}/predict/people", f"{DATA}/v1/models/people:predict", f"{DATA}/v2/models/people/infer"
+    }  # fmt: skip
+
+
+def test_pages_load_nothing_and_run_nothing(app: Any) -> None:
+    reply = send(app, "GET", "/docs/iris")
+    policy = reply.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "script" not in reply.text
+    assert re.findall(r'(?:src|href)="(?:https?:)?//', reply.text) == []
+    assert send(app, "GET", "/style.css").headers["content-type"].startswith("text/css")
+
+
+def test_names_from_a_model_cannot_become_markup() -> None:
+    evil = '"><script>alert(1)</script>'
+    spec = TensorSpec(evil, BY_NAME["string"], ("N",), categories=(evil,), nullable=True)
+    model = FakeModel("m", Signature((spec,), (spec,), (evil,)), lambda x: {evil: x[evil]}, {evil: evil})
+    app = application(FakeHouse(model), data_url=DATA)
+    assert "<script" not in send(app, "GET", "/docs/m").text
+    assert "<script" not in send(app, "POST", "/docs/m/try", data={"input-0": evil}).text
+
+
+def test_below_a_prefix_links_keep_it(house: FakeHouse) -> None:
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+
+    outer = Starlette(routes=[Mount("/admin", application(house, data_url=lambda: DATA + "/"))])
+    page = send(outer, "GET", "/admin/docs/iris").text
+    assert 'action="/admin/docs/iris/try#try"' in page
+    assert f"{DATA}/predict/iris" in page
+
+
+# -- the form ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [n for n, m in gallery().models.items() if m.state == "ready"])
+def test_every_models_form_predicts_as_it_stands(app: Any, name: str) -> None:
+    page = send(app, "GET", f"/docs/{name}").text
+    reply = send(app, "POST", f"/docs/{name}/try", data=form_of(page))
+    assert reply.status_code == 200, reply.text
+    assert '<table class="answer">' in reply.text
+
+
+def test_the_answer_names_the_classes(app: Any) -> None:
+    filled = {f"input-{i}": str(v) for i, v in enumerate((9, 1, 1, 1))}
+    page = send(app, "POST", "/docs/iris/try", data=filled).text
+    assert "<td>setosa</td></tr>" in page  # the label
+    assert "<td>versicolor</td>" in page  # a class of probabilities
+    assert 'name="input-0" value="9"' in page  # what was typed stays
+
+
+def test_an_empty_field_is_a_missing_value(app: Any) -> None:
+    page = send(app, "POST", "/docs/people/try", data={"input-0": "", "input-1": "", "input-2": "2", "input-3": "true"})
+    assert "<td>3.0</td>" in page.text
+
+
+def test_a_fault_is_shown_with_the_form(app: Any) -> None:
+    filled = {"input-0": "old", "input-1": "Rome", "input-2": "2", "input-3": "true"}
+    reply = send(app, "POST", "/docs/people/try", data=filled)
+    assert reply.status_code == 400
+    assert "[input.dtype]" in reply.text
+    assert 'value="old"' in reply.text
+    assert "[request.form]" in send(app, "POST", "/docs/people/try", data={"input-0": "1"}).text
+    assert "[request.json]" in send(app, "POST", "/docs/image/try", data={"input-0": "[1"}).text
+
+
+def test_mixed_tensors_and_columns() -> None:
+    specs = (
+        TensorSpec("pixels", BY_NAME["float32"], ("N", 2)),
+        TensorSpec("city", BY_NAME["string"], ("N",), nullable=True),
+        TensorSpec("age", BY_NAME["float64"], ("N",), nullable=True),
+        TensorSpec("scale", BY_NAME["float32"], (2,)),
+    )
+    out = TensorSpec("y", BY_NAME["float32"], ("N", 1, 2))
+    model = FakeModel(
+        "m", Signature(specs, (out,), ("y",)), lambda x: {"y": (x["pixels"] * x["scale"])[:, np.newaxis]},
+        {"pixels": [1.0, 2.0], "city": None, "age": None, "scale": [2.0, 4.0]},
+    )  # fmt: skip
+    app = application(FakeHouse(model), data_url=DATA)
+    page = send(app, "GET", "/docs/m").text
+    assert "[[2.0,8.0]]" in send(app, "POST", "/docs/m/try", data=form_of(page)).text
+
+
+def test_a_form_too_large_is_refused(app: Any) -> None:
+    reply = send(app, "POST", "/docs/iris/try", content=b"x" * ((4 << 20) + 1))
+    assert (reply.status_code, reply.headers["x-setsail-error"]) == (413, "request.too_large")
+
+
+# -- machines ----------------------------------------------------------------------------------------------------------
+
+
+def test_metrics_parse_and_count(house: FakeHouse) -> None:
+    traffic = Traffic()
+    traffic.add(Outcome("plain", "iris", 1, "ok", 0.002, rows=3))
+    traffic.add(Outcome("plain", "iris", 1, "ok", 99.0, rows=1))
+    traffic.add(Outcome("plain", 'a"b\n', 0, "input.dtype", 0.1))
+    reply = send(application(house, data_url=DATA, traffic=traffic), "GET", "/metrics")
+    assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
+    families = {f.name: f for f in text_string_to_metric_families(reply.text)}
+    requests = {(s.labels["model"], s.labels["code"]): s.value for s in families["setsail_requests"].samples}
+    assert requests == {("iris", "ok"): 2, ('a"b\n', "input.dtype"): 1}
+    assert [s.value for s in families["setsail_rows"].samples] == [4]
+    histogram = families["setsail_request_duration_seconds"].samples
+    buckets = {s.labels["le"]: s.value for s in histogram if s.name.endswith("_bucket")}
+    assert (buckets["0.001"], buckets["0.0025"], buckets["10.0"], buckets["+Inf"]) == (0, 1, 1, 2)
+    states = {s.labels["state"]: s.value for s in families["setsail_model_versions"].samples}
+    assert states["loading"] == 1
+    assert states["ready"] == len(house.models) - 1
+
+
+def test_health(app: Any) -> None:
+    assert send(app, "GET", "/healthz").text == "ok\n"
+
+
+def test_load_and_unload(app: Any, house: FakeHouse) -> None:
+    assert send(app, "POST", "/models/iris/unload").json() == {"model": "iris", "versions": {"1": "gone"}}
+    refused = send(app, "GET", "/docs/iris")
+    assert (refused.status_code, refused.headers["x-setsail-error"]) == (503, "model.not_ready")
+    assert send(app, "POST", "/models/iris/load").json()["versions"] == {"1": "ready"}
+    assert send(app, "POST", "/models/nobody/load").headers["x-setsail-error"] == "model.unknown"
+    assert send(app, "GET", "/models/iris/load").status_code == 405
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"host": "evil.example:8081"},
+        {"host": "127.0.0.1.evil.example"},
+        {"host": "[::1"},
+        {"origin": "http://evil.example"},
+        {"origin": "http://127.0.0.1:9999"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("path", ["/models/iris/unload", "/models/iris/load", "/docs/iris/try"])
+def test_other_sites_change_nothing(app: Any, house: FakeHouse, path: str, headers: dict[str, str]) -> None:
+    reply = send(app, "POST", path, headers=headers)
+    assert (reply.status_code, reply.headers["x-setsail-error"]) == (403, "admin.origin")
+    assert house.asks == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"host": "localhost:8081"}, {"host": "[::1]:8081"}, {"host": "ops.example"},
+     {"host": "127.0.0.1:8081", "origin": "http://127.0.0.1:8081", "sec-fetch-site": "same-origin"}],
+    ids=str,
+)  # fmt: skip
+def test_its_own_names_are_welcome(house: FakeHouse, headers: dict[str, str]) -> None:
+    app = application(house, data_url=DATA, hosts=["ops.example"])
+    assert send(app, "POST", "/models/iris/unload", headers=headers).status_code == 200
+
+
+def test_an_unexpected_exception_stays_in_the_log(house: FakeHouse, caplog: pytest.LogCaptureFixture) -> None:
+    house.models["iris"].example = None  # type: ignore[assignment]
+    app = application(house, data_url=DATA)
+    with caplog.at_level(logging.ERROR, "setsail.server"):
+        reply = send(app, "GET", "/docs/iris")
+    assert (reply.status_code, reply.headers["x-setsail-error"]) == (500, "server.fault")
+    assert "TypeError" not in reply.text
+    assert "TypeError" in caplog.text
+    assert reply.headers["x-setsail-error-id"] in caplog.text
+
+
+# -- lazy --------------------------------------------------------------------------------------------------------------
+
+
+def test_lazy_imports_on_the_first_request() -> None:
+    code = (
+        "import sys, setsail.server.lazy as l; l.Lazy('setsail.server.admin:application', None, data_url='')\n"
+        "print('starlette' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_lazy_serves_what_it_stands_for(house: FakeHouse) -> None:
+    app = Lazy("setsail.server.admin:application", house, data_url=DATA)
+    assert send(app, "GET", "/healthz").text == "ok\n"
+    assert send(app, "GET", "/healthz").status_code == 200
+
+
+def test_lazy_answers_the_lifespan_itself() -> None:
+    incoming = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+    sent: list[str] = []
+
+    async def receive() -> Any:
+        return next(incoming)
+
+    async def collect(event: Any) -> None:
+        sent.append(event["type"])
+
+    asyncio.run(Lazy("no.such:thing")({"type": "lifespan"}, receive, collect))
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
