@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -67,3 +68,9 @@ def test_no_path_is_a_surprise(method: str, path: str) -> None:
         find(method, "/" + path)
     except SetsailError as error:
         assert error.code in ("request.path", "request.method")  # noqa: PT017 (either is right)
+
+
+def test_each_wires_page_lists_its_routes() -> None:
+    root = Path(__file__).parents[2]
+    for row in ROUTES:
+        assert f"`{row.pattern}`" in (root / row.wire.page).read_text(), row.pattern
