@@ -31,7 +31,12 @@ _KEPT: Final = (
     "LC_CTYPE", "TZ", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VIRTUAL_ENV", "SYSTEMROOT",
 )  # fmt: skip
 _SIGNALS: Final = {s.value: s.name for s in signal.Signals}
+_MORE: Final = "raise the limit if the model needs more"
 _TODO: Final = {
+    "timeout": _MORE,
+    "memory": _MORE,
+    "limit": _MORE,
+    "signal": "load the file in a Python of your own to see whether its framework crashes",
     "exception": "its last lines say more; check that it works in a Python of your own",
     "answer": "do not trust this file: code in it wrote over the answer",
 }
@@ -67,8 +72,7 @@ def call(
 
     Raises:
         SetsailError: what the function raised, with its code and facts; `source.sandbox` where the network had to be
-            cut and could not be; `child.failed` for everything else, its fact `reason` being `exception`, `signal`,
-            `memory`, `timeout` or `answer`.
+            cut and could not be; `child.failed` for everything else, its fact `reason` being a key of `_TODO`.
     """
     limits = limits or Limits()
     cut = "off" if network or not sandbox else "require" if require_network_cut else "try"
@@ -189,7 +193,7 @@ class _Child:
     def _signal(self, number: object) -> SetsailError:
         name = _SIGNALS.get(number, "an unknown signal") if isinstance(number, int) else "an unknown signal"
         what = {"SIGXCPU": "used up its processor time", "SIGKILL": "was killed (out of memory, or out of time)"}
-        return self._failed("signal", what.get(name, f"died of {name}"), signal=name)
+        return self._failed("limit" if name in what else "signal", what.get(name, f"died of {name}"), signal=name)
 
     def _failed(self, reason: str, what: str, *, value: str | None = None, **facts: Any) -> SetsailError:
         if reason != "timeout":
@@ -197,7 +201,7 @@ class _Child:
         lines = list(self._tail)
         fault = SetsailError(
             "child.failed", f"the child process for {self._target} {what}",
-            todo=_TODO.get(reason, "raise the limit if the model needs more"), reason=reason, lines=lines, **facts,
+            todo=_TODO[reason], reason=reason, lines=lines, **facts,
         )  # fmt: skip
         fault.value = value or (lines[-1] if lines else None)  # text of a child, already fit for a terminal
         return fault
