@@ -63,6 +63,11 @@ EMITTERS: Final[dict[str, str]] = {
     "sklearn.compose._target.TransformedTargetRegressor": "compose:target",
     "sklearn.pipeline.FeatureUnion": "compose:feature_union",
     "sklearn.pipeline.Pipeline": "compose:pipeline",
+    # -- text
+    "sklearn.feature_extraction.text.CountVectorizer": "text:count",
+    "sklearn.feature_extraction.text.HashingVectorizer": "text:hashing",
+    "sklearn.feature_extraction.text.TfidfTransformer": "text:tfidf_transformer",
+    "sklearn.feature_extraction.text.TfidfVectorizer": "text:tfidf",
     # -- preprocessing
     "sklearn.decomposition._base._BasePCA": "preprocess:projection",
     "sklearn.decomposition._truncated_svd.TruncatedSVD": "preprocess:projection",
@@ -98,6 +103,26 @@ EMITTERS: Final[dict[str, str]] = {
     "sklearn.svm._classes.SVR": "svm:regressor",
     "sklearn.svm._classes.NuSVR": "svm:regressor",
     "sklearn.svm._classes.OneClassSVM": "svm:one_class",
+    # -- neighbours
+    "sklearn.neighbors._classification.KNeighborsClassifier": "neighbours:classifier",
+    "sklearn.neighbors._regression.KNeighborsRegressor": "neighbours:regressor",
+    "sklearn.neighbors._nearest_centroid.NearestCentroid": "neighbours:centroid",
+    "sklearn.neighbors._lof.LocalOutlierFactor": "neighbours:local_outliers",
+    # -- clusters and shapes
+    "sklearn.cluster._kmeans.KMeans": "cluster:k_means",
+    "sklearn.cluster._kmeans.MiniBatchKMeans": "cluster:k_means",
+    "sklearn.mixture._gaussian_mixture.GaussianMixture": "cluster:mixture",
+    "sklearn.covariance._elliptic_envelope.EllipticEnvelope": "cluster:elliptic",
+    "sklearn.linear_model._stochastic_gradient.SGDOneClassSVM": "cluster:linear_one_class",
+    # -- naive Bayes
+    "sklearn.naive_bayes.GaussianNB": "bayes:gaussian",
+    "sklearn.naive_bayes.MultinomialNB": "bayes:multinomial",
+    "sklearn.naive_bayes.ComplementNB": "bayes:complement",
+    "sklearn.naive_bayes.BernoulliNB": "bayes:bernoulli",
+    "sklearn.naive_bayes.CategoricalNB": "bayes:categorical",
+    # -- neural networks
+    "sklearn.neural_network._multilayer_perceptron.MLPClassifier": "neural:classifier",
+    "sklearn.neural_network._multilayer_perceptron.MLPRegressor": "neural:regressor",
 }
 
 

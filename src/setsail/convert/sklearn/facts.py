@@ -8,20 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 
 from setsail.convert.sklearn.compose import column_indices
 
-__all__ = ["Facts", "is_missing", "learn", "parts", "starts_with_text"]
+__all__ = ["VECTORIZERS", "Facts", "is_missing", "learn", "parts", "starts_with_text"]
 
-_VECTORIZERS: Final = ("CountVectorizer", "TfidfVectorizer", "HashingVectorizer")
+VECTORIZERS: Final = ("CountVectorizer", "TfidfVectorizer", "HashingVectorizer")
 
 
 @dataclass(slots=True)
 class Facts:
-    """One raw column. `text` is None where nothing says so; `null` is how the encoder knows a missing text."""
+    """One raw column. `text` is None where nothing says so; `null` is how the encoder knows a missing text.
+
+    `samples` are texts made of a vectoriser's vocabulary, to try the model on.
+    """
 
     text: bool | None = None
     levels: tuple[Any, ...] = ()
@@ -30,6 +34,7 @@ class Facts:
     low: float | None = None
     high: float | None = None
     thresholds: tuple[float, ...] = ()
+    samples: tuple[str, ...] = ()
 
 
 def learn(estimator: Any, count: int) -> list[Facts]:
@@ -62,12 +67,21 @@ def starts_with_text(estimator: Any) -> bool:
         return any(starts_with_text(step) for _, step in estimator.steps[:1])
     if name == "FeatureUnion":
         return any(starts_with_text(part) for _, part in estimator.transformer_list)
-    return name in _VECTORIZERS
+    return name in VECTORIZERS
 
 
 def is_missing(value: Any) -> bool:
     """None, NaN and pandas' NA: what an encoder may hold as the level of missing values."""
     return value is None or (isinstance(value, float) and value != value) or type(value).__name__ == "NAType"
+
+
+def samples(vectorizer: Any, limit: int = 40) -> tuple[str, ...]:
+    """Texts out of a vocabulary: single terms, runs of them, in other letter cases, repeated and unknown."""
+    terms = [str(t) for t in sorted(getattr(vectorizer, "vocabulary_", ()))]
+    terms = terms[:: max(1, len(terms) // limit)][:limit]
+    runs = [" ".join(terms[i : i + 5]) for i in range(0, len(terms), 5)]
+    other = [f"{a.upper()}, {b}! {a}" for a, b in pairwise(terms[:10])]
+    return (*terms[:10], *runs, *other, "", "  ", "Ünknown wörds here")
 
 
 def _walk(estimator: Any, columns: Sequence[Facts]) -> bool:
@@ -85,9 +99,12 @@ def _walk(estimator: Any, columns: Sequence[Facts]) -> bool:
     elif name == "ColumnTransformer":
         for _, part, chosen in estimator.transformers_:
             _walk(part, [columns[i] for i in column_indices(estimator, chosen)])
-    elif name in _VECTORIZERS:
+    elif name == "TransformedTargetRegressor":
+        _walk(estimator.regressor_, columns)
+    elif name in VECTORIZERS:
         for column in columns:
             column.text = True
+            column.samples += samples(estimator)
     elif name in _READERS:
         return _READERS[name](estimator, columns)
     return False

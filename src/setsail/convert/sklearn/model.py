@@ -25,7 +25,7 @@ from setsail.convert.sklearn.describe import hyperparameters, title, versions
 from setsail.convert.sklearn.emit import Frame, Results, Value, emit
 from setsail.convert.sklearn.facts import Facts, learn, parts
 from setsail.convert.sklearn.inputs import Layout, read
-from setsail.convert.sklearn.text import steps_of, vocabulary
+from setsail.convert.sklearn.text import steps_of
 from setsail.convert.sklearn.values import refuse
 from setsail.errors import SetsailError
 from setsail.signature import BATCH, Signature, TensorSpec
@@ -201,8 +201,7 @@ def _refine(
     )
     layout = replace(layout, columns=columns)
     if layout.style == "text":
-        levels = vocabulary(estimator)
-        return layout, example, [replace(facts[0], levels=levels)]
+        return layout, example, facts
     rows = head(example, 1) if example else synthetic(layout.specs(), _ranges(layout, facts), rows=1, seed=seed)
     taken = _nullable(estimator, layout, rows)
     columns = tuple(replace(c, nullable=n) for c, n in zip(layout.columns, taken, strict=True))
@@ -249,7 +248,7 @@ _ENCODERS = ("OneHotEncoder", "OrdinalEncoder")
 
 def _ranges(layout: Layout, facts: list[Facts]) -> dict[str, list[Range]]:
     found = [
-        Range(f.low, f.high, f.levels, f.thresholds, missing=c.nullable, closed=f.closed)
+        Range(f.low, f.high, f.levels or f.samples, f.thresholds, missing=c.nullable, closed=f.closed)
         for c, f in zip(layout.columns, facts, strict=True)
     ]
     if layout.style == "table":
@@ -288,19 +287,16 @@ def _probes(source: _Source, example: dict[str, Array] | None, facts: list[Facts
 
 
 def _seen(layout: Layout, ranges: dict[str, list[Range]], example: dict[str, Array]) -> dict[str, list[Range]]:
-    """What the model does not know of a column (bounds, levels), the example does."""
+    """Bounds of numbers as in the example. Its texts are never used: what is drawn must be nobody's."""
     known: dict[str, list[Range]] = {}
     for name, columns in ranges.items():
         array = example[name].reshape(len(example[name]), -1)
         known[name] = []
         for index, column in enumerate(columns):
-            read = Range.of(array[:, index])
-            if layout.style == "text":
-                levels = (*read.levels[:16], *column.levels)
-                known[name].append(replace(column, levels=levels))
-                continue
-            known[name].append(replace(read, levels=column.levels or read.levels, thresholds=column.thresholds,
-                                       missing=column.missing, closed=column.closed))  # fmt: skip
+            if array.dtype.kind in "biuf" and not column.levels:
+                seen = Range.of(array[:, index])
+                column = replace(column, low=seen.low, high=seen.high, integer=seen.integer)
+            known[name].append(column)
     return known
 
 
