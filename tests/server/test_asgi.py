@@ -194,6 +194,14 @@ def test_load_and_unload_only_with_control() -> None:
     assert house.models["iris"].state == "gone"
 
 
+def test_a_page_in_a_browser_cannot_unload() -> None:
+    path, headers = "/v2/repository/models/iris/unload", {"origin": "http://evil.example"}
+    refused = send(application(gallery(), control=True), "POST", path, headers=headers)
+    assert (refused.status_code, refused.headers["x-setsail-error"]) == (403, "control.refused")
+    with_key = {"authorization": "Bearer k"} | headers
+    assert send(application(gallery(), control=True, api_keys=["k"]), "POST", path, headers=with_key).status_code == 200
+
+
 def test_api_keys() -> None:
     app = application(gallery(), api_keys=["one", "two"])
     assert send(app, "GET", "/v2/health/live").status_code == 200

@@ -18,7 +18,7 @@ from dataclasses import replace
 from time import perf_counter
 from typing import Any, Final, Protocol
 
-from setsail.catalog import Ask, Index
+from setsail.catalog import Ask, Index, Load, Unload
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef, Request, Response
 from setsail.protocols import table
@@ -142,6 +142,8 @@ class Application:
             coding = request.headers.get("content-encoding", "")
             body = decompress(bytes(request.body), coding, self._max_body)
             exchange = match.decode(replace(request, body=body))
+            if isinstance(exchange.ask, Load | Unload):
+                self._check_origin(request)
             answer = self.house.answer(self._named(exchange.ask), control=self._control)
             reply = exchange.encode(answer)
         except SetsailError as fault:
@@ -192,6 +194,14 @@ class Application:
         # Every key is compared, so that time does not tell which one was near.
         if scheme.lower() != "bearer" or sum(hmac.compare_digest(sent, key) for key in self._keys) == 0:
             raise SetsailError("request.key", "this server needs an API key", field="authorization", challenge="Bearer")
+
+    def _check_origin(self, request: HttpRequest) -> None:
+        """Without keys, a page on any site could have a visitor's browser unload models here: browsers say Origin."""
+        if "origin" in request.headers and not self._keys:
+            raise SetsailError(
+                "control.refused", "a browser may not load or unload here", field="origin",
+                value=request.headers["origin"], todo="use the admin port",
+            )  # fmt: skip
 
     # -- the body ------------------------------------------------------------------------------------------------
 
