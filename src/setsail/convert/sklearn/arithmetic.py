@@ -24,6 +24,7 @@ __all__ = [
     "flat",
     "largest",
     "logistic",
+    "mean_column",
     "mean_of",
     "number",
     "repeat",
@@ -69,6 +70,11 @@ def stack_columns(graph: Graph, columns: list[str]) -> str:
 def total(graph: Graph, x: str) -> str:
     """Each row's sum, `[N, 1]`."""
     return str(graph.node("ReduceSum", x, graph.constant([1], np.int64), keepdims=1))
+
+
+def mean_column(graph: Graph, x: str) -> str:
+    """Each row's mean, `[N, 1]`."""
+    return str(graph.node("ReduceMean", x, graph.constant([1], np.int64), keepdims=1))
 
 
 def largest(graph: Graph, x: str) -> str:
