@@ -1,0 +1,388 @@
+"""From a boosted ensemble to a Conversion: what XGBoost and LightGBM have in common.
+
+A framework's module parses its model into an `Ensemble`, says in a `Plan` how sums become answers, and gives a function
+that asks the source itself. Everything else is here: example, signature, probes, ONNX programs and their outputs.
+
+A sum becomes an answer in two moves. A *link* turns sums into scores in the source's own precision; a *form* turns
+scores into outputs: `binary` (one probability, of class 1), `multi` (one for each class), `margin` (a label by the
+sign, without probabilities) or `value` (scores are the answer).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from typing import Any, Final
+
+import numpy as np
+
+from setsail.convert.conversion import Conversion, Intent, Probe, Program
+from setsail.convert.graph import Graph
+from setsail.convert.outputs import OUTPUTS
+from setsail.convert.probes import Range, boundary, head, synthetic
+from setsail.convert.trees import Ensemble, emit
+from setsail.errors import SetsailError
+from setsail.signature import BATCH, Signature, TensorSpec
+from setsail.tensors import BY_NAME, Array, dtype_of
+from setsail.variants import Variant
+
+__all__ = [
+    "FORMS", "LINKS", "Model", "Plan", "Rows", "answers", "assemble", "package_versions", "plain_values",
+    "read_rows",
+]  # fmt: skip
+
+_EXAMPLE_ROWS: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a booster's sums become its answers.
+
+    Attributes:
+        kind: row of the output table.
+        form: key of FORMS.
+        link: key of LINKS; `coefficient` scales the sum in front of it.
+        classes: labels in the order of the scores, of a classifier.
+        average: divides the sum (random-forest boosting), else 1.
+        single: whether the source casts rows to float32 before anything else.
+        missing: a number that stands for a missing value beside NaN, else None.
+        zero_missing: columns in which zero is missing, too (LightGBM's `zero_as_missing`).
+    """
+
+    kind: str
+    form: str
+    link: str
+    coefficient: float = 1.0
+    classes: Array | None = None
+    average: int = 1
+    single: bool = False
+    missing: float | None = None
+    zero_missing: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A booster's input: dtype and width of the table, its own column names, and the example's rows."""
+
+    dtype: str
+    width: int
+    names: tuple[str, ...] = ()
+    example: Array | None = None
+
+    def spec(self) -> TensorSpec:
+        return TensorSpec("input", BY_NAME[self.dtype], (BATCH, self.width), columns=self.names, nullable=True)
+
+
+# -- links and forms ---------------------------------------------------------------------------------------------------
+
+
+def _sigmoid(graph: Graph, x: str, dtype: str) -> str:
+    one = graph.constant(1, dtype)
+    return str(graph.node("Div", one, graph.node("Add", one, graph.node("Exp", graph.node("Neg", x)))))
+
+
+def _softplus(graph: Graph, x: str, dtype: str) -> str:
+    return str(graph.node("Log", graph.node("Add", graph.constant(1, dtype), graph.node("Exp", x))))
+
+
+def _signed_square(graph: Graph, x: str, dtype: str) -> str:
+    return str(graph.node("Mul", x, graph.node("Abs", x)))
+
+
+def _step(graph: Graph, x: str, dtype: str) -> str:
+    return graph.cast(graph.node("Greater", x, graph.constant(0, dtype)), dtype)
+
+
+# name -> nodes from sums [N, targets] to scores of the same shape and dtype
+LINKS: Final[Mapping[str, Callable[[Graph, str, str], str]]] = {
+    "identity": lambda graph, x, dtype: x,
+    "sigmoid": _sigmoid,
+    "softmax": lambda graph, x, dtype: str(graph.node("Softmax", x, axis=1)),
+    "exp": lambda graph, x, dtype: str(graph.node("Exp", x)),
+    "softplus": _softplus,
+    "signed_square": _signed_square,
+    "step": _step,
+}
+
+
+def _binary(graph: Graph, scores: str, dtype: str) -> dict[str, str]:
+    both = graph.node("Concat", graph.node("Sub", graph.constant(1, dtype), scores), scores, axis=1)
+    return {"index": _above(graph, scores, 0.5, dtype), "probabilities": both}
+
+
+def _multi(graph: Graph, scores: str, dtype: str) -> dict[str, str]:
+    return {"index": graph.node("ArgMax", scores, axis=1, keepdims=0), "probabilities": scores}
+
+
+def _margin(graph: Graph, scores: str, dtype: str) -> dict[str, str]:
+    return {"index": _above(graph, scores, 0.0, dtype), "decision": _flat(graph, scores)}
+
+
+def _above(graph: Graph, scores: str, limit: float, dtype: str) -> str:
+    return graph.cast(_flat(graph, graph.node("Greater", scores, graph.constant(limit, dtype))), "int64")
+
+
+def _flat(graph: Graph, column: str) -> str:
+    return str(graph.node("Squeeze", column, graph.constant([1], np.int64)))
+
+
+# form -> nodes from scores to named results; `value` is named by the kind (`prediction`, `score`)
+FORMS: Final[Mapping[str, Callable[[Graph, str, str], dict[str, str]]]] = {
+    "binary": _binary,
+    "multi": _multi,
+    "margin": _margin,
+    "value": lambda graph, scores, dtype: {"value": scores},
+}
+
+
+def answers(graph: Graph, ensemble: Ensemble, plan: Plan, x: str, given: str) -> dict[str, str]:
+    """Append a whole booster.
+
+    Args:
+        x: `[N, width]` of dtype `given`.
+
+    Returns:
+        `index` int64 [N] and `probabilities` [N, classes] or `decision` [N]; or `value`, [N] or [N, targets]. All
+        scores are in the ensemble's dtype.
+    """
+    dtype = ensemble.dtype
+    held = "float32" if plan.single else given
+    rows = x if given == held else graph.cast(x, held)
+    if plan.missing is not None:
+        hit = graph.node("Equal", rows, graph.constant(plan.missing, held))
+        rows = graph.node("Where", hit, graph.constant(np.nan, held), rows)
+    rows = rows if held == dtype else graph.cast(rows, dtype)
+    if plan.zero_missing:
+        rows = _zeros_to_nan(graph, rows, ensemble.features, plan.zero_missing, dtype)
+    total = emit(graph, ensemble, rows)
+    if plan.average != 1:
+        total = graph.node("Div", total, graph.constant(plan.average, dtype))
+    if plan.coefficient != 1:
+        total = graph.node("Mul", total, graph.constant(plan.coefficient, dtype))
+    scores = LINKS[plan.link](graph, total, dtype)
+    results = FORMS[plan.form](graph, scores, dtype)
+    if "value" in results and ensemble.targets == 1:
+        results["value"] = _flat(graph, results["value"])
+    return results
+
+
+def _zeros_to_nan(graph: Graph, x: str, width: int, columns: tuple[int, ...], dtype: str) -> str:
+    """LightGBM's zero is anything within 1e-35 (as float32)."""
+    affected = np.zeros((1, width), dtype=bool)
+    affected[0, list(columns)] = True
+    near = graph.node("LessOrEqual", graph.node("Abs", x), graph.constant(float(np.float32(1e-35)), dtype))
+    hit = graph.node("And", near, graph.constant(affected))
+    return str(graph.node("Where", hit, graph.constant(np.nan, dtype), x))
+
+
+# -- the example -------------------------------------------------------------------------------------------------------
+
+
+def read_rows(intent: Intent, *, width: int, names: tuple[str, ...], dtype: str | None) -> Rows:
+    """The table a booster takes.
+
+    Args:
+        names: the model's own column names, or empty.
+        dtype: the one dtype the source takes, or None for "what the person has": the example's or `--input`'s, with
+            float32 where neither says.
+
+    Raises:
+        SetsailError: `convert.input` when the example does not fit the model.
+    """
+    stated = intent.inputs[0].dtype.name if intent.inputs else None
+    if intent.inputs:
+        _check_stated(intent.inputs, width)
+    if intent.example is None:
+        return Rows(dtype or stated or "float32", width, names)
+    array, names = _table(intent.example, names)
+    if array.ndim != 2 or array.shape[1] != width or not len(array):
+        raise _unfit("has another shape", list(array.shape), f"[rows, {width}]")
+    if array.dtype.kind not in "fiub":
+        raise _unfit("is no table of numbers", str(array.dtype), "numbers")
+    found = "float32" if array.dtype in (np.float32, np.float16) else "float64"
+    chosen = dtype or stated or found
+    return Rows(chosen, width, names, array.astype(chosen))
+
+
+def _check_stated(specs: tuple[TensorSpec, ...], width: int) -> None:
+    only = specs[0]
+    fits = len(specs) == 1 and len(only.shape) == 2 and only.shape[1] in (width, "d1")
+    if not fits or only.dtype.name not in ("float32", "float64"):
+        raise SetsailError("convert.input", "the input text does not fit the model", field="--input",
+                           value=", ".join(map(str, specs)), expected=f"input:float32[*,{width}]")  # fmt: skip
+
+
+def _table(example: Any, names: tuple[str, ...]) -> tuple[Array, tuple[str, ...]]:
+    """An example as a matrix in the model's column order, and the column names as far as anybody knows them."""
+    if hasattr(example, "toarray"):
+        raise _unfit("is sparse", type(example).__name__, "dense rows: some models read an absent cell as missing")
+    if isinstance(example, Mapping):
+        example = {str(k): np.asarray(v) for k, v in example.items()}
+        found: tuple[str, ...] = tuple(example)
+    elif hasattr(example, "columns") and hasattr(example, "iloc"):
+        example = {str(c): example.iloc[:, i].to_numpy() for i, c in enumerate(example.columns)}
+        found = tuple(example)
+    else:
+        return np.asarray(example), names
+    lacking = [n for n in names if n not in example]
+    if lacking:
+        raise _unfit(f"lacks the column {lacking[0]!r} of the model", list(found), ", ".join(names[:12]))
+    order = names or found
+    odd = [n for n in order if example[n].dtype.kind not in "fiub"]
+    if odd:
+        raise _unfit(f"has a column {odd[0]!r} that is no number", str(example[odd[0]].dtype), "numbers")
+    return np.stack([example[n] for n in order], axis=1), order
+
+
+def _unfit(why: str, value: object, expected: str) -> SetsailError:
+    return SetsailError("convert.input", f"the example {why}", field="example", value=value, expected=expected)
+
+
+# -- the conversion ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Everything a framework's module says of one booster.
+
+    Attributes:
+        ensemble: None where trees cannot say it (linear boosters); then only the native variant is written.
+        run: the source itself: rows `[N, width]` -> its outputs by name, before labels are replaced.
+        native: the variant that runs the framework's own library, and its file.
+    """
+
+    framework: str
+    estimator: str
+    versions: Mapping[str, str]
+    plan: Plan
+    rows: Rows
+    ensemble: Ensemble | None
+    run: Callable[[Array], dict[str, Array]]
+    native: Program
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def package_versions(*packages: str) -> dict[str, str]:
+    """Version by package, of imported packages; a distribution may have another name (`xgboost-cpu`)."""
+    return {name: str(import_module(name).__version__) for name in sorted(packages)}
+
+
+def plain_values(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Hyperparameters that somebody set to a JSON scalar."""
+    kept = {k: v for k, v in sorted(parameters.items()) if isinstance(v, bool | int | float | str)}
+    return {k: v for k, v in kept.items() if v == v and v not in (np.inf, -np.inf)}
+
+
+def assemble(model: Model, intent: Intent) -> Conversion:
+    """Probes, signature and programs of a booster.
+
+    Raises:
+        SetsailError: `convert.input` for labels that do not fit, `convert.run` when the source fails on its example.
+    """
+    labels = _labels(model.plan, intent.labels)
+    probes = tuple(_probes(model, labels, intent.seed))
+    outputs = tuple(_output(name, array, labels) for name, array in probes[0].outputs.items())
+    signature = Signature((model.rows.spec(),), outputs, OUTPUTS[model.plan.kind].defaults)
+    programs = [*_programs(model, labels, signature), model.native]
+    return Conversion(
+        framework=model.framework, versions=model.versions, estimator=model.estimator, kind=model.plan.kind,
+        signature=signature, programs=tuple(programs), probes=probes, hyperparameters=model.hyperparameters,
+        notes=model.notes,
+    )  # fmt: skip
+
+
+def _labels(plan: Plan, wanted: tuple[str, ...]) -> Array | None:
+    """Class labels as the signature has them: int64, float64, bool or text."""
+    if plan.classes is None:
+        if wanted:
+            raise SetsailError("convert.input", f"a {plan.kind} has no labels", field="labels", value=list(wanted))
+        return None
+    if wanted:
+        if len(wanted) != len(plan.classes):
+            raise SetsailError("convert.input", "the labels do not fit the model", field="labels", value=list(wanted),
+                               expected=f"{len(plan.classes)} labels")  # fmt: skip
+        return np.array(wanted, dtype=object)
+    if plan.classes.dtype.kind in "OUS":
+        return np.array([str(c) for c in plan.classes.tolist()], dtype=object)
+    return plan.classes.astype(np.int64) if plan.classes.dtype.kind in "iu" else plan.classes
+
+
+def _output(name: str, array: Array, labels: Array | None) -> TensorSpec:
+    dtype = dtype_of(array)
+    assert dtype is not None, "boosters answer numbers, and labels are of a dtype we have"
+    texts = tuple(str(c) for c in labels.tolist()) if labels is not None and name != "decision" else ()
+    return TensorSpec(name, dtype, (BATCH, *array.shape[1:]), labels=texts)
+
+
+def _probes(model: Model, labels: Array | None, seed: int) -> list[Probe]:
+    spec = model.rows.spec()
+    thresholds = model.ensemble.thresholds if model.ensemble else ((),) * model.rows.width
+    ranges = {"input": [Range(thresholds=t) for t in thresholds]}
+    drawn = {"synthetic": synthetic((spec,), ranges, seed=seed), "boundary": boundary((spec,), ranges, seed=seed)}
+    if model.rows.example is not None:
+        drawn = {"example": head({"input": model.rows.example}, _EXAMPLE_ROWS), **drawn}
+    probes = []
+    for what, inputs in drawn.items():
+        try:
+            found = model.run(inputs["input"])
+        except SetsailError:
+            raise
+        except Exception as fault:  # any of the source's own errors
+            said = (str(fault).strip() or type(fault).__name__).splitlines()[-1]
+            raise SetsailError("convert.run", f"the source model fails on its {what} rows", value=said) from fault
+        outputs = {name: _relabelled(name, found[name], model.plan, labels) for name in _names(model.plan, found)}
+        span = _span(model, outputs) if what == "boundary" else 0.0
+        probes.append(Probe(what, inputs, outputs, leaf_span=span))
+    return probes
+
+
+def _names(plan: Plan, found: Mapping[str, Array]) -> list[str]:
+    return [name for name in OUTPUTS[plan.kind].outputs if name in found]
+
+
+def _relabelled(name: str, array: Array, plan: Plan, labels: Array | None) -> Array:
+    if name != "label" or labels is None or plan.classes is None:
+        return array
+    order = {c: i for i, c in enumerate(plan.classes.tolist())}
+    return np.asarray(labels[[order[c] for c in array.tolist()]])
+
+
+def _span(model: Model, outputs: Mapping[str, Array]) -> float:
+    """The largest change of an answer that one leaf makes. Sigmoid and softmax only shrink it."""
+    if model.ensemble is None:
+        return 0.0
+    span = model.ensemble.leaf_span * abs(model.plan.coefficient) / model.plan.average
+    if model.plan.link not in ("exp", "signed_square"):
+        return span
+    top = max((float(np.nanmax(np.abs(a))) for a in outputs.values() if a.dtype.kind == "f"), default=0.0)
+    return float(top * np.expm1(span)) if model.plan.link == "exp" else span * (2 * top**0.5 + span)
+
+
+def _programs(model: Model, labels: Array | None, signature: Signature) -> list[Program]:
+    if model.ensemble is None:
+        return []
+    source = model.ensemble
+    kinds = [("onnx", source.dtype)] + ([("onnx-f64", "float64")] if source.dtype == "float32" else [])
+    programs = []
+    for ident, dtype in kinds:
+        ensemble = replace(source, dtype=dtype)
+        graph = Graph()
+        results = answers(graph, ensemble, model.plan, "input", model.rows.dtype)
+        for spec in signature.outputs:
+            graph.rename(_named(graph, results, spec, dtype, labels), spec.name)
+        data = graph.model(signature.inputs, signature.outputs)
+        programs.append(Program(Variant(ident, "onnx", dtype, "model.onnx"), {"model.onnx": data}))
+    return programs
+
+
+def _named(graph: Graph, results: Mapping[str, str], spec: TensorSpec, dtype: str, labels: Array | None) -> str:
+    """One output by its public name, in the source's dtype."""
+    if spec.name == "label":
+        assert labels is not None, "only classifiers have labels"
+        if spec.dtype.name == "int64" and labels.tolist() == list(range(len(labels))):
+            return results["index"]
+        return str(graph.node("Gather", graph.constant(labels), results["index"], axis=0))
+    value = results.get(spec.name) or results["value"]
+    return value if spec.dtype.name == dtype else graph.cast(value, spec.dtype.name)
