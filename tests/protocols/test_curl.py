@@ -20,14 +20,16 @@ def test_every_wire_has_a_line() -> None:
 
 @pytest.mark.parametrize("model", [n for n, m in HOUSE.models.items() if m.state == "ready"])
 @pytest.mark.parametrize("wire", list(CURL))
-def test_the_line_answers(model: str, wire: str) -> None:
-    line = curl_lines(HOUSE.models[model].metadata(), "http://127.0.0.1:8080")[wire]
+@pytest.mark.parametrize("pinned", [False, True])
+def test_the_line_answers(model: str, wire: str, pinned: bool) -> None:
+    line = curl_lines(HOUSE.models[model].metadata(), "http://127.0.0.1:8080", pinned=pinned)[wire]
     curl, url, flag, body = shlex.split(line)
     assert (curl, flag) == ("curl", "-d")
     headers = {"content-type": "application/x-www-form-urlencoded"}
     exchange = route(
         HttpRequest("POST", url.removeprefix("http://127.0.0.1:8080"), headers=headers, body=body.encode())
     )
+    assert exchange.ask.model.version == (1 if pinned else None)  # type: ignore[union-attr]
     assert exchange.encode(HOUSE.answer(exchange.ask)).status == 200
 
 

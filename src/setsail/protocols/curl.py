@@ -17,8 +17,8 @@ from setsail.signature import TensorSpec
 __all__ = ["CURL", "curl_lines"]
 
 
-def _plain(meta: ModelMetadata) -> tuple[str, Any]:
-    path = f"/predict/{meta.name}"
+def _plain(meta: ModelMetadata, model: str) -> tuple[str, Any]:
+    path = f"/predict/{model}"
     table = meta.signature.table
     if table is not None:
         return path, dict(zip(table.columns, _row(meta, table), strict=True))
@@ -27,8 +27,8 @@ def _plain(meta: ModelMetadata) -> tuple[str, Any]:
     return path, {s.name: _batch(meta, s) for s in meta.signature.inputs}
 
 
-def _tf_serving(meta: ModelMetadata) -> tuple[str, Any]:
-    path, inputs = f"/v1/models/{meta.name}:predict", meta.signature.inputs
+def _tf_serving(meta: ModelMetadata, model: str) -> tuple[str, Any]:
+    path, inputs = f"/v1/models/{model}:predict", meta.signature.inputs
     if not meta.signature.batched:
         return path, {"inputs": {s.name: _batch(meta, s) for s in inputs}}
     if len(inputs) == 1:
@@ -36,27 +36,33 @@ def _tf_serving(meta: ModelMetadata) -> tuple[str, Any]:
     return path, {"instances": [{s.name: _row(meta, s) for s in inputs}]}
 
 
-def _open_inference(meta: ModelMetadata) -> tuple[str, Any]:
+def _open_inference(meta: ModelMetadata, model: str) -> tuple[str, Any]:
     tensors = []
     for spec in meta.signature.inputs:
         data = _batch(meta, spec)
         shape = _shape(data, len(spec.shape))
         tensors.append({"name": spec.name, "shape": shape, "datatype": spec.dtype.oip, "data": _flat(data, shape)})
-    return f"/v2/models/{meta.name}/infer", {"inputs": tensors}
+    return f"/v2/models/{model}/infer", {"inputs": tensors}
 
 
-CURL: Final[Mapping[str, Callable[[ModelMetadata], tuple[str, Any]]]] = {
+CURL: Final[Mapping[str, Callable[[ModelMetadata, str], tuple[str, Any]]]] = {
     "plain": _plain,
     "tf-serving": _tf_serving,
     "open-inference": _open_inference,
 }
 
 
-def curl_lines(meta: ModelMetadata, url: str) -> dict[str, str]:
-    """One line per wire, keyed by the wire's name; `url` is where the data port is, without a slash at the end."""
+def curl_lines(meta: ModelMetadata, url: str, *, pinned: bool = False) -> dict[str, str]:
+    """One line per wire, keyed by the wire's name.
+
+    Args:
+        url: where the data port is, without a slash at the end.
+        pinned: ask for this version, rather than for the model's default one.
+    """
+    model = f"{meta.name}/versions/{meta.version}" if pinned else meta.name
     lines = {}
     for wire, form in CURL.items():
-        path, body = form(meta)
+        path, body = form(meta, model)
         lines[wire] = f"curl {shlex.quote(url + path)} -d {shlex.quote(dump(body).decode())}"
     return lines
 

@@ -52,7 +52,10 @@ def parse(body: bytes | memoryview) -> Any:
 def _parse_with_nan(raw: bytes) -> Any:
     """The standard library's slower parser knows the bare tokens; an overflowing literal stays an error there too."""
     try:
-        return json.loads(raw.decode(), parse_float=_finite)
+        value = json.loads(raw.decode(), parse_float=_finite)
+        if b"\\u" in raw:
+            json.dumps(value, ensure_ascii=False).encode()  # fails on half a surrogate pair, as orjson does
+        return value
     except (ValueError, RecursionError) as fault:
         raise _not_json(str(fault), raw) from fault
 

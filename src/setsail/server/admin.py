@@ -27,6 +27,7 @@ from setsail.errors import SetsailError
 from setsail.messages import ModelRef, Request
 from setsail.protocols import plain
 from setsail.protocols.curl import curl_lines
+from setsail.protocols.routes import model_ref
 from setsail.protocols.table import ROUTES, WIRES
 from setsail.server.asgi import Answering
 from setsail.server.forms import answer_rows, body, fields
@@ -126,7 +127,9 @@ class Admin:
         return self._model_page(request, meta, filled=filled, answer=answer_rows(response))
 
     def _metadata(self, request: HttpRequest) -> ModelMetadata:
-        meta: ModelMetadata = self._ask(Metadata(ModelRef(request.path_params["model"])))
+        version = request.query_params.get("version")
+        named = {"model": request.path_params["model"]} | ({"version": version} if version else {})
+        meta: ModelMetadata = self._ask(Metadata(model_ref(named)))
         return meta
 
     def _model_page(
@@ -139,7 +142,7 @@ class Admin:
         error: str = "",
         answer: list[tuple[str, str, str]] | None = None,
     ) -> HttpResponse:
-        lines = curl_lines(meta, self._url())
+        lines = curl_lines(meta, self._url(), pinned="version" in request.query_params)
         sides = (("input", meta.signature.inputs), ("output", meta.signature.outputs))
         return self._page(
             request,
