@@ -76,7 +76,9 @@ def test_a_models_page_has_its_signature_and_curl_lines(app: Any) -> None:
 
 
 def test_a_version_of_a_model_has_its_own_page(app: Any) -> None:
-    assert "version 1" in send(app, "GET", "/docs/iris?version=1").text
+    page = send(app, "GET", "/docs/iris?version=1").text
+    assert "/docs/iris/try?version=1#try" in page
+    assert "/v2/models/iris/versions/1/infer" in page
     assert send(app, "GET", "/docs/iris?version=2").headers["x-setsail-error"] == "model.version"
 
 
@@ -104,7 +106,7 @@ def test_below_a_prefix_links_keep_it(house: FakeHouse) -> None:
 
     outer = Starlette(routes=[Mount("/admin", application(house, data_url=lambda: DATA + "/"))])
     page = send(outer, "GET", "/admin/docs/iris").text
-    assert 'action="/admin/docs/iris/try?version=1#try"' in page
+    assert 'action="/admin/docs/iris/try#try"' in page
     assert f"{DATA}/predict/iris" in page
 
 

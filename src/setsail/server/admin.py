@@ -142,13 +142,15 @@ class Admin:
         error: str = "",
         answer: list[tuple[str, str, str]] | None = None,
     ) -> HttpResponse:
-        lines = curl_lines(meta, self._url(), pinned="version" in request.query_params)
+        pinned = "version" in request.query_params
+        lines = curl_lines(meta, self._url(), pinned=pinned)
         sides = (("input", meta.signature.inputs), ("output", meta.signature.outputs))
         return self._page(
             request,
             "model.html",
             status,
             meta=meta,
+            pinned=pinned,
             signature=[(side, spec, _notes(spec, meta)) for side, specs in sides for spec in specs],
             fields=fields(meta, filled),
             lines=[(wire.title, lines[wire.name]) for wire in WIRES],
