@@ -81,11 +81,17 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What running a model showed. `sizes` are the sizes its free dimensions were tried at first."""
+    """What running a model showed.
+
+    Attributes:
+        sizes: at which its free dimensions were tried first.
+        squeezed: outputs that lose their batch axis at a batch of 1; the program has to give it back.
+    """
 
     signature: Signature
     probes: tuple[Probe, ...]
     sizes: Mapping[str, int]
+    squeezed: tuple[TensorSpec, ...] = ()
 
 
 def observe(source: Source, labels: Sequence[str] = ()) -> Observation:
@@ -110,9 +116,8 @@ def observe(source: Source, labels: Sequence[str] = ()) -> Observation:
     outputs = tuple(_output(name, runs, batched=source.batched) for name in first)
     names = tuple(s.name for s in outputs)
     signature = Signature(source.inputs, _labelled(outputs, labels), names)
-    if source.batched and signature.batched:
-        _check_rows(source, base)
-    return Observation(signature, tuple(_probes(source, base, other)), base)
+    squeezed = _check_rows(source, signature, base) if source.batched and signature.batched else ()
+    return Observation(signature, tuple(_probes(source, base, other)), base, squeezed)
 
 
 def settle(source: Source) -> tuple[dict[str, int], dict[str, Array]]:
@@ -198,8 +203,9 @@ def _labelled(outputs: tuple[TensorSpec, ...], labels: Sequence[str]) -> tuple[T
     return tuple(replace(s, labels=tuple(labels)) if s.name == fits[0] else s for s in outputs)
 
 
-def _check_rows(source: Source, sizes: Mapping[str, int]) -> None:
-    """Rows asked alone answer as rows asked together, within the parity tolerance."""
+def _check_rows(source: Source, signature: Signature, sizes: Mapping[str, int]) -> tuple[TensorSpec, ...]:
+    """Rows asked alone answer as rows asked together, within the parity tolerance. Returns the squeezed outputs."""
+    squeezed: dict[str, TensorSpec] = {}
     inputs = source.draw(7, sizes, seed=3)
     together = source.call(inputs)
     for start, stop in ((0, 1), (6, 7), (1, 4)):
@@ -212,6 +218,14 @@ def _check_rows(source: Source, sizes: Mapping[str, int]) -> None:
                     todo="put the batch first, or fix the first axis of every input with a number: "
                     + " ".join(f'--input "{_fixed(s)}"' for s in source.inputs),
                 )  # fmt: skip
+            if alone[name].ndim != array.ndim:
+                squeezed[name] = signature.output(name)
+    for spec in squeezed.values():
+        if any(isinstance(d, str) for d in spec.shape[1:]):
+            raise SetsailError("convert.unsupported", f"output {spec.name!r} loses an axis at a batch of 1",
+                               field=spec.name, value=str(spec), expected="one rank at every batch",
+                               todo="give squeeze the axis it means")  # fmt: skip
+    return tuple(squeezed.values())
 
 
 def _fixed(spec: TensorSpec) -> str:

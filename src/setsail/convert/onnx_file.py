@@ -21,7 +21,7 @@ from setsail.convert.conversion import Conversion, Intent, Program
 from setsail.convert.examples import fit, named
 from setsail.convert.observed import Observation, Source, observe, one_by_one, settle
 from setsail.convert.onnx.loading import load, opset
-from setsail.convert.onnx.program import PROGRAM, seal
+from setsail.convert.onnx.program import PROGRAM, seal, unsqueeze
 from setsail.convert.onnx.shapes import Inputs, batched, read_inputs
 from setsail.convert.onnx.zipmap import as_tensor, remove
 from setsail.errors import SetsailError
@@ -61,6 +61,7 @@ def convert(path: Path | str, intent: Intent) -> Conversion:
         seen.signature,
         outputs=tuple(replace(s, labels=tuple(map(str, labels.get(s.name, s.labels)))) for s in seen.signature.outputs),
     )
+    unsqueeze(model, seen.squeezed)
     files = seal(model, signature.inputs, signature.outputs, batch=batch)
     doubles = any(s.dtype.name == "float64" for s in (*signature.inputs, *signature.outputs))
     return Conversion(

@@ -8,7 +8,7 @@ so that a runtime maps them. The same model gives the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import onnx
@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from setsail.signature import Dim, TensorSpec
 
-__all__ = ["PROGRAM", "WEIGHTS", "graphs", "rename", "seal"]
+__all__ = ["PROGRAM", "WEIGHTS", "graphs", "rename", "seal", "unsqueeze"]
 
 PROGRAM: Final = "model.onnx"
 WEIGHTS: Final = "weights.bin"
@@ -47,6 +47,22 @@ def seal(
     return {PROGRAM: model.SerializeToString(deterministic=True)} | files
 
 
+def unsqueeze(model: Any, specs: Sequence[TensorSpec]) -> None:
+    """Give outputs their rank back where the graph loses it at a batch of 1 (`squeeze()` without an axis).
+
+    Args:
+        specs: the outputs concerned, under their public names; only their first dimension may be free.
+    """
+    graph = model.graph
+    for spec in specs:
+        inner = f"{spec.name}__squeezed"
+        for g in graphs(graph):
+            _substitute(g, {spec.name: inner})
+        shape = helper.make_tensor(f"{inner}_shape", TensorProto.INT64, [len(spec.shape)], [-1, *spec.shape[1:]])
+        graph.initializer.append(shape)
+        graph.node.append(helper.make_node("Reshape", [inner, shape.name], [spec.name]))
+
+
 def rename(model: Any, names: Mapping[str, str]) -> None:
     """Give graph inputs and outputs (old -> new) their public names, everywhere they are used.
 
@@ -71,7 +87,7 @@ def rename(model: Any, names: Mapping[str, str]) -> None:
                 aside += "_"
             wanted[new] = aside
     for g in graphs(graph):
-        _substitute(g, lambda name: wanted.get(name, name))
+        _substitute(g, wanted)
 
 
 def graphs(graph: Any) -> Iterator[Any]:
@@ -93,17 +109,17 @@ def _names(graph: Any) -> Iterator[str]:
         yield from node.output
 
 
-def _substitute(graph: Any, new: Callable[[str], str]) -> None:
+def _substitute(graph: Any, names: Mapping[str, str]) -> None:
     for group in (graph.input, graph.output, graph.initializer, graph.value_info):
         for item in group:
-            item.name = new(item.name)
+            item.name = names.get(item.name, item.name)
     for sparse in graph.sparse_initializer:
-        sparse.values.name = new(sparse.values.name)
+        sparse.values.name = names.get(sparse.values.name, sparse.values.name)
     for node in graph.node:
         for side in (node.input, node.output):
             for index, name in enumerate(side):
-                if name:
-                    side[index] = new(name)
+                if name in names:
+                    side[index] = names[name]
 
 
 def _strip(model: Any) -> None:

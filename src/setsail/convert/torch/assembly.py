@@ -14,7 +14,7 @@ import torch
 from setsail.convert.conversion import Conversion, Intent, Program
 from setsail.convert.examples import fit
 from setsail.convert.observed import Observation, Source, observe, one_by_one
-from setsail.convert.onnx.program import PROGRAM, seal
+from setsail.convert.onnx.program import PROGRAM, seal, unsqueeze
 from setsail.convert.torch.exporting import FixedDimensionError, quiet
 from setsail.convert.torch.naming import Arguments, flatten, to_array, to_tensor
 from setsail.errors import SetsailError
@@ -67,6 +67,7 @@ def assemble(model: Model, arguments: Arguments, export: Exporter, intent: Inten
         proto = _export(model, export, source, seen, rows=1, free=False)
         batch, notes = 1, (f"fixed batch of 1: {str(fixed).strip().splitlines()[0][:120]}",)
     signature = seen.signature
+    unsqueeze(proto, seen.squeezed)
     files = seal(proto, signature.inputs, signature.outputs, batch=batch)
     precision = "float64" if any(s.dtype.name == "float64" for s in signature.outputs) else "float32"
     return Conversion(

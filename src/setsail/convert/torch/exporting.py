@@ -28,7 +28,7 @@ __all__ = ["OPSET", "FixedDimensionError", "export", "quiet", "script", "unsuppo
 
 OPSET: Final = 20
 _SCRIPT_OPSET: Final = 17
-_LOGGERS: Final = ("torch.onnx", "torch.export", "torch._export", "torch._dynamo", "torch.fx", "onnxscript", "onnx_ir")
+_PACKAGES: Final = ("torch", "onnxscript", "onnx_ir")
 _OPERATOR: Final = re.compile(r"OpOverload\(op='([\w.:]+)'|operator '([\w.:]+)'|\b(aten[.:]+\w+(?:\.\w+)?)")
 _DATA: Final = ("data-dependent", "DataDependent", "GuardOnDataDependent", "control flow", "Eq(u", "unbacked")
 
@@ -79,7 +79,8 @@ def export(
         {i: torch.export.Dim.DYNAMIC for i, d in enumerate(s.shape) if isinstance(d, str)} if free else {}
         for s in specs
     )
-    with quiet(), torch.no_grad():
+    # torch prints its graph to stderr when it meets a branch on data
+    with quiet(), contextlib.redirect_stderr(io.StringIO()), torch.no_grad():
         try:
             program = torch.export.export(_Flat(module, [s.name for s in specs], keywords),
                                           tuple(rows[s.name] for s in specs), strict=False,
@@ -163,8 +164,10 @@ def _first(text: str) -> str:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """No chatter of the exporter: its notes on absent packages and its own deprecations are not the person's."""
-    before = {name: logging.getLogger(name).level for name in _LOGGERS}
-    for name in _LOGGERS:
+    # torch gives many of its loggers a level of their own, so every one of them is asked to be quiet
+    chatty = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in _PACKAGES]
+    before = {name: logging.getLogger(name).level for name in (*_PACKAGES, *chatty)}
+    for name in before:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():

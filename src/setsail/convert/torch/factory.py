@@ -34,13 +34,11 @@ def convert(path: Path, intent: Intent) -> Conversion:
         SetsailError: `convert.example` without a factory, `source.load` where factory or weights fail, and what
             converting a live module raises.
     """
-    path = Path(path)
+    path, factory = Path(path), intent.factory
     weights: Path | None = path
-    factory = intent.factory
     if path.suffix == ".py":
         weights = Path(intent.weights) if intent.weights else None
-        factory = factory if factory and factory.partition(":")[0] else f"{path}:{(factory or ':').partition(':')[2]}"
-        factory = factory if not factory.endswith(":") else f"{factory}model"
+        factory = f"{path}:{factory}" if factory and ":" not in factory else factory
     if not factory:
         raise SetsailError("convert.example", f"{path.name} holds weights without the module they belong to",
                            field="--factory", expected="--factory pkg.mod:fn, a function that returns the module",
