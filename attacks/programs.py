@@ -144,6 +144,11 @@ def _ort_format() -> Files:
     return {"model.onnx": b"\x12\x06ab" + b"ORTM" + model(graph()).SerializeToString()}
 
 
+def _not_text() -> Files:
+    whole = model(graph(tensors=[external(location="AB")])).SerializeToString()
+    return {"model.onnx": whole.replace(b"AB", b"\xff\xfe")}
+
+
 def _tensor(**facts: Any) -> Callable[[], Files]:
     return lambda: {"model.onnx": model(graph(tensors=[TensorProto(name="w", **facts)])).SerializeToString()}
 
@@ -168,6 +173,7 @@ ATTACKS: Final[Mapping[str, Attack]] = {
     "no graph": ("program.parse", lambda: {"model.onnx": ModelProto(ir_version=10).SerializeToString()}),
     "onnxruntime's own format": ("program.parse", _ort_format),
     "merged halves": ("program.parse", _merged),
+    "name that is not UTF-8": ("program.parse", _not_text),
     "cut off": ("program.parse", lambda: {"model.onnx": model(graph()).SerializeToString()[:-1]}),
     # -- external weights
     "parent folder": ("program.external", _place(location="../w.bin")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -116,8 +117,8 @@ class Artifact:
         return {name: view[slot.offset : slot.end] for name, slot in self._of(variant_id).items()}
 
     def slices(self, variant_id: str) -> dict[str, tuple[str, int, int]]:
-        """The same as (path, offset, length), for a child process to map by itself."""
-        path = str(self.path)
+        """The same as (path, offset, length), for a child process (in its own folder) to map by itself."""
+        path = os.path.abspath(str(self.path))
         return {name: (path, slot.offset, slot.entry.length) for name, slot in self._of(variant_id).items()}
 
     def digests(self, variant_id: str) -> dict[str, str]:

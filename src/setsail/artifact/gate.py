@@ -48,8 +48,8 @@ class GateLimits:
     program: int = 512 << 20
     tensors: int = 16 << 30
     nodes: int = 500_000
-    messages: int = 2_000_000
-    fields: int = 5_000_000
+    messages: int = 1_000_000
+    fields: int = 10_000_000
     depth: int = 64
     calls: int = 32
 
@@ -150,7 +150,7 @@ class _Walk:
 
     def facts(self) -> ProgramFacts:
         model = self._reader.walk()
-        if not model.number("ir_version") or not model.opsets or 7 not in model.children:
+        if not model.number("ir_version") or not model.kept or not model.children >> 7 & 1:
             raise SetsailError("program.parse", "the program has no graph, version or opset", expected="an ONNX model")
         main = self._scopes[0]
         for scope in (main, *self._functions.values()):
@@ -160,7 +160,7 @@ class _Walk:
         for scope in (main, *self._functions.values()):
             for (domain, op, _), count in scope.operators.items():
                 counts[f"{domain}.{op}".lstrip(".")] += count
-        opsets = {_domain(opset): opset.number("version") for opset in model.opsets}
+        opsets = {_domain(opset): opset.number("version") for opset in model.kept}
         return ProgramFacts(opsets, counts, self._expanded(), tuple(sorted(self._external)), self._tensor_bytes)
 
     def _entered(self, kind: str) -> None:
@@ -224,7 +224,7 @@ class _Walk:
         location = tensor.number("data_location")
         if location > 1:
             raise SetsailError("program.parse", f"tensor {name!r} lies nowhere known", value=location)
-        if location or tensor.pairs:
+        if location or tensor.kept:
             self._check_external(tensor, claimed, text=kind == _TEXT_TYPE)
         elif count * min(8, _BITS[kind]) > tensor.size * 8:
             # Numbers may be stored as varints, so one byte an element is the least.
@@ -246,11 +246,11 @@ class _Walk:
 
     def _check_external(self, tensor: Message, claimed: int, *, text: bool) -> None:
         name = tensor.text("name")
-        facts = {pair.text("key"): pair.text("value") for pair in tensor.pairs}
+        facts = {pair.text("key"): pair.text("value") for pair in tensor.kept}
         place = facts.get("location", "")
         if _MEMORY_MARKER in place:
             _outside(f"tensor {name!r} points into memory", place)
-        if len(facts) != len(tensor.pairs) or not facts.keys() <= {"location", "offset", "length", "checksum"}:
+        if len(facts) != len(tensor.kept) or not facts.keys() <= {"location", "offset", "length", "checksum"}:
             _outside(f"tensor {name!r} has unknown or repeated facts about its file", sorted(facts))
         if not folders.is_plain(place) or text:
             _outside(f"tensor {name!r} is not in a plain file beside the program", place)

@@ -49,7 +49,12 @@ SCALARS: Final[Mapping[str, Mapping[int, tuple[str, str]]]] = {
     "Sparse": {3: ("dims", "ints")},
     "Pair": {1: ("key", "text"), 2: ("value", "text")},
 }
-_KEPT: Final = {"Opset": "opsets", "Pair": "pairs"}
+# message -> first bytes of length-delimited fields that are stepped over.
+_SKIPPED: Final = {
+    kind: frozenset(n << 3 | 2 for n in range(1, 16) if n not in CHILDREN[kind] and n not in SCALARS.get(kind, {}))
+    for kind in CHILDREN
+}
+_KEPT: Final = ("Opset", "Pair")
 # Attributes of tree ensembles hold millions of unpacked numbers: steps of up to 4096 of them.
 _RUNS: Final = {
     0x3D: re.compile(rb"(?:\x3d.{4}){1,4096}", re.DOTALL),
@@ -70,14 +75,16 @@ class Budget:
 
 @dataclass(slots=True)
 class Message:
-    """One message: its scalar fields by name, its opset imports and its key-value pairs; `size` in the file."""
+    """One message: its bytes in the file, its scalar fields by name, its opset imports or key-value pairs (`kept`).
+
+    `children` has the bit of every field number that held a message.
+    """
 
     kind: str
     size: int
     values: dict[str, Any] = field(default_factory=dict)
-    opsets: list[Message] = field(default_factory=list)
-    pairs: list[Message] = field(default_factory=list)
-    children: set[int] = field(default_factory=set)
+    kept: list[Message] = field(default_factory=list)
+    children: int = 0
 
     def text(self, name: str) -> str:
         return str(self.values.get(name, ""))
@@ -115,8 +122,15 @@ class Reader:
         self._entered(kind)
         message = Message(kind, end - at)
         children, scalars, runs = CHILDREN[kind], SCALARS.get(kind, {}), _RUNS if kind == "Attribute" else {}
+        data, known = self._data, _SKIPPED[kind]
         while at < end:
-            if runs and self._data[at] in runs and (run := runs[self._data[at]].match(self._data, at, end)):
+            byte = data[at]
+            if byte in known and at + 1 < end and data[at + 1] < 0x80:
+                # A short field that nobody reads, e.g. one of a million texts of a tree ensemble.
+                at += 2 + data[at + 1]
+                self._spend(at, end)
+                continue
+            if runs and byte in runs and (run := runs[byte].match(data, at, end)):
                 at = run.end()
                 continue
             number, wire, at = self._tag(at, end)
@@ -130,12 +144,12 @@ class Reader:
 
     def _child(self, message: Message, number: int, wire: int, start: int, stop: int, depth: int) -> None:
         kind, repeats = CHILDREN[message.kind][number]
-        if wire != _BYTES or (number in message.children and not repeats):
+        if wire != _BYTES or (message.children >> number & 1 and not repeats):
             _refuse(f"field {number} of a {message.kind} message is not as ONNX defines it", start)
-        message.children.add(number)
+        message.children |= 1 << number
         child = self._message(kind, start, stop, depth + 1)
         if kind in _KEPT:
-            getattr(message, _KEPT[kind]).append(child)
+            message.kept.append(child)
 
     def _scalar(self, message: Message, name: str, form: str, wire: int, start: int, stop: int) -> None:
         if form == "ints" and wire in (_VARINT, _BYTES):
@@ -149,14 +163,19 @@ class Reader:
         if form == "int":
             message.values[name], _ = self._varint(start, stop)
         elif stop - start <= _TEXT_LIMIT:
-            message.values[name] = bytes(self._data[start:stop]).decode("utf-8", "backslashreplace")
+            message.values[name] = _text(bytes(self._data[start:stop]), start)
         else:
             _refuse(f"field {name!r} of a {message.kind} message is too long", start)
 
-    def _tag(self, at: int, end: int) -> tuple[int, int, int]:
+    def _spend(self, at: int, end: int) -> None:
         self._budget.fields -= 1
         if self._budget.fields < 0:
             raise SetsailError("program.size", "the program has too many fields", expected="fewer")
+        if at > end:
+            _refuse("a field is longer than what holds it", at)
+
+    def _tag(self, at: int, end: int) -> tuple[int, int, int]:
+        self._spend(at, end)
         value, after = self._varint(at, end)
         if value >> 3 == 0 or value >= 1 << 32 or after - at > 5:
             _refuse("a field has no valid number", at)
@@ -187,6 +206,13 @@ class Reader:
                 return value & 0xFFFFFFFFFFFFFFFF, at
             shift += 7
         _refuse("a number does not end", at)
+
+
+def _text(raw: bytes, at: int) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        _refuse("a name is not UTF-8", at)
 
 
 def _refuse(what: str, at: int) -> NoReturn:
