@@ -79,6 +79,12 @@ def test_what_curl_and_browsers_send_by_default_is_json(kind: str) -> None:
     assert outputs(post("people", PERSON, kind)) == {"prediction": [46.0]}
 
 
+def test_csv_without_its_type_is_told_what_to_say() -> None:
+    with pytest.raises(SetsailError, match=r"\[?request.json") as caught:
+        ask(post("people", b"age,city\n1,Rome\n", "application/x-www-form-urlencoded"))
+    assert "Content-Type: text/csv" in caught.value.message
+
+
 def test_other_types_are_refused() -> None:
     assert code_of(post("people", PERSON, "application/octet-stream")) == "request.media_type"
 

@@ -100,9 +100,7 @@ def test_health_metadata_and_repository(client: Any, house: FakeHouse) -> None:
 def test_an_error_reaches_the_client_whole(client: Any) -> None:
     tensor = triton.InferInput("x", [1, 3], "FP32")
     tensor.set_data_from_numpy(np.float32([[1, 2, 3]]))
-    with pytest.raises(
-        triton.InferenceServerException, match=r"\[input.shape\] input .x. has"
-    ) as caught:
+    with pytest.raises(triton.InferenceServerException, match=r"\[input.shape\] input .x. has") as caught:
         client.infer("echo-float32", [tensor])
     assert caught.value.status() == "400"
 

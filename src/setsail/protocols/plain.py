@@ -53,7 +53,12 @@ def _body(request: HttpRequest) -> Body:
     if kind in _CSV_TYPES:
         return _cells(request.body)
     if kind in _JSON_TYPES or kind.endswith("+json"):
-        return _json_body(parse(request.body))
+        try:
+            return _json_body(parse(request.body))
+        except SetsailError as fault:
+            if fault.code == "request.json":  # a CSV file sent without saying so is the likeliest cause
+                fault.todo = f"send JSON, or the header `Content-Type: {CSV}` if this is CSV"
+            raise
     raise SetsailError(
         "request.media_type", "a body of this type is not read here", field="content-type", value=kind,
         expected=f"{JSON} or {CSV}",
