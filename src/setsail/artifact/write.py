@@ -69,8 +69,10 @@ def assemble(draft: Draft) -> dict[str, bytes]:
         for name, content in files.items():
             payloads[f"variants/{variant.id}/{name}"] = content
     _check_names(payloads)
-    payloads["card.md"] = card(_facts(draft, payloads)).encode()
-    body = manifest.dump(draft, {name: _digest(payload) for name, payload in payloads.items()})
+    digests = {name: _digest(payload) for name, payload in payloads.items()}
+    # The card is made from the manifest, and the manifest has the card's digest: so it is made from one without.
+    payloads["card.md"] = card(dict(decode(manifest.dump(draft, digests), "the manifest"))).encode()
+    body = manifest.dump(draft, digests | {"card.md": _digest(payloads["card.md"])})
     payloads |= {MANIFEST: body, SEAL: seal.dump(body)}
     return {name: payloads[name] for name in order(list(payloads))}
 
@@ -83,12 +85,6 @@ def pieces(members: Mapping[str, bytes]) -> Iterator[bytes]:
         yield header
         yield members[slot.entry.name]
     yield tail(slots)
-
-
-def _facts(draft: Draft, payloads: Mapping[str, bytes]) -> dict[str, Any]:
-    """The manifest without the digest of the card that is made from it."""
-    body = manifest.dump(draft, {name: _digest(payload) for name, payload in payloads.items()})
-    return dict(decode(body, "the manifest"))
 
 
 def _digest(payload: bytes) -> dict[str, Any]:
