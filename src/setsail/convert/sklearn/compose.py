@@ -12,7 +12,7 @@ from setsail.convert.sklearn.emit import Frame, Results, Value, emit
 from setsail.convert.sklearn.functions import FUNCTIONS
 from setsail.convert.sklearn.values import columns, concat, matrix, numbers, refuse, select
 
-__all__ = ["column_indices", "column_transformer", "feature_union", "pipeline", "target"]
+__all__ = ["column_indices", "column_transformer", "feature_union", "pipeline", "search", "target"]
 
 
 def pipeline(graph: Graph, estimator: Any, x: Value | Frame) -> Results:
@@ -99,6 +99,11 @@ def target(graph: Graph, estimator: Any, x: Value | Frame) -> Results:
     return {"prediction": Value(graph.node("Reshape", name, graph.constant(shape, np.int64)), "float64", width)}
 
 
+def search(graph: Graph, estimator: Any, x: Value | Frame) -> Results:
+    """A search inside a pipeline: the best estimator it found."""
+    return emit(graph, estimator.best_estimator_, x)
+
+
 def _standard(graph: Graph, scaler: Any, name: str) -> str:
     if scaler.scale_ is not None:
         name = graph.node("Mul", name, graph.constant(scaler.scale_, np.float64))
@@ -132,6 +137,9 @@ def _weighted(graph: Graph, part: Value, weight: float | None) -> Value:
 
 
 def _passes(step: Any) -> bool:
+    """Whether a step hands its input on: `passthrough`, and what a fitted ColumnTransformer makes of it."""
+    if type(step).__name__ == "FunctionTransformer":
+        return step.func is None
     return step is None or (isinstance(step, str) and step == "passthrough")
 
 

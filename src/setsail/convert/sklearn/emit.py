@@ -61,6 +61,7 @@ EMITTERS: Final[dict[str, str]] = {
     # -- composition
     "sklearn.compose._column_transformer.ColumnTransformer": "compose:column_transformer",
     "sklearn.compose._target.TransformedTargetRegressor": "compose:target",
+    "sklearn.model_selection._search.BaseSearchCV": "compose:search",
     "sklearn.pipeline.FeatureUnion": "compose:feature_union",
     "sklearn.pipeline.Pipeline": "compose:pipeline",
     # -- text

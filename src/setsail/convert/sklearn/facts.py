@@ -17,6 +17,7 @@ from setsail.convert.sklearn.compose import column_indices
 
 __all__ = ["VECTORIZERS", "Facts", "is_missing", "learn", "parts", "starts_with_text"]
 
+_SCALERS: Final = ("StandardScaler", "MinMaxScaler", "MaxAbsScaler", "RobustScaler")
 VECTORIZERS: Final = ("CountVectorizer", "TfidfVectorizer", "HashingVectorizer")
 
 
@@ -92,7 +93,7 @@ def _walk(estimator: Any, columns: Sequence[Facts]) -> bool:
         return False
     name = type(estimator).__name__
     if name == "Pipeline":
-        return all(_walk(step, columns) for _, step in estimator.steps)
+        return _steps([step for _, step in estimator.steps], columns)
     if name == "FeatureUnion":
         for _, part in estimator.transformer_list:
             _walk(part, columns)
@@ -108,6 +109,21 @@ def _walk(estimator: Any, columns: Sequence[Facts]) -> bool:
     elif name in _READERS:
         return _READERS[name](estimator, columns)
     return False
+
+
+def _steps(steps: Sequence[Any], columns: Sequence[Facts]) -> bool:
+    """A pipeline's steps. Thresholds behind a linear scaler are turned back to what they are in front of it."""
+    for place, step in enumerate(steps):
+        if _walk(step, columns):
+            continue
+        if type(step).__name__ in _SCALERS:
+            behind = [Facts() for _ in columns]
+            _steps(steps[place + 1 :], behind)
+            origin, one = (step.inverse_transform(np.full((1, len(columns)), v))[0] for v in (0.0, 1.0))
+            for column, scaled, a, b in zip(columns, behind, origin, one - origin, strict=True):
+                column.thresholds = tuple(float(a + b * t) for t in scaled.thresholds)
+        return False
+    return True
 
 
 def _encoder(estimator: Any, columns: Sequence[Facts]) -> bool:

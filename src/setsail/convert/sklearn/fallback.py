@@ -69,7 +69,9 @@ def _convert(estimator: Any, value: Value) -> Any:
     except (MissingConverter, MissingShapeCalculator) as fault:
         raise refuse(estimator, "has no exact conversion to ONNX", _TODO) from fault
     except Exception as fault:  # skl2onnx raises whatever its parsers stumble over
-        raise refuse(estimator, f"could not be converted: {str(fault).splitlines()[0][:200]}", _TODO) from fault
+        raise refuse(
+            estimator, f"has no conversion in double precision: {str(fault).splitlines()[0][:200]}", _TODO
+        ) from fault
     finally:
         logger.level = level
 

@@ -174,8 +174,9 @@ def _series(name: str, series: Any) -> tuple[Column, Array]:
         return Column(name, _exact(dtype), source=dtype), series.to_numpy()
     if getattr(dtype, "kind", "O") in "biuf":  # pandas' own nullable numbers
         return Column(name, _FLOAT64, source=None), series.to_numpy(dtype=np.float64, na_value=np.nan)
-    column, values = _object_column(name, series.to_numpy(dtype=object, copy=True), dtype)
-    return column, values
+    # A categorical would turn an unknown text into a missing value; encoders take its texts as they are.
+    source = "object" if dtype.name == "category" else dtype
+    return _object_column(name, series.to_numpy(dtype=object, copy=True), source)
 
 
 def _object_column(name: str, values: Array, source: Any) -> tuple[Column, Array]:

@@ -36,6 +36,7 @@ __all__ = ["convert"]
 
 _EXAMPLE_ROWS = 64
 _SYNTHETIC_ROWS = 128
+_MOST_NAMES = 1000  # a vocabulary's worth of names would outweigh the model's own contract
 _NO_KIND = "serve a classifier, regressor, clusterer, outlier detector or transformer"
 
 
@@ -46,6 +47,7 @@ def convert(estimator: Any, intent: Intent) -> Conversion:
         SetsailError: `convert.unsupported` naming the estimator that has no exact conversion or is not fitted,
             `convert.example` or `convert.input` for the rows, `convert.run` when the source fails on its own example.
     """
+    estimator = getattr(estimator, "best_estimator_", estimator)  # a search answers through the best it found
     _check(estimator)
     kind = _kind(estimator)
     layout, example = read(estimator, intent)
@@ -80,7 +82,11 @@ def _check(estimator: Any) -> None:
 
 
 def _kind(estimator: Any) -> str:
-    """The row of the output table."""
+    """The row of the output table. Raises `convert.unsupported` for what has no answer to new rows."""
+    if not hasattr(estimator, "predict") and (is_clusterer(estimator) or is_outlier_detector(estimator)):
+        raise refuse(
+            estimator, "answers only for the rows it was fitted on", "use one with predict (KMeans, novelty=True)"
+        )
     if is_classifier(estimator):
         return "classifier" if hasattr(estimator, "predict_proba") else "classifier without probabilities"
     if is_regressor(estimator):
@@ -121,9 +127,9 @@ class _Source:
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The source's own outputs by name."""
-        rows = self.layout.rows(inputs)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            rows = self.layout.rows(inputs)
             return {name: self._answer(name, rows) for name in self._names()}
 
     def _names(self) -> list[str]:
@@ -184,7 +190,7 @@ def _feature_names(estimator: Any, array: Array) -> tuple[str, ...]:
         names = tuple(str(n) for n in estimator.get_feature_names_out())
     except (AttributeError, ValueError, NotFittedError):
         return ()
-    return names if array.ndim == 2 and len(names) == array.shape[1] else ()
+    return names if array.ndim == 2 and len(names) == array.shape[1] <= _MOST_NAMES else ()
 
 
 # -- what may be missing ---------------------------------------------------------------------------------------------
@@ -332,8 +338,7 @@ def _program(source: _Source, outputs: tuple[TensorSpec, ...]) -> Program:
     for spec in outputs:
         _finish(graph, source, results, spec)
     data = graph.model(source.layout.specs(), outputs)
-    precision = "float32" if source.layout.dtype.name == "float32" else "float64"
-    return Program(Variant("onnx", "onnx", precision, "model.onnx"), {"model.onnx": data})
+    return Program(Variant("onnx", "onnx", "float64", "model.onnx"), {"model.onnx": data})
 
 
 def _entry(graph: Graph, layout: Layout) -> Value | Frame:
