@@ -10,6 +10,7 @@ sign, without probabilities) or `value` (scores are the answer).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -250,6 +251,7 @@ class Model:
         ensemble: None where trees cannot say it (linear boosters); then only the native variant is written.
         run: the source itself: rows `[N, width]` -> its outputs by name, before labels are replaced.
         native: the variant that runs the framework's own library, and its file.
+        ranges: lowest and highest value of each column in training, where the model says.
     """
 
     framework: str
@@ -262,6 +264,7 @@ class Model:
     native: Program
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    ranges: tuple[tuple[float, float] | None, ...] = ()
 
 
 def package_versions(*packages: str) -> dict[str, str]:
@@ -318,15 +321,16 @@ def _output(name: str, array: Array, labels: Array | None) -> TensorSpec:
 
 def _probes(model: Model, labels: Array | None, seed: int) -> list[Probe]:
     spec = model.rows.spec()
-    thresholds = model.ensemble.thresholds if model.ensemble else ((),) * model.rows.width
-    ranges = {"input": [Range(thresholds=t) for t in thresholds]}
+    ranges = {"input": _ranges(model)}
     drawn = {"synthetic": synthetic((spec,), ranges, seed=seed), "boundary": boundary((spec,), ranges, seed=seed)}
     if model.rows.example is not None:
         drawn = {"example": head({"input": model.rows.example}, _EXAMPLE_ROWS), **drawn}
     probes = []
     for what, inputs in drawn.items():
         try:
-            found = model.run(inputs["input"])
+            with warnings.catch_warnings():  # e.g. that an array has no column names
+                warnings.simplefilter("ignore")
+                found = model.run(inputs["input"])
         except SetsailError:
             raise
         except Exception as fault:  # any of the source's own errors
@@ -336,6 +340,16 @@ def _probes(model: Model, labels: Array | None, seed: int) -> list[Probe]:
         span = _span(model, outputs) if what == "boundary" else 0.0
         probes.append(Probe(what, inputs, outputs, leaf_span=span))
     return probes
+
+
+def _ranges(model: Model) -> list[Range]:
+    """What the model knows of its columns: bounds of training, else around its thresholds."""
+    found = []
+    for column in range(model.rows.width):
+        thresholds = model.ensemble.thresholds[column] if model.ensemble else ()
+        low, high = (model.ranges[column] if column < len(model.ranges) else None) or (None, None)
+        found.append(Range(low, high, thresholds=thresholds))
+    return found
 
 
 def _names(plan: Plan, found: Mapping[str, Array]) -> list[str]:

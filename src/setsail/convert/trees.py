@@ -58,7 +58,6 @@ class Tree:
         values = self.value[self.leaves]
         return float((values.max(axis=0) - values.min(axis=0)).max(initial=0.0))
 
-
     def compact(self) -> Tree:
         """The same tree with the nodes that the root reaches, numbered so that parents come first."""
         order, ahead = [], [0]

@@ -60,7 +60,7 @@ _MARGIN: Final = "classifier without probabilities"
 
 OBJECTIVES: Final[Mapping[str, Objective]] = {
     "binary:logistic": Objective("classifier", "binary", "sigmoid", _logit),
-    "binary:logitraw": Objective(_MARGIN, "margin", "identity", _logit),
+    "binary:logitraw": Objective(_MARGIN, "margin", "identity"),
     "binary:hinge": Objective(_MARGIN, "margin", "identity", wrapped="step"),
     "multi:softprob": _MULTI,
     "multi:softmax": _MULTI,
@@ -177,7 +177,7 @@ def _check_numeric(learner: Mapping[str, Any]) -> None:
         raise SetsailError(
             "convert.unsupported", "a booster trained on categorical features", field="feature_types",
             expected="numeric features",
-            todo="encode the categories with scikit-learn's OneHotEncoder or OrdinalEncoder in a Pipeline and train again",
+            todo="encode the categories with scikit-learn's OneHotEncoder in a Pipeline and train again",
         )  # fmt: skip
 
 

@@ -1,0 +1,70 @@
+"""XGBoost's own library as a runner: the fallback where no ONNX program says what a booster says.
+
+The variant's settings (written by `convert/xgboost.py`): `form` (`binary`, `multi`, `margin` or `value`), `margin`
+(ask for raw margins), `rounds` (0 for all) and, where one was set, `missing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xgboost
+
+from setsail.errors import SetsailError
+from setsail.runtime.native import outputs, run_fault
+from setsail.signature import Signature
+from setsail.tensors import Array
+from setsail.variants import Variant
+
+__all__ = ["XGBoostRunner", "load"]
+
+
+def load(
+    variant: Variant, files: Mapping[str, bytes | memoryview], signature: Signature, *, threads: int = 1
+) -> XGBoostRunner:
+    """Read the model. Raises `model.failed`."""
+    booster = xgboost.Booster()
+    try:
+        booster.load_model(bytearray(files[variant.entry]))
+        booster.set_param({"nthread": threads})
+    except xgboost.core.XGBoostError as fault:
+        raise SetsailError(
+            "model.failed", f"XGBoost cannot load variant {variant.id!r}", expected="a model of this XGBoost or older"
+        ) from fault
+    return XGBoostRunner(variant, signature, booster, threads)
+
+
+class XGBoostRunner:
+    """A booster with the signature's names, dtypes and labels."""
+
+    def __init__(self, variant: Variant, signature: Signature, booster: Any, threads: int) -> None:
+        self.signature = signature
+        self.max_batch: int | None = None
+        self._booster = booster
+        self._threads = threads
+        self._settings = variant.settings
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        booster, settings = self._booster, self._settings
+        if booster is None:
+            raise SetsailError("model.not_ready", "the model was unloaded")
+        rows = inputs[self.signature.inputs[0].name]
+        try:
+            table = xgboost.DMatrix(rows, missing=settings.get("missing", np.nan), nthread=self._threads)
+            scores = booster.predict(
+                table,
+                output_margin=settings["margin"],
+                validate_features=False,
+                iteration_range=(0, settings["rounds"]),
+            )
+        except xgboost.core.XGBoostError as fault:
+            raise run_fault(fault) from fault
+        if settings["form"] == "multi" and settings["margin"]:
+            powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+            scores = powers / powers.sum(axis=1, keepdims=True)
+        return outputs(self.signature, settings["form"], scores)
+
+    def close(self) -> None:
+        self._booster = None
