@@ -78,7 +78,8 @@ def compare(
         tolerance: multiplies both terms of the rule.
         leaf_span: for boundary rows, the largest change that one leaf can make to an output.
     """
-    rows = len(next(iter(source.values()))) if source else 0
+    # an unbatched model's outputs need not be equally long: its whole answer is one row
+    rows = (len(next(iter(source.values()))) if signature.batched else 1) if source else 0
     failed = np.zeros(rows, dtype=bool)
     unexplained = np.zeros(rows, dtype=bool)
     worst, worst_output, worst_row = 0.0, "", 0
@@ -123,7 +124,7 @@ def _by_row(flags: Array, rows: int) -> Array:
 def _near_ties(signature: Signature, source: Mapping[str, Array], rows: int, tolerance: float) -> Array:
     """Rows whose two best scores the source itself can hardly tell apart."""
     near: Array = np.zeros(rows, dtype=bool)
-    for spec in signature.outputs:
+    for spec in signature.outputs if signature.batched else ():
         scores = source[spec.name]
         if spec.dtype.kind != "float" or not spec.labels or scores.ndim != 2 or scores.shape[1] < 2:
             continue

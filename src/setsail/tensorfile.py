@@ -25,7 +25,7 @@ def encode(arrays: Mapping[str, Array]) -> bytes:
     plain: dict[str, Array] = {}
     for name, array in arrays.items():
         if array.dtype.kind != "O":
-            plain[name] = np.ascontiguousarray(array)
+            plain[name] = np.ascontiguousarray(array).reshape(array.shape)  # numpy makes a scalar 1-D
             continue
         texts = array.ravel().tolist()
         raw = [b"" if t == NULL else t.encode() for t in texts]
@@ -46,7 +46,7 @@ def decode(data: bytes | memoryview) -> dict[str, Array]:
             if key.endswith(".bytes"):
                 name = key.removesuffix(".bytes")
                 arrays[name] = _texts(plain, name)
-    except (SafetensorError, KeyError, ValueError, IndexError, UnicodeDecodeError) as fault:
+    except (SafetensorError, KeyError, TypeError, ValueError, IndexError) as fault:
         raise SetsailError("artifact.member", "a tensor file cannot be read", value=str(fault),
                            expected="safetensors") from fault  # fmt: skip
     return arrays
