@@ -1,7 +1,7 @@
 """A person's example on its way to a child process: arrays in one tensor file, their arrangement as JSON.
 
 From parent to child only. Data frames, series, tensors, mappings, tuples and lists arrive as what they were; anything
-else is refused here, before a child is started.
+else is refused here, before a child is started. NaN and None stay apart, as models tell them apart.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _label(name: Any) -> Any:
 
 def _array(value: Array, arrays: dict[str, Array]) -> dict[str, Any]:
     if value.dtype.kind in "OUT":
-        flat = [None if _is_missing(v) else v for v in value.ravel().tolist()]
+        flat = [None if type(v).__name__ in ("NAType", "NaTType") else v for v in value.ravel().tolist()]
         if not all(isinstance(v, _SCALARS) for v in flat):
             raise SetsailError("convert.input", "the example holds objects that are neither numbers nor text",
                                field="example", expected="numbers, text or None")  # fmt: skip
@@ -87,12 +87,6 @@ def _array(value: Array, arrays: dict[str, Array]) -> dict[str, Any]:
     name = f"a{len(arrays)}"
     arrays[name] = value
     return {"is": "array", "name": name}
-
-
-def _is_missing(value: Any) -> bool:
-    return (
-        value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
-    )
 
 
 def _series(series: Any, arrays: dict[str, Array]) -> dict[str, Any]:

@@ -121,13 +121,16 @@ def _read(folder: Path, name: str, limit: int) -> bytes:
         handle = os.open(folder / name, flags)
     except OSError as fault:
         _refuse(f"{name} cannot be opened", fault)
-    with os.fdopen(handle, "rb") as file:
+    try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
             _refuse(f"{name} is no plain file")
         if status.st_size > limit:
             _refuse(f"{name} is larger than {limit >> 20} MiB")
-        return file.read(status.st_size)
+        with open(handle, "rb", closefd=False) as file:
+            return file.read(status.st_size)
+    finally:
+        os.close(handle)
 
 
 def _arrays(folder: Path, name: str) -> dict[str, Array]:

@@ -24,10 +24,10 @@ LIVE: Final[Mapping[str, tuple[str, str]]] = {
 }
 # Live models that another way leads to.
 _ELSEWHERE: Final[Mapping[str, str]] = {
-    "keras": 'model.export("model.onnx", format="onnx"), then pack the .onnx file',
+    "keras": 'call model.export("model.onnx", format="onnx"), then pack the .onnx file',
     "tensorflow": "export it to ONNX (tf2onnx), then pack the .onnx file",
-    "catboost": 'model.save_model("model.onnx", format="onnx"), then pack the .onnx file',
-    "onnx": "onnx.save it, then pack the file",
+    "catboost": 'call model.save_model("model.onnx", format="onnx"), then pack the .onnx file',
+    "onnx": "write it with onnx.save, then pack the file",
     "transformers": "export it to ONNX, then pack the .onnx file",
 }
 
@@ -132,5 +132,6 @@ def missing(fault: ModuleNotFoundError, framework: str) -> SetsailError | None:
     # An extra holds what its converter needs beside the framework, so `xgboost` is right where `onnx` is missing.
     own = package in ("skops", "pandas", "pyarrow") or (framework not in EXTRAS.values())
     extra = EXTRAS[package] if own else framework
-    return SetsailError("dependency.missing", f"{package} is not installed", field=package,
-                        todo=f'pip install "setsail[{extra}]"')  # fmt: skip
+    line = f'pip install "setsail[{extra}]"'
+    return SetsailError("dependency.missing", f"{package} is not installed", field=package, todo=f"run: {line}",
+                        command=line)  # fmt: skip

@@ -6,8 +6,10 @@ Cheap on purpose: headers, zip directories and the outermost protobuf fields are
 from __future__ import annotations
 
 import json
+import lzma
 import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -155,12 +157,12 @@ _ONNX_FIELDS: Final[Mapping[int, int]] = {
 
 
 def _is_onnx(file: BinaryIO, size: int) -> bool:
-    """Walk the outermost protobuf fields, skipping their contents: all known, the file used up, a graph there."""
+    """Walk the outermost protobuf fields, skipping contents: all known, the file used up, graph and opset there."""
     position = 0
     seen: set[int] = set()
     for _ in range(100_000):
         if position == size:
-            return 7 in seen and bool(seen & {1, 8})
+            return {7, 8} <= seen
         file.seek(position)
         window = file.read(24)
         tag, used = _varint(window, 0)
@@ -192,7 +194,9 @@ def _pickle(path: Path, head: bytes) -> Source | None:
     if not pickles.is_pickle(head):
         try:
             inner = pickles.unpacked(path, 64)
-        except (OSError, EOFError, ValueError) as fault:
+        except zlib.error:  # two bytes that only look like zlib's
+            return None
+        except (OSError, EOFError, lzma.LZMAError) as fault:
             raise SetsailError("source.damaged", f"{path.name} is compressed and cannot be unpacked",
                                value=str(fault)) from fault  # fmt: skip
         if inner[:3] in (b"RDX", b"X\n\0") and head[:2] in (b"\x1f\x8b", b"BZ", b"\xfd7"):

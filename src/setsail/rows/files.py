@@ -35,5 +35,6 @@ def pyarrow(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as fault:
-        raise SetsailError("dependency.missing", "pyarrow is not installed", field="pyarrow",
-                           todo='pip install "setsail[parquet]"') from fault  # fmt: skip
+        line = 'pip install "setsail[parquet]"'
+        raise SetsailError("dependency.missing", "pyarrow is not installed", field="pyarrow", todo=f"run: {line}",
+                           command=line) from fault  # fmt: skip
