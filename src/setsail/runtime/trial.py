@@ -1,9 +1,9 @@
 """The trial run: a variant loaded and run where a crash of its runtime costs nothing.
 
-`isolation.call("setsail.runtime.trial:run", arguments, folder)` runs this in a child process whose current folder is
-`folder`. Packing does so to learn what a candidate program answers, serving before it loads a program that was never
-tried on this machine. Everything crosses as JSON and tensor files; the variant's bytes are slices of files (of an
-artifact, mostly), mapped and not copied::
+`isolation.call("setsail.runtime.trial:run", arguments, folder)` runs this in a child process. Packing does so to learn
+what a candidate program answers, serving before it loads a program that was never tried on this machine. Everything
+crosses as JSON and tensor files; the variant's bytes are slices of files (of an artifact, mostly), mapped and not
+copied::
 
     {"variant": {"id", "format", "precision", "entry", "settings", "max_batch"},
      "files": {name: [path, offset, length]}, "signature": {…}, "defaults": […],
@@ -38,13 +38,13 @@ def arguments(
     steps: tuple[Step, ...] = (),
     batches: tuple[Mapping[str, Any], ...] = (),
 ) -> dict[str, Any]:
-    """What `run` takes, as JSON values."""
+    """What `run` takes, as JSON values. The child has another current folder, so the slices' paths become absolute."""
     return {
         "variant": {
             "id": variant.id, "format": variant.format, "precision": variant.precision, "entry": variant.entry,
             "settings": dict(variant.settings), "max_batch": variant.max_batch,
         },
-        "files": {name: list(where) for name, where in slices.items()},
+        "files": {n: [str(Path(path).absolute()), start, length] for n, (path, start, length) in slices.items()},
         "signature": signature.to_json(),
         "defaults": list(signature.defaults),
         "steps": [step.to_json() for step in steps],
@@ -52,8 +52,8 @@ def arguments(
     }  # fmt: skip
 
 
-def run(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Load the variant, run every batch, write the outputs beside the inputs.
+def run(arguments: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Load the variant, run every batch, write the outputs beside the inputs, in `folder`.
 
     Returns:
         `{"ok": True, "runs": how often the model ran}`.
@@ -69,9 +69,9 @@ def run(arguments: Mapping[str, Any]) -> dict[str, Any]:
         opened.callback(runner.close)
         runs = 0
         for batch in arguments["batches"]:
-            inputs = tensorfile.decode(Path(batch["inputs"]).read_bytes())
+            inputs = tensorfile.decode((folder / batch["inputs"]).read_bytes())
             outputs, count = _in_batches(runner, inputs, int(batch.get("rows", 0)))
-            Path(batch["outputs"]).write_bytes(tensorfile.encode(outputs))
+            (folder / batch["outputs"]).write_bytes(tensorfile.encode(outputs))
             runs += count
     return {"ok": True, "runs": runs}
 
