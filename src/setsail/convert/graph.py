@@ -93,7 +93,7 @@ class Graph:
         after, again = step(inner, names[0], names[2])
         again = again or inner.node("Identity", names[1])
         kinds = [TensorProto.INT64, TensorProto.BOOL, BY_NAME[dtype].onnx]
-        shapes = [[], [], None]
+        shapes: list[list[int] | None] = [[], [], None]
         takes = [helper.make_tensor_value_info(*row) for row in zip(names, kinds, shapes, strict=True)]
         gives = [helper.make_tensor_value_info(*row) for row in zip([again, after], kinds[1:], shapes[1:], strict=True)]
         body = helper.make_graph(inner._nodes, self.name("body"), takes, gives)

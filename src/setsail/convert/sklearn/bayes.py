@@ -28,10 +28,10 @@ def gaussian(graph: Graph, estimator: Any, x: Value | Frame) -> Results:
     """GaussianNB: squares of differences, not the expanded form, which loses digits far from zero."""
     name = numbers(graph, x, estimator).name
     columns = []
-    for mean, variance in zip(np.float64(estimator.theta_), np.float64(estimator.var_), strict=True):
+    for mean, variance in zip(dense(estimator.theta_), dense(estimator.var_), strict=True):
         apart = graph.node("Sub", name, graph.constant(mean))
         columns.append(total(graph, graph.node("Div", graph.node("Mul", apart, apart), graph.constant(variance))))
-    constant = np.log(estimator.class_prior_) - 0.5 * np.log(2.0 * np.pi * np.float64(estimator.var_)).sum(axis=1)
+    constant = np.log(estimator.class_prior_) - 0.5 * np.log(2.0 * np.pi * dense(estimator.var_)).sum(axis=1)
     halved = graph.node("Mul", stack_columns(graph, columns), number(graph, -0.5))
     return _answers(graph, graph.node("Add", halved, graph.constant(constant)), len(columns))
 
@@ -67,6 +67,6 @@ def categorical(graph: Graph, estimator: Any, x: Value | Frame) -> Results:
     joint = graph.constant(np.asarray(estimator.class_log_prior_, np.float64)[None, :])
     for i, table in enumerate(estimator.feature_log_prob_):
         code = graph.node("Gather", codes, graph.constant(i, np.int64), axis=1)
-        known = graph.node("Gather", graph.constant(np.ascontiguousarray(np.float64(table).T)), code)
+        known = graph.node("Gather", graph.constant(np.ascontiguousarray(dense(table).T)), code)
         joint = graph.node("Add", joint, known)
     return _answers(graph, joint, len(estimator.classes_))

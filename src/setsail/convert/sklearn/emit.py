@@ -124,6 +124,25 @@ EMITTERS: Final[dict[str, str]] = {
     # -- neural networks
     "sklearn.neural_network._multilayer_perceptron.MLPClassifier": "neural:classifier",
     "sklearn.neural_network._multilayer_perceptron.MLPRegressor": "neural:regressor",
+    # -- estimators of estimators
+    "sklearn.ensemble._bagging.BaggingClassifier": "ensembles:bagging_classifier",
+    "sklearn.ensemble._bagging.BaggingRegressor": "ensembles:bagging_regressor",
+    "sklearn.ensemble._stacking.StackingClassifier": "ensembles:stacking_classifier",
+    "sklearn.ensemble._stacking.StackingRegressor": "ensembles:stacking_regressor",
+    "sklearn.ensemble._voting.VotingClassifier": "ensembles:voting_classifier",
+    "sklearn.ensemble._voting.VotingRegressor": "ensembles:voting_regressor",
+    "sklearn.multiclass.OneVsOneClassifier": "multiclass:one_vs_one",
+    "sklearn.multiclass.OneVsRestClassifier": "multiclass:one_vs_rest",
+    "sklearn.multioutput.MultiOutputRegressor": "multiclass:multi_output",
+    "sklearn.multioutput.RegressorChain": "multiclass:chain",
+    "sklearn.calibration.CalibratedClassifierCV": "calibration:calibrated",
+    "sklearn.isotonic.IsotonicRegression": "calibration:isotonic",
+    "sklearn.model_selection._classification_threshold.FixedThresholdClassifier": "calibration:fixed_threshold",
+    "sklearn.model_selection._classification_threshold.TunedThresholdClassifierCV": "calibration:tuned_threshold",
+    "sklearn.dummy.DummyClassifier": "standins:dummy_classifier",
+    "sklearn.dummy.DummyRegressor": "standins:dummy_regressor",
+    "sklearn.frozen._frozen.FrozenEstimator": "standins:frozen",
+    "sklearn.semi_supervised._self_training.SelfTrainingClassifier": "standins:self_training",
 }
 
 

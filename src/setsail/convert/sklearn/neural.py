@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from setsail.convert.graph import Graph
@@ -11,13 +12,13 @@ from setsail.convert.sklearn.values import numbers, refuse
 
 __all__ = ["classifier", "regressor"]
 
-_ACTIVATIONS: Final = {
+_ACTIVATIONS: Final[dict[str, Callable[[Graph, str], str]]] = {
     "identity": lambda graph, x: x,
-    "relu": lambda graph, x: graph.node("Max", x, number(graph, 0.0)),
-    "tanh": lambda graph, x: graph.node("Tanh", x),
+    "relu": lambda graph, x: str(graph.node("Max", x, number(graph, 0.0))),
+    "tanh": lambda graph, x: str(graph.node("Tanh", x)),
     "logistic": logistic,
     "softmax": softmax,
-    "exp": lambda graph, x: graph.node("Exp", x),
+    "exp": lambda graph, x: str(graph.node("Exp", x)),
 }
 
 
