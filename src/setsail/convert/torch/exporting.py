@@ -145,8 +145,9 @@ def unsupported(fault: BaseException, *, capturing: bool) -> SetsailError:
                             expected="the same operators for every input",
                             todo="use torch.where or torch.cond instead of if on a tensor's value")  # fmt: skip
     if operator:
+        said = next(line.strip() for line in text.splitlines() if operator in line)
         return SetsailError("convert.unsupported", f"operator {operator} has no ONNX translation", field=operator,
-                            value=_first(text), expected="operators the exporter of this torch knows",
+                            value=said, expected="operators the exporter of this torch knows",
                             todo="replace it in forward, or try a newer torch")  # fmt: skip
     return SetsailError(
         "convert.unsupported",
