@@ -229,6 +229,24 @@ def test_damaged_files(tmp_path: Path, data: bytes) -> None:
     refused(tmp_path / "m", "source.damaged")
 
 
+def test_damage_anywhere_gives_an_answer_or_an_error_never_a_crash(tmp_path: Path, program: Path) -> None:
+    files = [
+        program.read_bytes(), zlib.compress(pickle.dumps([np.zeros(3)])), pickle.dumps({"a": [1, "x"]}),
+        zipped(tmp_path / "z", {"m/data.pkl": pickle.dumps({"w": 1}, 2), "m/ä": b"x"}).read_bytes(),
+        zipped(tmp_path / "s", {"schema.json": b'{"__loader__": "DictNode", "content": []}'}).read_bytes(),
+    ]  # fmt: skip
+    rng = np.random.default_rng(0)
+    for number in range(600):
+        data = bytearray(files[number % len(files)])
+        for _ in range(number % 4 + 1):
+            data[rng.integers(len(data))] = rng.integers(256)
+        (tmp_path / "m").write_bytes(data[: rng.integers(1, len(data))] if number % 3 == 0 else data)
+        try:
+            assert recognise(tmp_path / "m").format in FORMATS
+        except SetsailError as fault:
+            assert fault.code.startswith("source.")  # noqa: PT017
+
+
 def test_a_missing_file(tmp_path: Path) -> None:
     refused(tmp_path / "no", "source.missing")
 

@@ -18,6 +18,7 @@ import io
 import lzma
 import pickletools
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -25,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["Findings", "is_pickle", "names", "scan"]
+__all__ = ["ZIP_FAULTS", "Findings", "is_pickle", "judge", "names", "scan", "unpacked"]
 
 MAX_BYTES: Final = 256 << 20
 MAX_OPCODES: Final = 5_000_000
@@ -236,6 +237,12 @@ def _raw_names(data: bytes, found: set[str]) -> None:
 
 # -- from a file to pickle streams -------------------------------------------------------------------------------------
 
+# All that zipfile and the decompressors raise for damaged files (found by damaging some).
+ZIP_FAULTS: Final = (
+    OSError, EOFError, KeyError, ValueError, RuntimeError, NotImplementedError, OverflowError, struct.error,
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError,
+)  # fmt: skip
+
 _OPENERS: Final[Mapping[bytes, Any]] = {
     b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open, b"\x5d\x00\x00": lzma.open,
 }  # fmt: skip
@@ -247,7 +254,7 @@ def _streams(path: Path, notes: list[str]) -> Iterator[tuple[str, bytes]]:
         return
     try:
         yield path.name, unpacked(path, MAX_BYTES)
-    except (OSError, EOFError, zlib.error, lzma.LZMAError) as fault:
+    except ZIP_FAULTS as fault:
         notes.append(f"{path.name}: {fault}")
 
 
@@ -259,7 +266,7 @@ def _members(path: Path, notes: list[str]) -> Iterator[tuple[str, bytes]]:
                     if is_pickle(member.read(64)) or info.filename.endswith(".pkl"):
                         with archive.open(info) as again:
                             yield info.filename, again.read(MAX_BYTES)
-    except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as fault:
+    except ZIP_FAULTS as fault:
         notes.append(f"{path.name}: {fault}")
 
 

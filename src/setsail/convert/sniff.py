@@ -227,7 +227,7 @@ def _zip(path: Path) -> Source | None:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             return _archive(path, archive, names)
-    except (zipfile.BadZipFile, OSError, KeyError, NotImplementedError, RuntimeError, EOFError) as fault:
+    except pickles.ZIP_FAULTS as fault:
         raise SetsailError("source.damaged", f"{path.name} is a zip that cannot be read", value=str(fault)) from fault
 
 

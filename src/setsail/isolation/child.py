@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from setsail.errors import SetsailError
+from setsail.isolation import namespaces
 from setsail.isolation.settings import fault_to_json
 
 __all__ = ["main"]
@@ -75,8 +76,6 @@ def _lower(resource: Any, name: str, value: int, grace: int = 0) -> None:
 def _cut(order: Mapping[str, Any], answer: int) -> None:
     """Leave the network where asked to. Goes on in another process when it could."""
     import resource
-
-    from setsail.isolation import namespaces
 
     refusal = "off" if order["cut"] == "off" else namespaces.cut()
     if refusal is not None and order["cut"] == "require":
