@@ -138,6 +138,17 @@ def test_limits() -> None:
         assert caught.value.code == "program.size"
 
 
+def test_operators_and_files_from_elsewhere() -> None:
+    model = _branches()
+    model.graph.node[0].domain = "elsewhere"
+    with pytest.raises(SetsailError) as caught:
+        inspect({"m": model.SerializeToString()}, "m")
+    assert caught.value.code == "program.operator"
+    with pytest.raises(SetsailError) as caught:
+        inspect({"m": _branches().SerializeToString(), "more": b""}, "m")
+    assert caught.value.code == "program.external"
+
+
 def test_native_formats_are_weighed() -> None:
     assert weigh({"model.ubj": b"12345"}, "model.ubj") == 5
     with pytest.raises(SetsailError) as caught:

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 from drafts import small
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from setsail.artifact import manifest
 from setsail.artifact.layout import Limits
@@ -67,6 +69,38 @@ def test_a_mistake_is_named_by_its_path(path: tuple[str | int, ...], value: obje
         manifest.check(body)
     assert caught.value.code == "artifact.field"
     assert caught.value.field == named
+
+
+_ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["", "N", "age", "onnx", "float32"]),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["name", "id", "x"]), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+
+
+def _places(value: Any) -> list[tuple[Any, Any]]:
+    """Every (container, key) of a JSON value."""
+    keys = list(value) if isinstance(value, dict) else list(range(len(value))) if isinstance(value, list) else []
+    return [(value, key) for key in keys] + [place for key in keys for place in _places(value[key])]
+
+
+@settings(max_examples=400)
+@given(st.data())
+def test_any_value_anywhere_is_taken_or_refused_never_crashed_on(data: st.DataObject) -> None:
+    body = _body()
+    for _ in range(data.draw(st.integers(1, 3))):
+        container, key = data.draw(st.sampled_from(_places(body)))
+        container[key] = data.draw(_ANY)
+    try:
+        manifest.check(body)
+    except SetsailError as fault:
+        if fault.code not in ("artifact.field", "artifact.requires"):
+            raise
+    else:
+        assert manifest.signature_of(body).outputs
+        assert manifest.variants_of(body)
 
 
 def test_a_variant_without_files_and_files_without_variant() -> None:

@@ -1,12 +1,15 @@
 """The door for untrusted files. The gallery of hostile ones is in attacks/."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from drafts import small
 from forge import rewritten, with_member
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from setsail import tensorfile
 from setsail.artifact import Artifact, Limits, read, write
@@ -78,6 +81,41 @@ def test_a_sample_that_does_not_fit_the_signature() -> None:
     with pytest.raises(SetsailError) as caught:
         artifact.samples()
     assert caught.value.code == "artifact.member"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_a_damaged_sample_is_refused_or_fits(data: st.DataObject) -> None:
+    """Somebody who can write the manifest can write any sample; reading it must still be safe."""
+    members = assemble(small())
+    payload = bytearray(members["samples/synthetic.safetensors"])
+    for _ in range(data.draw(st.integers(1, 4))):
+        payload[data.draw(st.integers(0, len(payload) - 1))] = data.draw(st.integers(0, 255))
+    artifact = read_buffer(memoryview(with_member(members, "samples/synthetic.safetensors", bytes(payload))))
+    try:
+        sample = artifact.samples()
+    except SetsailError as fault:
+        if fault.code != "artifact.member":
+            raise
+    else:
+        assert sample is not None
+        assert {len(array) for side in sample for array in side.values()} == {2}
+
+
+@pytest.mark.parametrize(
+    ("code", "damage"),
+    [
+        ("artifact.truncated", lambda whole: whole[: len(whole) // 2]),
+        ("artifact.trailing", lambda whole: whole + b"more"),
+        ("artifact.layout", lambda whole: whole.replace(b"\x21\x00", b"\x22\x00", 1)),
+        ("artifact.digest", lambda whole: whole.replace(b"program", b"Program")),
+        ("artifact.format", lambda whole: b"GIF89a" + whole),
+    ],
+)
+def test_damage(code: str, damage: Callable[[bytes], bytes]) -> None:
+    with pytest.raises(SetsailError) as caught:
+        read_buffer(memoryview(damage(b"".join(pieces(assemble(small()))))))
+    assert caught.value.code == code
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,12 @@ def test_an_existing_file_is_kept_unless_forced(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["a.setsail"]
 
 
+def test_a_folder_is_never_replaced(tmp_path: Path) -> None:
+    with pytest.raises(SetsailError) as caught:
+        write(small(), tmp_path, force=True)
+    assert caught.value.code == "artifact.exists"
+
+
 def test_somebody_who_was_faster_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.setsail"
     monkeypatch.setattr(os, "fsync", lambda fd: path.write_bytes(b"theirs"))

@@ -143,6 +143,11 @@ class Artifact:
         outputs = {s.name: _sample(arrays, f"out.{i}", s) for i, s in enumerate(self.signature.outputs)}
         if len(arrays) != len(inputs) + len(outputs):
             raise SetsailError("artifact.member", "a sample has arrays the signature does not", value=sorted(arrays))
+        rows = {len(array) for array in arrays.values() if array.ndim}
+        if self.signature.batched and len(rows) != 1:
+            raise SetsailError(
+                "artifact.member", "a sample's arrays differ in their number of rows", value=sorted(rows)
+            )
         return inputs, outputs
 
     def close(self) -> None:
@@ -184,8 +189,14 @@ class Artifact:
 
 def _sample(arrays: Mapping[str, Array], key: str, spec: TensorSpec) -> Array:
     array = arrays.get(key)
-    if array is None or dtype_of(array) != spec.dtype or array.ndim != len(spec.shape):
+    if array is None or dtype_of(array) != spec.dtype or not _fits(array, spec):
         raise SetsailError("artifact.member", f"a sample of {spec.name!r} does not fit the signature", field=spec.name,
                            value=None if array is None else f"{array.dtype}{list(array.shape)}",
                            expected=str(spec))  # fmt: skip
     return array
+
+
+def _fits(array: Array, spec: TensorSpec) -> bool:
+    return array.ndim == len(spec.shape) and all(
+        isinstance(dim, str) or dim == size for dim, size in zip(spec.shape, array.shape, strict=True)
+    )

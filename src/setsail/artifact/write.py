@@ -37,7 +37,7 @@ def write(draft: Draft, path: Path, *, force: bool = False) -> Artifact:
             `artifact.field`, `.member`, `.duplicate`, `.json` or `model.name` when the draft cannot be an artifact.
     """
     path = Path(path)
-    if path.exists() and not force:
+    if path.is_dir() or (path.exists() and not force):
         _refuse_existing(path)
     if not path.parent.is_dir():
         raise SetsailError("artifact.missing", "the folder to write to does not exist", field="output",
