@@ -1,5 +1,6 @@
 """A child process gets an order and gives an answer: no network, no time and no memory beyond its own."""
 
+import ctypes
 import os
 import signal
 import socket
@@ -73,6 +74,25 @@ def spy(arguments, folder):
         except OSError:
             pass
     return seen
+
+def write(arguments, folder):
+    """Try to change files: here, and where the arguments say."""
+    done = []
+    (folder / "own").mkdir()
+    (folder / "own" / "a").write_text("x")
+    (folder / "own" / "a").rename(folder / "b")
+    for name, act in (
+        ("create", lambda p: open(p + ".new", "w")), ("append", lambda p: open(p, "a")), ("remove", os.remove),
+        ("truncate", lambda p: os.truncate(p, 0)), ("move", lambda p: os.rename(p, p + ".moved")),
+        ("link", lambda p: os.link(p, folder / "linked")), ("folder", lambda p: os.mkdir(p + ".folder")),
+    ):
+        try:
+            act(arguments["path"])
+            done.append(name)
+        except OSError:
+            pass
+    subprocess.run([sys.executable, "-c", f"open({arguments['path']!r}, 'w')"], stderr=subprocess.DEVNULL)
+    return done
 
 def spin(arguments, folder):
     while True:
@@ -250,6 +270,17 @@ def test_the_child_can_neither_go_back_nor_look_into_the_parent(run: Any) -> Non
     arguments = {"pid": os.getpid()}
     assert run("rejoin", arguments=arguments) == "refused"
     assert run("spy", arguments=arguments) == []
+
+
+@LINUX
+def test_the_child_changes_no_file_outside_its_folder(run: Any, tmp_path: Path) -> None:
+    if ctypes.CDLL(None).syscall(ctypes.c_long(444), None, ctypes.c_size_t(0), ctypes.c_uint32(1)) < 3:
+        pytest.skip("this kernel has no Landlock, or not enough of it")
+    outside = tmp_path / "outside"
+    outside.write_text("as it was")
+    assert run("write", arguments={"path": str(outside)}) == []
+    assert outside.read_text() == "as it was"
+    assert (run.folder / "b").read_text() == "x"
 
 
 def test_where_the_network_cannot_be_cut_it_says_so(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

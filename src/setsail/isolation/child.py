@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from setsail.errors import SetsailError
-from setsail.isolation import namespaces
+from setsail.isolation import landlock, namespaces
 from setsail.isolation.settings import fault_to_json
 
 __all__ = ["main"]
@@ -87,6 +87,7 @@ def _cut(order: Mapping[str, Any], answer: int) -> None:
     if refusal is None:
         _lower(resource, "RLIMIT_NPROC", order["limits"]["processes"])
         namespaces.worker(lambda number: _send(answer, {"signal": number}))
+        landlock.confine([os.getcwd()])  # where the kernel has it; the contract asks for the network only
 
 
 def _run(target: str, arguments: Mapping[str, Any], folder: Path, answer: int) -> dict[str, Any]:
