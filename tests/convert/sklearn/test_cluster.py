@@ -45,5 +45,5 @@ def test_float32_rows():
 def test_a_centre_is_at_distance_zero_of_itself():
     model = KMeans(3, n_init=1, random_state=0).fit(IRIS[0])
     (results,) = run(model, model.cluster_centers_)
-    np.testing.assert_array_equal(np.diagonal(results["distances"]), 0.0)
+    np.testing.assert_allclose(np.diagonal(results["distances"]), 0.0, atol=1e-7)
     np.testing.assert_array_equal(results["cluster"], [0, 1, 2])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 from sklearn import neighbors as nb
-from sklearn_agreement import CANCER, DIABETES, WINE, agree, catalogue, run
+from sklearn.datasets import load_digits
+from sklearn_agreement import CANCER, DIABETES, IRIS, WINE, agree, catalogue, run
 
 from setsail.convert.graph import Graph
 from setsail.convert.sklearn.emit import Value, emit
@@ -67,6 +68,34 @@ def test_two_equal_training_rows_share_a_query_on_them():
     model = nb.KNeighborsClassifier(3, weights="distance").fit(rows, ["a", "b", "b"])
     (results,) = run(model, rows[:1])
     np.testing.assert_array_equal(results["probabilities"], [[0.5, 0.5]])
+
+
+def digits(count):
+    rows, labels = load_digits(return_X_y=True)
+    return rows[:count], labels[:count]
+
+
+DRAWN = np.random.default_rng(0).uniform(0, 1, (300, 3))
+DATED = np.column_stack([DRAWN[:, :2], np.where(DRAWN[:, 2] > 0.5, 0.0, 1e9)])
+
+
+@pytest.mark.parametrize(
+    ("rows", "product"),
+    [(digits(400)[0], True), (IRIS[0][:100], False), (np.repeat(np.eye(8), 40, axis=0), False), (DATED, False)],
+    ids=["digits", "few rows", "equal rows", "two dates"],
+)
+def test_candidates_are_sought_by_a_product_only_where_that_is_safe(rows, product):
+    """Squares of 1e9 are 128 apart: a product would not see differences of 1 in the other features."""
+    model = nb.KNeighborsRegressor(5, weights="distance").fit(rows, rows[:, 0])
+    agree(model, rows, rtol=1e-6, atol=1e-6)
+    graph = Graph()
+    emit(graph, model, Value("x", "float64", rows.shape[1]))
+    assert ("MatMul" in {node.op_type for node in graph._nodes}) is product
+
+
+def test_wide_rows_are_summed_in_a_loop():
+    rows = np.random.default_rng(0).normal(size=(60, 90))
+    agree(nb.KNeighborsRegressor(3, metric="manhattan", weights="distance").fit(rows, rows[:, 0]), rows)
 
 
 def test_a_sparse_training_set():

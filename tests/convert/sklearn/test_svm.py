@@ -83,6 +83,12 @@ def test_rows_far_from_zero_keep_their_digits():
     agree(svm.SVR(gamma=0.5).fit(rows, IRIS[1]), rows, rtol=1e-6)
 
 
+def test_a_narrow_kernel_on_rows_of_mixed_size():
+    """One feature of 1e6 would drown the others' 0.1 in a matrix product; gamma is of the small ones' size."""
+    rows = IRIS[0] * [1e6, 1, 1, 1]
+    agree(svm.SVR(gamma=2.0).fit(rows, IRIS[1]), rows)
+
+
 def test_extreme_rows_are_numbers():
     model = svm.SVC(kernel="rbf").fit(*IRIS)
     (results,) = run(model, IRIS[0][:5] * 1e150)

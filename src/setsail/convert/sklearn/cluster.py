@@ -11,17 +11,20 @@ import numpy as np
 
 from setsail.convert.graph import Graph
 from setsail.convert.sklearn.arithmetic import affine, argmax, dense, flat, number, softmax, stack_columns, total
+from setsail.convert.sklearn.distance import expanded
 from setsail.convert.sklearn.emit import Frame, Results, Value
-from setsail.convert.sklearn.neighbours import distances
 from setsail.convert.sklearn.values import numbers
 
 __all__ = ["elliptic", "k_means", "linear_one_class", "mixture"]
 
 
 def k_means(graph: Graph, estimator: Any, x: Value | Frame) -> Results:
-    """KMeans and MiniBatchKMeans: int32 cluster numbers, euclidean distances."""
+    """KMeans and MiniBatchKMeans: int32 cluster numbers, euclidean distances.
+
+    Distances by the expanded form, as in the source; a row on a centre may be 1e-8 of the data's size away from it.
+    """
     centres = dense(estimator.cluster_centers_)
-    away = distances(graph, numbers(graph, x, estimator).name, centres)
+    away = graph.node("Sqrt", expanded(graph, numbers(graph, x, estimator).name, centres))
     cluster = graph.cast(graph.node("ArgMin", away, axis=1, keepdims=0), "int32")
     far = Value(away, "float64", len(centres))
     return {"cluster": Value(cluster, "int32", None), "distances": far, "transformed": far}

@@ -8,74 +8,30 @@ program those with the lowest number; parity says whether that shows.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from setsail.convert.graph import Graph
-from setsail.convert.sklearn.arithmetic import argmax, column, dense, flat, mean_column, number, repeat, total
+from setsail.convert.sklearn.arithmetic import argmax, dense, flat, mean_column, number, total
+from setsail.convert.sklearn.distance import METRICS, distances, nearest_rows
 from setsail.convert.sklearn.emit import Frame, Results, Value
 from setsail.convert.sklearn.linear import posterior
 from setsail.convert.sklearn.values import numbers, refuse
-from setsail.tensors import Array
 
-__all__ = ["centroid", "classifier", "distances", "local_outliers", "nearest", "regressor"]
-
-# Metric -> (one feature's share from its difference, how shares meet, the distance from what they made).
-_EUCLIDEAN: Final = ("square", "Add", "Sqrt")
-_METRICS: Final = {
-    "euclidean": _EUCLIDEAN,
-    "l2": _EUCLIDEAN,
-    "sqeuclidean": ("square", "Add", None),
-    "manhattan": ("Abs", "Add", None),
-    "cityblock": ("Abs", "Add", None),
-    "l1": ("Abs", "Add", None),
-    "chebyshev": ("Abs", "Max", None),
-    "infinity": ("Abs", "Max", None),
-}
-
-
-def distances(graph: Graph, x: str, points: Array, metric: str = "euclidean", p: float | None = None) -> str:
-    """Distances `[N, points]`, summed over features in a loop: a few matrices of that size, never `[N, M, k]`.
-
-    Raises:
-        KeyError: for a metric not in the table; callers refuse first.
-    """
-    if metric == "minkowski":
-        metric = {1.0: "manhattan", 2.0: "euclidean", np.inf: "chebyshev"}.get(float(p or 2), metric)
-    share, meet, finish = ("power", "Add", "root") if metric == "minkowski" else _METRICS[metric]
-    features = graph.constant(np.ascontiguousarray(points.T), np.float64)
-
-    def step(inner: Graph, i: str, held: str) -> tuple[str, None]:
-        theirs = inner.node("Gather", features, i, axis=0)
-        apart = inner.node("Sub", column(inner, inner.node("Gather", x, i, axis=1)), theirs)
-        if share == "square":
-            part = inner.node("Mul", apart, apart)
-        else:
-            part = inner.node("Abs", apart)
-            part = inner.node("Pow", part, number(inner, float(p or 2))) if share == "power" else part
-        return str(inner.node(meet, held, part)), None
-
-    made = graph.loop(points.shape[1], repeat(graph, x, np.zeros(len(points))), "float64", step)
-    if finish == "root":
-        return str(graph.node("Pow", made, number(graph, 1.0 / float(p or 2))))
-    return made if finish is None else str(graph.node(finish, made))
+__all__ = ["centroid", "classifier", "local_outliers", "nearest", "regressor"]
 
 
 def nearest(graph: Graph, estimator: Any, x: Value | Frame) -> tuple[str, str]:
     """Distances and training row numbers `[N, k]` of the nearest, nearest first."""
     metric, options = estimator.effective_metric_, estimator.effective_metric_params_
-    known = metric == "minkowski" or metric in _METRICS
+    known = metric == "minkowski" or metric in METRICS
     if not isinstance(metric, str) or not known or options.get("w") is not None:
         name = metric if isinstance(metric, str) else "a Python function"
         raise refuse(estimator, f"measures distances by {name}", "use euclidean, manhattan, chebyshev or minkowski")
     points = dense(estimator._fit_X)
-    away = distances(graph, numbers(graph, x, estimator).name, points, metric, options.get("p"))
     k = min(getattr(estimator, "n_neighbors_", estimator.n_neighbors), len(points))
-    found: tuple[str, str] = graph.node(
-        "TopK", away, graph.constant([k], np.int64), outputs=2, axis=1, largest=0, sorted=1
-    )
-    return found
+    return nearest_rows(graph, numbers(graph, x, estimator).name, points, k, metric, options.get("p"))
 
 
 def _weights(graph: Graph, estimator: Any, away: str) -> str | None:
@@ -128,7 +84,7 @@ def regressor(graph: Graph, estimator: Any, x: Value | Frame) -> Results:
 
 def centroid(graph: Graph, estimator: Any, x: Value | Frame) -> Results:
     """NearestCentroid: the nearest of the classes' centres, or with unequal priors the best discriminant score."""
-    if estimator.metric not in _METRICS:
+    if estimator.metric not in METRICS:
         raise refuse(estimator, f"measures distances by {estimator.metric}", "use euclidean or manhattan")
     name, size = numbers(graph, x, estimator).name, len(estimator.classes_)
     centres = dense(estimator.centroids_)

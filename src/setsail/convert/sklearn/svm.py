@@ -24,6 +24,7 @@ from setsail.convert.sklearn.arithmetic import (
     stack_columns,
     total,
 )
+from setsail.convert.sklearn.distance import distances, expanded, rounding
 from setsail.convert.sklearn.emit import Frame, Results, Value
 from setsail.convert.sklearn.values import numbers, refuse
 from setsail.tensors import Array
@@ -34,17 +35,11 @@ __all__ = ["classifier", "one_class", "pairwise_kernel", "pairwise_votes", "regr
 def pairwise_kernel(graph: Graph, x: str, points: Array, kind: str, gamma: float, coef0: float, degree: float) -> str:
     """Kernel values `[N, len(points)]` of each row with each point.
 
-    The squared distances of the rbf kernel come from the expanded form after moving the origin into the points' midst,
-    so that data far from zero loses no digits.
+    The rbf kernel takes the squared distances from a matrix product, unless its rounding could show in the exponent.
     """
     if kind == "rbf":
-        middle = points.mean(axis=0)
-        near, points = graph.node("Sub", x, graph.constant(middle)), points - middle
-        squares = graph.node(
-            "Add", total(graph, graph.node("Mul", near, near)), graph.constant((points**2).sum(axis=1))
-        )
-        crossed = graph.node("MatMul", near, graph.constant(-2.0 * points.T))
-        apart = graph.node("Max", graph.node("Add", squares, crossed), number(graph, 0.0))
+        rounds = gamma * rounding(points) > 1e-9
+        apart = distances(graph, x, points, "sqeuclidean") if rounds else expanded(graph, x, points)
         return str(graph.node("Exp", graph.node("Mul", apart, number(graph, -gamma))))
     if kind == "linear":
         return affine(graph, x, points.T, 0.0)
