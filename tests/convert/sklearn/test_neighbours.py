@@ -87,7 +87,9 @@ DATED = np.column_stack([DRAWN[:, :2], np.where(DRAWN[:, 2] > 0.5, 0.0, 1e9)])
 def test_candidates_are_sought_by_a_product_only_where_that_is_safe(rows, product):
     """Squares of 1e9 are 128 apart: a product would not see differences of 1 in the other features."""
     model = nb.KNeighborsRegressor(5, weights="distance").fit(rows, rows[:, 0])
-    agree(model, rows, rtol=1e-6, atol=1e-6)
+    beside = rows + np.linspace(0.0, 0.01, rows.shape[1])
+    for batch, results in zip((rows, beside), run(model, rows, beside), strict=True):
+        np.testing.assert_allclose(results["prediction"], model.predict(batch), rtol=1e-6, atol=1e-6)
     graph = Graph()
     emit(graph, model, Value("x", "float64", rows.shape[1]))
     assert ("MatMul" in {node.op_type for node in graph._nodes}) is product
