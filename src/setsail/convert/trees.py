@@ -4,8 +4,8 @@ Every framework's trees end here: `Ensemble` knows no framework, and `emit` writ
 of ai.onnx.ml 3, the newest version with kernels. What onnxruntime does with it, measured on 1.31:
 
 * A float32 input is compared and summed in float32, in tree order; a float64 input with `*_as_tensor` attributes is
-  compared and summed in float64. Both answer float32. So a float64 ensemble decides exactly as its source, and its
-  sum is right to one rounding to float32 (6e-8 of the value); `base` is added in float64 behind that rounding.
+  compared and summed in float64. Both answer float32. So a float64 ensemble decides exactly as its source, but its sum
+  would be rounded; `_split` keeps the other digits (0.3, not 0.30000001) by summing them as targets of their own.
 * `nodes_missing_value_tracks_true` sends NaN to the true branch, which is `left` here.
 * Links (sigmoid, softmax, exp) are written as nodes: the operator's own post-transforms are approximations.
 """
@@ -127,54 +127,97 @@ class Ensemble:
 
 def emit(graph: Graph, ensemble: Ensemble, x: str) -> str:
     """Append an ensemble. `x` is `[N, features]` in the ensemble's dtype; returns sums `[N, targets]` in it."""
-    exact = ensemble.dtype == "float64"
-    attributes: dict[str, Any] = {"n_targets": ensemble.targets, "aggregate_function": "SUM", "post_transform": "NONE"}
-    trees = ensemble.trees
-    if not exact or not trees:  # XGBoost begins with the base; float32 sums depend on the order
-        trees = (_constant(np.zeros(ensemble.targets) if exact else ensemble.base), *trees)
-    values, weights = _nodes(trees, ensemble.mode, attributes)
-    if exact:
-        attributes["nodes_values_as_tensor"] = numpy_helper.from_array(values, "nodes_values")
-        attributes["target_weights_as_tensor"] = numpy_helper.from_array(weights, "target_weights")
-    else:
-        attributes["nodes_values"] = values.astype(np.float32).tolist()
-        attributes["target_weights"] = weights.astype(np.float32).tolist()
-    total = str(graph.node("TreeEnsembleRegressor", x, domain=ML, **attributes))
-    if not exact:
-        return total
-    total = graph.cast(total, "float64")
+    if ensemble.dtype == "float32":
+        # XGBoost begins with the base, and float32 sums depend on the order.
+        trees = (_constant(ensemble.base), *ensemble.trees)
+        leaves = _leaves(trees)
+        attributes = _attributes(trees, ensemble.mode) | _targets(leaves, ensemble.targets)
+        attributes["nodes_values"] = _thresholds(trees).astype(np.float32).tolist()
+        attributes["target_weights"] = leaves.weight.astype(np.float32).tolist()
+        return str(graph.node("TreeEnsembleRegressor", x, domain=ML, **attributes))
+    trees, targets = ensemble.trees or (_constant(np.zeros(ensemble.targets)),), ensemble.targets
+    leaves = _split(_leaves(trees), targets)
+    double = bool((leaves.target >= targets).any())
+    attributes = _attributes(trees, ensemble.mode) | _targets(leaves, 2 * targets if double else targets)
+    attributes["nodes_values_as_tensor"] = numpy_helper.from_array(_thresholds(trees), "nodes_values")
+    attributes["target_weights_as_tensor"] = numpy_helper.from_array(leaves.weight, "target_weights")
+    total = graph.cast(graph.node("TreeEnsembleRegressor", x, domain=ML, **attributes), "float64")
+    if double:
+        total = graph.node("Add", *graph.node("Split", total, outputs=2, axis=1, num_outputs=2))
     if not ensemble.base.any():
         return total
     return str(graph.node("Add", total, graph.constant(ensemble.base, np.float64)))
 
 
-def _nodes(trees: Sequence[Tree], mode: str, attributes: dict[str, Any]) -> tuple[Array, Array]:
-    """Fill in the integer attributes; returns thresholds and leaf weights, both float64."""
-    sizes = [len(t.feature) for t in trees]
-    number = np.repeat(np.arange(len(trees)), sizes)
-    node = np.concatenate([np.arange(s) for s in sizes])
-    feature = np.concatenate([t.feature for t in trees])
-    leaf = feature < 0
-    attributes["nodes_treeids"] = number.tolist()
-    attributes["nodes_nodeids"] = node.tolist()
-    attributes["nodes_featureids"] = np.where(leaf, 0, feature).tolist()
-    attributes["nodes_modes"] = ["LEAF" if is_leaf else _MODES[mode] for is_leaf in leaf]
-    attributes["nodes_truenodeids"] = _at_splits(trees, "left", leaf).tolist()
-    attributes["nodes_falsenodeids"] = _at_splits(trees, "right", leaf).tolist()
-    attributes["nodes_missing_value_tracks_true"] = _at_splits(trees, "missing_left", leaf).astype(int).tolist()
-    owners, nodes, targets, weights = [], [], [], []
+@dataclass(frozen=True, eq=False)
+class _Leaves:
+    """The operator's flat lists: in which tree, at which node, to which target, how much."""
+
+    tree: Array
+    node: Array
+    target: Array
+    weight: Array
+
+
+def _leaves(trees: Sequence[Tree]) -> _Leaves:
+    parts = []
     for index, tree in enumerate(trees):
         width = tree.value.shape[1]
         at = np.flatnonzero(tree.leaves)
-        owners.append(np.full(len(at) * width, index))
-        nodes.append(np.repeat(at, width))
-        targets.append(np.tile(np.arange(tree.target, tree.target + width), len(at)))
-        weights.append(tree.value[at].ravel())
-    attributes["target_treeids"] = np.concatenate(owners).tolist()
-    attributes["target_nodeids"] = np.concatenate(nodes).tolist()
-    attributes["target_ids"] = np.concatenate(targets).tolist()
-    thresholds = np.where(leaf, 0.0, np.concatenate([t.threshold for t in trees])).astype(np.float64)
-    return thresholds, np.concatenate(weights).astype(np.float64)
+        targets = np.tile(np.arange(tree.target, tree.target + width), len(at))
+        parts.append((np.full(len(targets), index), np.repeat(at, width), targets, tree.value[at].ravel()))
+    number, node, target, weight = (np.concatenate(p) for p in zip(*parts, strict=True))
+    return _Leaves(number, node, target, weight.astype(np.float64))
+
+
+def _split(leaves: _Leaves, targets: int) -> _Leaves:
+    """Every weight as a coarse part, whose sums float32 holds exactly, and the rest, a target of its own.
+
+    The coarse parts are multiples of one power of two, so large that no sum of them has more than 24 bits.
+    """
+    largest = np.zeros(leaves.tree.max() + 1)
+    np.maximum.at(largest, leaves.tree, np.abs(leaves.weight))
+    exponent = 23 - int(np.frexp(largest.sum())[1])
+    coarse = np.ldexp(np.round(np.ldexp(leaves.weight, exponent)), -exponent)
+    rest = leaves.weight - coarse
+    kept = np.flatnonzero(rest)
+    return _Leaves(
+        np.concatenate([leaves.tree, leaves.tree[kept]]),
+        np.concatenate([leaves.node, leaves.node[kept]]),
+        np.concatenate([leaves.target, leaves.target[kept] + targets]),
+        np.concatenate([coarse, rest[kept]]),
+    )
+
+
+def _targets(leaves: _Leaves, count: int) -> dict[str, Any]:
+    return {
+        "n_targets": count,
+        "target_treeids": leaves.tree.tolist(),
+        "target_nodeids": leaves.node.tolist(),
+        "target_ids": leaves.target.tolist(),
+    }
+
+
+def _attributes(trees: Sequence[Tree], mode: str) -> dict[str, Any]:
+    """The shape of the trees: everything but thresholds and leaves."""
+    sizes = [len(t.feature) for t in trees]
+    leaf = np.concatenate([t.leaves for t in trees])
+    return {
+        "aggregate_function": "SUM",
+        "post_transform": "NONE",
+        "nodes_treeids": np.repeat(np.arange(len(trees)), sizes).tolist(),
+        "nodes_nodeids": np.concatenate([np.arange(s) for s in sizes]).tolist(),
+        "nodes_featureids": _at_splits(trees, "feature", leaf).tolist(),
+        "nodes_modes": np.where(leaf, "LEAF", _MODES[mode]).tolist(),
+        "nodes_truenodeids": _at_splits(trees, "left", leaf).tolist(),
+        "nodes_falsenodeids": _at_splits(trees, "right", leaf).tolist(),
+        "nodes_missing_value_tracks_true": _at_splits(trees, "missing_left", leaf).astype(int).tolist(),
+    }
+
+
+def _thresholds(trees: Sequence[Tree]) -> Array:
+    leaf = np.concatenate([t.leaves for t in trees])
+    return _at_splits(trees, "threshold", leaf).astype(np.float64)
 
 
 def _at_splits(trees: Sequence[Tree], field: str, leaf: Array) -> Array:

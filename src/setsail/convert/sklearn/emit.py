@@ -143,6 +143,17 @@ EMITTERS: Final[dict[str, str]] = {
     "sklearn.dummy.DummyRegressor": "standins:dummy_regressor",
     "sklearn.frozen._frozen.FrozenEstimator": "standins:frozen",
     "sklearn.semi_supervised._self_training.SelfTrainingClassifier": "standins:self_training",
+    # -- trees and boosters
+    "sklearn.tree._classes.DecisionTreeClassifier": "trees:classifier",
+    "sklearn.tree._classes.DecisionTreeRegressor": "trees:regressor",
+    "sklearn.ensemble._forest.ForestClassifier": "trees:forest_classifier",
+    "sklearn.ensemble._forest.ForestRegressor": "trees:forest_regressor",
+    "sklearn.ensemble._gb.BaseGradientBoosting": "trees:gradient_boosting",
+    "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.BaseHistGradientBoosting": "trees:histogram_boosting",
+    "sklearn.ensemble._iforest.IsolationForest": "isolation:forest",
+    "sklearn.ensemble._weight_boosting.AdaBoostClassifier": "trees:ada_boost",
+    "xgboost.sklearn.XGBModel": "boosters:xgboost",
+    "lightgbm.sklearn.LGBMModel": "boosters:lightgbm",
 }
 
 
