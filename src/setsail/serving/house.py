@@ -1,0 +1,315 @@
+"""The models of one process: loading and unloading them, and answering whatever a wire asks.
+
+Requests read `house.table`; one loader thread at a time makes the next one. A load that fails touches nothing but its
+own version's state, and a reload keeps the old runner answering until the new one was seen to be right. What the wires
+ask (`catalog.py`, `messages.Request`) is answered by `answer`, one method a type.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from threading import Condition
+from time import monotonic
+from typing import Any, Final
+
+from setsail import artifact as artifacts
+from setsail.artifact import Artifact
+from setsail.catalog import (
+    Ask,
+    Index,
+    IsLive,
+    IsReady,
+    Load,
+    Metadata,
+    ModelMetadata,
+    ServerInfo,
+    Status,
+    Unload,
+    VersionStatus,
+)  # fmt: skip
+from setsail.errors import SetsailError
+from setsail.messages import ModelRef, Request, Response
+from setsail.serving import loading
+from setsail.serving.leases import Loaded
+from setsail.serving.loader import Loader
+from setsail.serving.observers import Observer
+from setsail.serving.predict import predict
+from setsail.serving.table import Entry, Table
+
+__all__ = ["DRAIN_SECONDS", "House"]
+
+_LOG = logging.getLogger("setsail.serving")
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+DRAIN_SECONDS: Final = 30.0
+
+
+class House:
+    """Models by name and version.
+
+    Args:
+        threads: of one run of one model.
+        observers: told of every finished request (`observers.py`).
+    """
+
+    def __init__(self, *, threads: int = 1, observers: Iterable[Observer] = ()) -> None:
+        self.table = Table()
+        self.observers = tuple(observers)
+        self._threads = threads
+        self._changed = Condition()  # held by whoever swaps the table; notified after
+        self._loader = Loader()
+        self._sources: dict[tuple[str, int], Path | Artifact] = {}
+
+    # -- changing the table --------------------------------------------------------------------------------------
+
+    def load(
+        self, source: str | Path | Artifact, name: str | None = None, version: int | None = None, *, wait: bool = True
+    ) -> ModelRef | None:
+        """Load an artifact, or load it again.
+
+        Args:
+            name, version: instead of the manifest's. With both given and `wait` False, a version that cannot be read
+                shows as failed; otherwise what it is called is known only once it was read.
+            wait: False returns at once (None); the states of the version tell how it goes.
+
+        Raises:
+            SetsailError: with `wait`, whatever made the load fail; `model.name` or `repository.layout` at once.
+        """
+        _check_name(name, version)
+        known = Path(source) if isinstance(source, str) else source
+        if name is not None and version is not None:
+            self._sources[name, version] = known
+            self._queue(name, version)
+        return self._loader.submit(lambda: self._load(known, name, version), wait=wait)
+
+    def unload(self, name: str, version: int | None = None, *, forget: bool = False, wait: bool = True) -> None:
+        """Unload a version, or all of a name's: no new requests, gone when the last one ends.
+
+        Args:
+            forget: also forget where it came from, so that a later Load does not bring it back.
+            wait: until no new request goes there; the last ones may still be running.
+
+        Raises:
+            SetsailError: `model.unknown` or `model.version`.
+        """
+        self.table.status(ModelRef(name, version))
+        self._loader.submit(lambda: self._unload(name, version, forget), wait=wait)
+
+    def label(self, name: str, label: str, version: int | None) -> None:
+        """Point a label at a version; None takes the label away. Raises `model.unknown` or `model.version`."""
+        self._swap(lambda table: table.labelled(name, label, version))
+
+    def wait(self, done: Callable[[Table], bool], seconds: float) -> bool:
+        """Wait until the table is as wanted; False when it was not in time."""
+        end = monotonic() + seconds
+        with self._changed:
+            return self._changed.wait_for(lambda: done(self.table), max(0.0, end - monotonic()))
+
+    def close(self, seconds: float = DRAIN_SECONDS) -> bool:
+        """Unload everything and wait for the last requests; False when some were still running after that time.
+
+        Loads that have not begun are dropped. A second call only waits.
+        """
+        self._loader.close(self._unload_everything, seconds)
+        return self.wait(lambda table: not any(e.state in ("ready", "draining") for e in table), seconds)
+
+    def __enter__(self) -> House:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- answering -----------------------------------------------------------------------------------------------
+
+    def predict(self, request: Request) -> Response:
+        """Answer a prediction. Raises what `predict.predict` raises."""
+        return predict(lambda: self.table, request, self.observers)
+
+    def answer(self, ask: Request | Ask, *, control: bool = True) -> Any:
+        """Answer anything a wire decodes to; the type of the answer stands with each ask in `catalog.py`.
+
+        Load and Unload block until they are done: call them from a thread that may wait.
+
+        Args:
+            control: whether this caller may load and unload.
+        """
+        return self._ANSWERS[type(ask)](self, ask, control)
+
+    def _predict(self, ask: Request, control: bool) -> Response:
+        return predict(lambda: self.table, ask, self.observers)
+
+    def _is_live(self, ask: IsLive, control: bool) -> bool:
+        return True
+
+    def _is_ready(self, ask: IsReady, control: bool) -> bool:
+        """One version, or everything: each name that is not wholly unloaded has a version that answers."""
+        table = self.table
+        if ask.model is None:
+            return all(v.default is not None for v in table.models.values() if v.wanted)
+        return any(version.ready for version in table.status(ask.model))
+
+    def _status(self, ask: Status, control: bool) -> tuple[VersionStatus, ...]:
+        return self.table.status(ask.model)
+
+    def _metadata(self, ask: Metadata, control: bool) -> ModelMetadata:
+        table = self.table
+        entry = table.find(ask.model)
+        loaded = _loaded(entry.loaded)
+        versions = tuple(e.version for e in table.models[entry.name].entries.values() if e.ready)
+        return ModelMetadata(
+            entry.name, entry.version, versions, loaded.runner.signature, loaded.facts.framework,
+            loaded.runner.max_batch, loaded.facts.example,
+        )  # fmt: skip
+
+    def _index(self, ask: Index, control: bool) -> tuple[VersionStatus, ...]:
+        table = self.table
+        rows = [row for name in table.models for row in table.status(ModelRef(name))]
+        return tuple(row for row in rows if row.ready or not ask.ready_only)
+
+    def _server_info(self, ask: ServerInfo, control: bool) -> None:
+        return None
+
+    def _load_again(self, ask: Load, control: bool) -> None:
+        """Every version of the name that this house has ever been given."""
+        _allow(control)
+        sources = [(version, source) for (name, version), source in list(self._sources.items()) if name == ask.name]
+        if not sources:
+            raise SetsailError("model.unknown", "no model of this name is known", field="model", value=ask.name)
+        faults = []
+        for version, source in sources:
+            try:
+                self.load(source, ask.name, version)
+            except SetsailError as fault:
+                faults.append(fault)
+        if faults:
+            raise faults[0]
+
+    def _unload_all(self, ask: Unload, control: bool) -> None:
+        _allow(control)
+        self.unload(ask.name)
+
+    _ANSWERS: Final[Mapping[type, Callable[..., Any]]] = {
+        Request: _predict, IsLive: _is_live, IsReady: _is_ready, Status: _status, Metadata: _metadata, Index: _index,
+        ServerInfo: _server_info, Load: _load_again, Unload: _unload_all,
+    }  # fmt: skip
+
+    # -- in the loader's thread -----------------------------------------------------------------------------------
+
+    def _load(self, source: Path | Artifact, name: str | None, version: int | None) -> ModelRef:
+        try:
+            opened = artifacts.read(source) if isinstance(source, Path) else source
+        except SetsailError as fault:
+            if name is not None and version is not None:
+                self._failed(name, version, fault)
+            raise
+        try:
+            ref = ModelRef(name or opened.name, version or opened.version)
+            self._sources[ref.name, ref.version or 0] = source
+            self._bring_up(opened, ref.name, ref.version or 0)
+            return ref
+        finally:
+            if isinstance(source, Path):
+                opened.close()  # a runner keeps nothing of the file
+
+    def _bring_up(self, opened: Artifact, name: str, version: int) -> None:
+        if not self.wait(lambda table: not _is(table, name, version, "draining"), DRAIN_SECONDS):
+            raise SetsailError("model.not_ready", f"version {version} of {name!r} is still answering its last requests")
+        entry = self.table.get(name, version)
+        old = entry.loaded if entry is not None and entry.ready else None
+        if old is None:
+            self._queue(name, version)
+            self._swap(lambda table: table.moved(name, version, "loading"))
+        try:
+            loaded = self._open(opened, name, version)
+        except Exception as fault:
+            self._failed(name, version, fault)
+            raise
+        if old is None:
+            self._swap(lambda table: table.moved(name, version, "ready", loaded=loaded))
+        else:  # the old runner has answered until now, and ends with its last request
+            self._swap(lambda table: table.reloaded(name, version, loaded))
+            old.retire(lambda: None)
+        _LOG.info("%s version %d is ready (%s)", name, version, loaded.facts.variant)
+
+    def _open(self, opened: Artifact, name: str, version: int) -> Loaded:
+        loaded = loading.open_runner(opened, threads=self._threads)
+        if _is(self.table, name, version, "loading"):
+            self._swap(lambda table: table.moved(name, version, "warming"))
+        try:
+            loading.warm(opened, loaded.runner)
+        except BaseException:
+            loaded.runner.close()
+            raise
+        return loaded
+
+    def _unload(self, name: str, version: int | None, forget: bool = False) -> None:
+        for entry in list(self.table.models[name].entries.values()):
+            if version in (None, entry.version):
+                self._end(entry)
+                if forget:
+                    self._sources.pop((name, entry.version), None)
+
+    def _unload_everything(self) -> None:
+        for name in self.table.models:
+            self._unload(name, None)
+
+    def _end(self, entry: Entry) -> None:
+        def gone() -> None:
+            self._swap(lambda table: table.moved(entry.name, entry.version, "gone"))
+
+        if entry.ready:
+            self._swap(lambda table: table.moved(entry.name, entry.version, "draining"))
+            _loaded(entry.loaded).retire(gone)
+        elif entry.state in ("queued", "failed"):
+            gone()
+
+    def _failed(self, name: str, version: int, fault: Exception) -> None:
+        """A version that could not be loaded: its reason in the table and the log. One that is ready stays so."""
+        _LOG.error("%s version %d could not be loaded: %s", name, version, fault)
+        reason = str(fault) if isinstance(fault, SetsailError) else f"{type(fault).__name__} while loading"
+        entry = self.table.get(name, version)
+        if entry is None or entry.ready:
+            return
+        if entry.state == "queued":
+            self._swap(lambda table: table.moved(name, version, "loading"))
+        self._swap(lambda table: table.moved(name, version, "failed", reason=reason))
+
+    # -- the swap -------------------------------------------------------------------------------------------------
+
+    def _swap(self, change: Callable[[Table], Table]) -> None:
+        with self._changed:
+            self.table = change(self.table)
+            self._changed.notify_all()
+
+    def _queue(self, name: str, version: int) -> None:
+        """Show a version as queued, unless it is on its way or there."""
+        with self._changed:
+            entry = self.table.get(name, version)
+            if entry is None or entry.state in ("gone", "failed"):
+                self._swap(lambda table: table.queued(name, version))
+
+
+def _is(table: Table, name: str, version: int, state: str) -> bool:
+    entry = table.get(name, version)
+    return entry is not None and entry.state == state
+
+
+def _loaded(loaded: Loaded | None) -> Loaded:
+    if loaded is None:
+        raise SetsailError("model.not_ready", "the version was unloaded meanwhile")
+    return loaded
+
+
+def _allow(control: bool) -> None:
+    if not control:
+        raise SetsailError("control.refused", "loading and unloading is off here")
+
+
+def _check_name(name: str | None, version: int | None) -> None:
+    if name is not None and not _NAME.fullmatch(name):
+        raise SetsailError("model.name", "a model cannot have this name", field="name", value=name)
+    if version is not None and version < 1:
+        raise SetsailError("repository.layout", f"a version of {name!r} is no positive integer", field="version",
+                           value=version, expected="1 or more")  # fmt: skip

@@ -1,0 +1,67 @@
+"""A loaded version, and how it ends: when its last request does, never earlier.
+
+A request takes a lease before it runs and gives it back after. Retiring a version refuses new leases; whoever gives
+the last one back (or, with none out, whoever retires it) closes the runner. A request that found the version in a table
+just replaced is refused a lease and looks again: `predict.lease`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from threading import Lock
+
+from setsail.runtime import Runner
+
+__all__ = ["Facts", "Loaded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the catalog tells about a loaded version beside its signature."""
+
+    framework: str
+    example: Mapping[str, object]
+    variant: str
+    digest: str
+
+
+class Loaded:
+    """A runner with a count of the requests that use it. Safe to share between threads."""
+
+    __slots__ = ("_after", "_leases", "_lock", "facts", "runner")
+
+    def __init__(self, runner: Runner, facts: Facts) -> None:
+        self.runner, self.facts = runner, facts
+        self._lock = Lock()
+        self._leases = 0
+        self._after: Callable[[], None] | None = None
+
+    def acquire(self) -> bool:
+        """Take a lease; False once the version is retired."""
+        with self._lock:
+            if self._after is not None:
+                return False
+            self._leases += 1
+            return True
+
+    def release(self) -> None:
+        with self._lock:
+            self._leases -= 1
+            after = self._after if self._leases == 0 else None
+        if after is not None:
+            self._end(after)
+
+    def retire(self, after: Callable[[], None]) -> None:
+        """Refuse new leases; close the runner and call `after` as soon as none is out. A second call does nothing."""
+        with self._lock:
+            if self._after is not None:
+                return
+            self._after = after
+            last = self._leases == 0
+        if last:
+            self._end(after)
+
+    def _end(self, after: Callable[[], None]) -> None:
+        self.runner.close()
+        after()

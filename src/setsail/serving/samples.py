@@ -1,0 +1,61 @@
+"""Stored rows with the source's answers: what a version is warmed up on, and the example its docs show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from setsail.artifact import Artifact
+from setsail.signature import Signature, TensorSpec
+from setsail.tensors import NULL, Array
+
+__all__ = ["Sample", "example", "stored"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Rows and the source's outputs. `what` is `synthetic` (nobody's rows) or `example` (a person's)."""
+
+    what: str
+    inputs: Mapping[str, Array]
+    outputs: Mapping[str, Array]
+
+
+def stored(artifact: Artifact) -> Sample | None:
+    """Synthetic rows where the artifact has some, else the example's, else None."""
+    for what in ("synthetic", "example"):
+        sample = artifact.samples(what)
+        if sample is not None:
+            return Sample(what, *sample)
+    return None
+
+
+def example(signature: Signature, sample: Sample | None) -> dict[str, object]:
+    """One row of each input as JSON values, without the batch dimension.
+
+    Only synthetic rows may be shown to anybody; without them the row is made up from dtypes and categories.
+    """
+    if sample is None or sample.what != "synthetic":
+        return {spec.name: _made_up(spec, spec.shape[1:] if spec.batched else spec.shape) for spec in signature.inputs}
+    rows = {s.name: sample.inputs[s.name][0] if s.batched else sample.inputs[s.name] for s in signature.inputs}
+    return {name: _plain(row.tolist() if hasattr(row, "tolist") else row) for name, row in rows.items()}
+
+
+def _plain(value: Any) -> object:
+    """What JSON can say: a missing value is null."""
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    if value == NULL or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return value
+
+
+def _made_up(spec: TensorSpec, shape: tuple[int | str, ...]) -> object:
+    if shape:
+        size = shape[0] if isinstance(shape[0], int) else 1
+        return [_made_up(spec, shape[1:]) for _ in range(size)]
+    if spec.dtype.kind == "string":
+        return spec.categories[0] if spec.categories else "text"
+    return {"float": 0.0, "bool": False}.get(spec.dtype.kind, 0)

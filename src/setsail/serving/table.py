@@ -1,0 +1,192 @@
+"""Models by name and version: one immutable table.
+
+Whoever answers a request reads `house.table` once and works with what it got; whoever changes something makes a new
+table with the functions here and swaps it in by one assignment. So no reader ever waits, and no reader ever sees half
+of a change. A version moves only along `catalog.STATES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from setsail.catalog import STATES, VersionStatus
+from setsail.errors import SetsailError
+from setsail.messages import ModelRef
+from setsail.serving.leases import Loaded
+
+__all__ = ["GONE_KEPT", "Entry", "Table", "Versions"]
+
+# Versions that were unloaded stay visible (as END, UNAVAILABLE), the newest of them; a server that reloads for years
+# must not grow for it.
+GONE_KEPT: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One version of one model. `loaded` is set while it is ready or draining, `reason` when it failed."""
+
+    name: str
+    version: int
+    state: str = "queued"
+    reason: str = ""
+    loaded: Loaded | None = None
+
+    @property
+    def ready(self) -> bool:
+        return STATES[self.state].ready
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """All versions of one name. `default` is the highest ready one, None where none is."""
+
+    entries: Mapping[int, Entry] = field(default_factory=dict)
+    labels: Mapping[str, int] = field(default_factory=dict)
+    default: int | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anything of it is there or to come; False when all was unloaded."""
+        return any(e.state not in ("draining", "gone") for e in self.entries.values())
+
+    def with_entry(self, entry: Entry) -> Versions:
+        entries = dict(sorted({**self.entries, entry.version: entry}.items()))
+        gone = [v for v, e in entries.items() if e.state == "gone" and v not in self.labels.values()]
+        for version in gone[:-GONE_KEPT]:
+            del entries[version]
+        ready = [v for v, e in entries.items() if e.ready]
+        return Versions(entries, self.labels, ready[-1] if ready else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Every name with its versions. Never changed, only replaced."""
+
+    models: Mapping[str, Versions] = field(default_factory=dict)
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def find(self, ref: ModelRef) -> Entry:
+        """The ready version that a client means.
+
+        Raises:
+            SetsailError: `model.unknown`, `.version`, `.label`, `.not_ready` or `.failed`.
+        """
+        versions = self._versions(ref.name)
+        version = _version(versions, ref)
+        if version is None:
+            raise _nothing_ready(ref.name, versions)
+        entry = versions.entries.get(version)
+        if entry is None:
+            raise _no_version(ref.name, version, versions)
+        if not entry.ready:
+            raise _not_ready(entry)
+        return entry
+
+    def get(self, name: str, version: int) -> Entry | None:
+        versions = self.models.get(name)
+        return None if versions is None else versions.entries.get(version)
+
+    def status(self, ref: ModelRef) -> tuple[VersionStatus, ...]:
+        """All versions of a model, or the one meant. Raises `model.unknown`, `.version` or `.label`."""
+        versions = self._versions(ref.name)
+        version = None if ref.version is None and ref.label is None else _version(versions, ref)
+        if version is None:
+            return tuple(_status(e, versions) for e in versions.entries.values())
+        if version not in versions.entries:
+            raise _no_version(ref.name, version, versions)
+        return (_status(versions.entries[version], versions),)
+
+    def __iter__(self) -> Iterator[Entry]:
+        for versions in self.models.values():
+            yield from versions.entries.values()
+
+    def _versions(self, name: str) -> Versions:
+        versions = self.models.get(name)
+        if versions is None:
+            raise SetsailError("model.unknown", "no model of this name is served", field="model", value=name)
+        return versions
+
+    # -- transitions: each returns a new table ---------------------------------------------------------------------
+
+    def queued(self, name: str, version: int) -> Table:
+        """A new version, or one that is gone or failed and comes again."""
+        if self.get(name, version) is None:
+            return self._with(Entry(name, version))
+        return self.moved(name, version, "queued")
+
+    def moved(self, name: str, version: int, state: str, *, reason: str = "", loaded: Loaded | None = None) -> Table:
+        """A version in another state. Raises `model.not_ready` for a step that `catalog.STATES` does not have."""
+        entry = self.get(name, version)
+        if entry is None:
+            raise _no_version(name, version, self._versions(name))
+        if state not in STATES[entry.state].next:
+            raise SetsailError(
+                "model.not_ready", f"version {version} of {name!r} is {entry.state}", field="state", value=state,
+                expected=" or ".join(STATES[entry.state].next),
+            )  # fmt: skip
+        keep = entry.loaded if state == "draining" else loaded
+        return self._with(replace(entry, state=state, reason=reason, loaded=keep))
+
+    def reloaded(self, name: str, version: int, loaded: Loaded) -> Table:
+        """A ready version with another runner: it stays ready, so no request falls between the two."""
+        entry = self.find(ModelRef(name, version))
+        return self._with(replace(entry, loaded=loaded))
+
+    def labelled(self, name: str, label: str, version: int | None) -> Table:
+        """A label that points at a version, or (None) no longer exists."""
+        versions = self._versions(name)
+        labels = {k: v for k, v in versions.labels.items() if k != label}
+        if version is not None:
+            if version not in versions.entries:
+                raise _no_version(name, version, versions)
+            labels[label] = version
+        return Table({**self.models, name: replace(versions, labels=labels)})
+
+    def _with(self, entry: Entry) -> Table:
+        versions = self.models.get(entry.name, Versions()).with_entry(entry)
+        return Table(dict(sorted({**self.models, entry.name: versions}.items())))
+
+
+def _version(versions: Versions, ref: ModelRef) -> int | None:
+    """Which version a client means, whatever its state."""
+    if ref.label is None:
+        return versions.default if ref.version is None else ref.version
+    if ref.label not in versions.labels:
+        raise SetsailError(
+            "model.label", f"model {ref.name!r} has no label {ref.label!r}", field="label", value=ref.label,
+            expected="one of " + ", ".join(versions.labels) if versions.labels else "no label: none is set",
+        )  # fmt: skip
+    return versions.labels[ref.label]
+
+
+def _status(entry: Entry, versions: Versions) -> VersionStatus:
+    labels = tuple(label for label, version in versions.labels.items() if version == entry.version)
+    default = entry.version == versions.default
+    return VersionStatus(entry.name, entry.version, entry.state, entry.reason, default, labels)
+
+
+def _no_version(name: str, version: int, versions: Versions) -> SetsailError:
+    return SetsailError(
+        "model.version", f"model {name!r} has no version {version}", field="version", value=version,
+        expected="one of " + ", ".join(map(str, versions.entries)),
+    )  # fmt: skip
+
+
+def _not_ready(entry: Entry) -> SetsailError:
+    what = f"version {entry.version} of model {entry.name!r} "
+    if entry.state == "failed":
+        return SetsailError("model.failed", what + "could not be loaded", reason=entry.reason)
+    return SetsailError("model.not_ready", what + f"is {entry.state}")
+
+
+def _nothing_ready(name: str, versions: Versions) -> SetsailError:
+    """The newest version that will be or was to be ready says why no version is."""
+    newest = sorted(versions.entries.values(), key=lambda e: -e.version)
+    for states in (("queued", "loading", "warming"), ("failed",), ("draining", "gone")):
+        for entry in newest:
+            if entry.state in states:
+                return _not_ready(entry)
+    return SetsailError("model.not_ready", f"model {name!r} has no version")
