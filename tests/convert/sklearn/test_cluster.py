@@ -11,6 +11,9 @@ from sklearn.linear_model import SGDOneClassSVM
 from sklearn.mixture import GaussianMixture
 from sklearn_agreement import CANCER, IRIS, WINE, agree, catalogue, run
 
+from setsail.convert.conversion import Intent
+from setsail.convert.sklearn.model import convert
+
 DIGITS = load_digits().data[:300]
 
 CLUSTERS = [
@@ -47,3 +50,9 @@ def test_a_centre_is_at_distance_zero_of_itself():
     (results,) = run(model, model.cluster_centers_)
     np.testing.assert_allclose(np.diagonal(results["distances"]), 0.0, atol=1e-7)
     np.testing.assert_array_equal(results["cluster"], [0, 1, 2])
+
+
+def test_a_mixture_is_served_as_a_clusterer():
+    conversion = convert(GaussianMixture(2, random_state=0).fit(IRIS[0]), Intent(example=IRIS[0]))
+    assert conversion.kind == "clusterer"
+    assert [spec.name for spec in conversion.signature.outputs] == ["cluster"]

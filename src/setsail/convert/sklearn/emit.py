@@ -154,6 +154,7 @@ EMITTERS: Final[dict[str, str]] = {
     "sklearn.ensemble._weight_boosting.AdaBoostClassifier": "trees:ada_boost",
     "xgboost.sklearn.XGBModel": "boosters:xgboost",
     "lightgbm.sklearn.LGBMModel": "boosters:lightgbm",
+    "sklearn.kernel_ridge.KernelRidge": "kernels:ridge",
 }
 
 

@@ -84,8 +84,8 @@ def _kind(estimator: Any) -> str:
         return "regressor"
     if is_outlier_detector(estimator):
         return "outlier detector"
-    if is_clusterer(estimator):
-        return "clusterer"
+    if is_clusterer(estimator) or (hasattr(estimator, "predict") and hasattr(estimator, "fit_predict")):
+        return "clusterer"  # a mixture calls itself a density estimator
     if hasattr(estimator, "transform"):
         return "transformer"
     raise refuse(estimator, "is of a kind that cannot be served", _NO_KIND)

@@ -24,29 +24,12 @@ from setsail.convert.sklearn.arithmetic import (
     stack_columns,
     total,
 )
-from setsail.convert.sklearn.distance import distances, expanded, rounding
 from setsail.convert.sklearn.emit import Frame, Results, Value
+from setsail.convert.sklearn.kernels import pairwise_kernel
 from setsail.convert.sklearn.values import numbers, refuse
 from setsail.tensors import Array
 
-__all__ = ["classifier", "one_class", "pairwise_kernel", "pairwise_votes", "regressor"]
-
-
-def pairwise_kernel(graph: Graph, x: str, points: Array, kind: str, gamma: float, coef0: float, degree: float) -> str:
-    """Kernel values `[N, len(points)]` of each row with each point.
-
-    The rbf kernel takes the squared distances from a matrix product, unless its rounding could show in the exponent.
-    """
-    if kind == "rbf":
-        rounds = gamma * rounding(points) > 1e-9
-        apart = distances(graph, x, points, "sqeuclidean") if rounds else expanded(graph, x, points)
-        return str(graph.node("Exp", graph.node("Mul", apart, number(graph, -gamma))))
-    if kind == "linear":
-        return affine(graph, x, points.T, 0.0)
-    inner = affine(graph, x, gamma * points.T, coef0)
-    if kind == "sigmoid":
-        return str(graph.node("Tanh", inner))
-    return str(graph.node("Pow", inner, number(graph, degree)))
+__all__ = ["classifier", "one_class", "pairwise_votes", "regressor"]
 
 
 def _kernel(graph: Graph, estimator: Any, x: Value | Frame) -> str:
