@@ -20,6 +20,7 @@ from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC, OneClassSVM
+from sklearn.tree import DecisionTreeClassifier
 
 from setsail.convert.conversion import Intent
 from setsail.convert.sklearn.model import convert
@@ -180,6 +181,27 @@ def test_a_source_that_fails_on_its_own_example() -> None:
     with pytest.raises(SetsailError, match="NaN") as caught:
         convert(logistic(), Intent(example=np.full((2, 4), np.nan)))
     assert caught.value.code == "convert.run"
+
+
+def test_boundary_rows_lie_beside_thresholds_in_front_of_the_scaler(agrees: Any) -> None:
+    forest = make_pipeline(StandardScaler(), DecisionTreeClassifier(max_depth=2, random_state=0)).fit(X, Y)
+    conversion = agrees(forest, X)
+    edges = next(p for p in conversion.probes if p.what == "boundary").inputs["input"]
+    scaler, tree = forest[0], forest[1].tree_
+    threshold = tree.threshold[0] * scaler.scale_[tree.feature[0]] + scaler.mean_[tree.feature[0]]
+    assert np.sum(np.abs(edges[:, tree.feature[0]] - threshold) < 1e-12) >= 3
+
+
+@pytest.mark.parametrize("package", ["xgboost", "lightgbm"])
+def test_a_booster_behind_a_scaler(package: str, agrees: Any) -> None:
+    module = pytest.importorskip(package)
+    kind = module.XGBClassifier if package == "xgboost" else module.LGBMClassifier
+    quiet = {"verbosity": 0} if package == "xgboost" else {"verbose": -1}
+    rows, y = load_breast_cancer(return_X_y=True)
+    model = make_pipeline(StandardScaler(), kind(n_estimators=8, n_jobs=1, **quiet)).fit(rows[::2], y[::2])
+    conversion = agrees(model, rows, rtol=1e-6, atol=1e-6)
+    assert package in conversion.versions
+    assert len(next(p for p in conversion.probes if p.what == "boundary").inputs["input"]) > 200
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------------

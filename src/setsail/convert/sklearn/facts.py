@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import pairwise
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from setsail.convert.sklearn.compose import column_indices
 
 __all__ = ["VECTORIZERS", "Facts", "is_missing", "learn", "parts", "starts_with_text"]
 
+_BOOSTERS: Final = {"xgboost": "setsail.convert.xgboost", "lightgbm": "setsail.convert.lightgbm"}
 _SCALERS: Final = ("StandardScaler", "MinMaxScaler", "MaxAbsScaler", "RobustScaler")
 VECTORIZERS: Final = ("CountVectorizer", "TfidfVectorizer", "HashingVectorizer")
 
@@ -106,6 +108,8 @@ def _walk(estimator: Any, columns: Sequence[Facts]) -> bool:
         for column in columns:
             column.text = True
             column.samples += samples(estimator)
+    elif type(estimator).__module__.split(".")[0] in _BOOSTERS:
+        return _booster(estimator, columns)
     elif name in _READERS:
         return _READERS[name](estimator, columns)
     return False
@@ -198,6 +202,16 @@ def _histogram(estimator: Any, columns: Sequence[Facts]) -> bool:
             found[int(node["feature_idx"])].add(float(node["num_threshold"]))
     for column, thresholds in zip(columns, found, strict=True):
         column.thresholds = tuple(sorted(thresholds))
+    return False
+
+
+def _booster(estimator: Any, columns: Sequence[Facts]) -> bool:
+    """XGBoost's and LightGBM's wrappers: the thresholds their own converters read."""
+    module = import_module(_BOOSTERS[type(estimator).__module__.split(".")[0]])
+    ensemble = module.facts(estimator).ensemble
+    if ensemble is not None:
+        for column, thresholds in zip(columns, ensemble.thresholds, strict=False):
+            column.thresholds = thresholds
     return False
 
 
