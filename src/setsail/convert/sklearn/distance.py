@@ -109,9 +109,10 @@ def _clear_candidates(points: Array, k: int) -> bool:
     """
     if len(points) < 4 * (k + _SPARE):
         return False
+    gap = 16 * rounding(points)
     for row in points[:: -(-len(points) // _JUDGED)]:
         squares = np.partition(((points - row) ** 2).sum(axis=1), [k - 1, k + _SPARE - 1])
-        if squares[k + _SPARE - 1] - squares[k - 1] <= 16 * rounding(points):
+        if squares[k + _SPARE - 1] - squares[k - 1] <= gap:
             return False
     return True
 
