@@ -151,6 +151,15 @@ def test_python_code_inside_is_refused(model: Any) -> None:
     assert caught.value.code == "convert.unsupported"
 
 
+def test_a_column_that_nothing_reads_needs_an_example(agrees: Any) -> None:
+    frame = people()
+    model = make_column_transformer((OneHotEncoder(), ["sex"]), (SimpleImputer(), ["age"])).fit(frame)
+    with pytest.raises(SetsailError, match="'town'") as caught:
+        convert(model, Intent())
+    assert caught.value.code == "convert.example"
+    agrees(model, frame)
+
+
 def test_text_that_is_passed_through_beside_numbers_is_refused() -> None:
     frame = people()
     model = make_column_transformer((StandardScaler(), ["visits"]), ("passthrough", ["sex"])).fit(frame)

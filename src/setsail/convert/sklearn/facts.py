@@ -27,7 +27,8 @@ VECTORIZERS: Final = ("CountVectorizer", "TfidfVectorizer", "HashingVectorizer")
 class Facts:
     """One raw column. `text` is None where nothing says so; `null` is how the encoder knows a missing text.
 
-    `samples` are texts made of a vectoriser's vocabulary, to try the model on.
+    `samples` are texts made of a vectoriser's vocabulary, to try the model on. `read` is false for a column that
+    every part of a ColumnTransformer drops.
     """
 
     text: bool | None = None
@@ -38,6 +39,7 @@ class Facts:
     high: float | None = None
     thresholds: tuple[float, ...] = ()
     samples: tuple[str, ...] = ()
+    read: bool = True
 
 
 def learn(estimator: Any, count: int) -> list[Facts]:
@@ -100,8 +102,13 @@ def _walk(estimator: Any, columns: Sequence[Facts]) -> bool:
         for _, part in estimator.transformer_list:
             _walk(part, columns)
     elif name == "ColumnTransformer":
+        for column in columns:
+            column.read = False
         for _, part, chosen in estimator.transformers_:
-            _walk(part, [columns[i] for i in column_indices(estimator, chosen)])
+            picked = [columns[i] for i in column_indices(estimator, chosen)]
+            for column in picked:
+                column.read = column.read or not (isinstance(part, str) and part == "drop")
+            _walk(part, picked)
     elif name == "TransformedTargetRegressor":
         _walk(estimator.regressor_, columns)
     elif name in VECTORIZERS:

@@ -237,6 +237,10 @@ def _from_estimator(estimator: Any) -> Layout:
     facts = learn(estimator, count)
     if not any(f.text for f in facts):
         return Layout("table", tuple(Column(n, _FLOAT64) for n in names), framed, named)
+    for name, fact in zip(names, facts, strict=True):
+        if not fact.read:
+            raise SetsailError("convert.example", f"no step reads column {name!r}, so nothing says what it holds",
+                               field="example", expected="a few rows as the model takes them")  # fmt: skip
     return Layout("columns", tuple(
         Column(n, _STRING if f.text else _FLOAT64, f.null or "nan", "object" if f.text else None)
         for n, f in zip(names, facts, strict=True)
