@@ -226,10 +226,11 @@ def _table(example: Any, names: tuple[str, ...]) -> tuple[Array, tuple[str, ...]
         found = tuple(example)
     else:
         return np.asarray(example), names
-    lacking = [n for n in names if n not in example]
+    alike = {n.replace(" ", "_"): n for n in found} | {n: n for n in found}  # LightGBM writes `_` for a blank
+    lacking = [n for n in names if n not in alike]
     if lacking:
         raise _unfit(f"lacks the column {lacking[0]!r} of the model", list(found), ", ".join(names[:12]))
-    order = names or found
+    order = tuple(alike[n] for n in names) or found
     odd = [n for n in order if example[n].dtype.kind not in "fiub"]
     if odd:
         raise _unfit(f"has a column {odd[0]!r} that is no number", str(example[odd[0]].dtype), "numbers")

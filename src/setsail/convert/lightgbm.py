@@ -61,8 +61,7 @@ OBJECTIVES: Final[Mapping[str, Objective]] = {
     "tweedie": _EXP,
     "lambdarank": _RANKER,
     "rank_xendcg": _RANKER,
-    "custom": _PLAIN,
-    "": _PLAIN,
+    "": _PLAIN,  # somebody's own function: LightGBM saves no word of it and answers raw sums
 }
 ZERO: Final = float(np.float32(1e-35))  # LightGBM's kZeroThreshold
 _MISSING: Final = ("none", "zero", "nan")
@@ -73,7 +72,7 @@ _PATHS: Final = re.compile(r"^\[(data|valid|\w*filename|machines|input_model|out
 def load(path: Path | str) -> lightgbm.Booster:
     """Read a model text file. Raises `source.damaged`."""
     try:
-        return lightgbm.Booster(params={"verbosity": -1}, model_str=Path(path).read_text())
+        return lightgbm.Booster(model_str=Path(path).read_text())
     except (lightgbm.basic.LightGBMError, UnicodeDecodeError) as fault:
         raise SetsailError(
             "source.damaged", f"LightGBM cannot read {Path(path).name}", value=str(fault).splitlines()[0],
@@ -134,7 +133,7 @@ def facts(model: Any) -> Facts:
     booster = model if wrapper is None else _fitted(wrapper)
     text = _PATHS.sub(r"[\1: ]", booster.model_to_string())
     head, *trees = list(_sections(text))
-    objective, *options = head.get("objective", "").split()
+    objective, _, options = head.get("objective", "").partition(" ")
     row = OBJECTIVES.get(objective)
     if row is None:
         raise _refused(f"objective {objective!r}", "predicts in a way we do not know", ", ".join(OBJECTIVES))
@@ -147,7 +146,7 @@ def facts(model: Any) -> Facts:
         parsed = tuple(_tree(t, i % groups) for i, t in enumerate(trees))
         ensemble = Ensemble(parsed, width, groups, "<=", "float64", np.zeros(groups))
     average = max(1, len(trees) // groups) if "average_output" in head else 1
-    plan = _plan(row, options, wrapper, groups, average, zeros or ())
+    plan = _plan(row, options.split(), wrapper, groups, average, zeros or ())
     names = tuple(head["feature_names"].split())
     default = names == tuple(f"Column_{i}" for i in range(width))
     return Facts(booster, objective, plan, ensemble, width, () if default else names, _ranges(head), text)
@@ -292,5 +291,5 @@ def _wrapper_answers(wrapper: Any, plan: Plan) -> Callable[[Array], dict[str, Ar
 
 def _native(known: Facts) -> Program:
     """The booster as LightGBM itself runs it (`runtime/lightgbm_native.py` reads the settings)."""
-    variant = Variant("lightgbm", "lightgbm-text", "float64", "model.txt", {"form": known.plan.form, "raw": False})
+    variant = Variant("lightgbm", "lightgbm-text", "float64", "model.txt", {"form": known.plan.form})
     return Program(variant, {"model.txt": known.text.encode()})

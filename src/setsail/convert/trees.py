@@ -59,7 +59,9 @@ class Tree:
         return float((values.max(axis=0) - values.min(axis=0)).max(initial=0.0))
 
     def compact(self) -> Tree:
-        """The same tree with the nodes that the root reaches, numbered so that parents come first."""
+        """The same tree without nodes that the root does not reach (XGBoost keeps pruned ones)."""
+        if 2 * int((self.feature >= 0).sum()) + 1 == len(self.feature):
+            return self  # every node has a parent
         order, ahead = [], [0]
         while ahead:
             node = ahead.pop()

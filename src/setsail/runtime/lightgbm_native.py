@@ -1,7 +1,6 @@
 """LightGBM's own library as a runner: the fallback where no ONNX program says what a booster says.
 
-The variant's settings (written by `convert/lightgbm.py`): `form` (`binary`, `multi` or `value`) and `raw` (the scores
-are the raw sums).
+The variant's settings (written by `convert/lightgbm.py`): `form` (`binary`, `multi` or `value`).
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ def load(
 ) -> LightGBMRunner:
     """Read the model. Raises `model.failed`."""
     try:
-        booster = lightgbm.Booster(params={"verbosity": -1}, model_str=bytes(files[variant.entry]).decode())
+        booster = lightgbm.Booster(model_str=bytes(files[variant.entry]).decode())
     except (lightgbm.basic.LightGBMError, UnicodeDecodeError) as fault:
         raise SetsailError(
             "model.failed", f"LightGBM cannot load variant {variant.id!r}", expected="a model of this LightGBM or older"
@@ -50,9 +49,7 @@ class LightGBMRunner:
             raise SetsailError("model.not_ready", "the model was unloaded")
         rows = np.ascontiguousarray(inputs[self.signature.inputs[0].name])
         try:
-            scores = booster.predict(
-                rows, raw_score=self._settings["raw"], num_threads=self._threads, validate_features=False
-            )
+            scores = booster.predict(rows, num_threads=self._threads, validate_features=False)
         except (lightgbm.basic.LightGBMError, ValueError) as fault:
             raise run_fault(fault) from fault
         return outputs(self.signature, self._settings["form"], np.asarray(scores))

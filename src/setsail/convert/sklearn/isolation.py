@@ -48,7 +48,8 @@ def forest(graph: Graph, estimator: Any, x: Value | Frame) -> Results:
     share = len(trees) * float(_average_path_length([estimator._max_samples])[0])
     inlier = graph.node("GreaterOrEqual", depth, number(graph, _least_depth(share, float(estimator.offset_))))
     label = graph.node("Where", inlier, graph.constant(1, np.int64), graph.constant(-1, np.int64))
-    power = graph.node("Pow", number(graph, 2.0), graph.node("Neg", graph.node("Div", depth, number(graph, share))))
+    ratio = graph.node("Div", depth, number(graph, share)) if share else graph.node("Pow", depth, number(graph, 0.0))
+    power = graph.node("Pow", number(graph, 2.0), graph.node("Neg", ratio))
     score = graph.node("Sub", graph.node("Neg", power), number(graph, float(estimator.offset_)))
     return {"label": Value(label, "int64", None), "score": Value(score, "float64", None)}
 
@@ -57,7 +58,8 @@ def _least_depth(share: float, offset: float) -> float:
     """The smallest depth that numpy calls an inlier: the decision grows with the depth, so halving finds it."""
 
     def inlier(depth: float) -> bool:
-        scores: Array = -(2 ** (-np.divide(np.array([depth]), share)))
+        ratio = np.array([depth]) / share if share else np.ones(1)  # trees of one training row have no length
+        scores: Array = -(2**-ratio)
         return bool((scores - offset)[0] >= 0)
 
     low, high = 0.0, 1.0

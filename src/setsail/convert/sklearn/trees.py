@@ -62,8 +62,8 @@ def classifier(graph: Graph, estimator: Any, x: Value | Frame) -> Results:
     """DecisionTreeClassifier, ExtraTreeClassifier: the class shares of the leaf."""
     _one_output(estimator)
     shares = sums(graph, single(graph, x, estimator), [grown(estimator.tree_, estimator.tree_.value[:, 0])],
-                  estimator, estimator.n_classes_)  # fmt: skip
-    return _classes(graph, shares, estimator.n_classes_)
+                  estimator, int(estimator.n_classes_))  # fmt: skip
+    return _classes(graph, shares, int(estimator.n_classes_))
 
 
 def regressor(graph: Graph, estimator: Any, x: Value | Frame) -> Results:
@@ -77,8 +77,8 @@ def forest_classifier(graph: Graph, estimator: Any, x: Value | Frame) -> Results
     """RandomForestClassifier, ExtraTreesClassifier: the mean of the trees' class shares."""
     _one_output(estimator)
     trees = [grown(e.tree_, e.tree_.value[:, 0]) for e in estimator.estimators_]
-    total = sums(graph, single(graph, x, estimator), trees, estimator, estimator.n_classes_)
-    return _classes(graph, graph.node("Div", total, number(graph, len(trees))), estimator.n_classes_)
+    total = sums(graph, single(graph, x, estimator), trees, estimator, int(estimator.n_classes_))
+    return _classes(graph, graph.node("Div", total, number(graph, len(trees))), int(estimator.n_classes_))
 
 
 def forest_regressor(graph: Graph, estimator: Any, x: Value | Frame) -> Results:
@@ -199,7 +199,7 @@ def _boosted(graph: Graph, raw: str, targets: int, *, scale: float, decides: str
 
 def ada_boost(graph: Graph, estimator: Any, x: Value | Frame) -> Results:
     """AdaBoostClassifier (SAMME) over any base: its weight for the class a member predicts, a share off the others."""
-    count = estimator.n_classes_
+    count = int(estimator.n_classes_)
     votes = []
     for member, weight in zip(estimator.estimators_, estimator.estimator_weights_, strict=False):
         results = emit(graph, member, x)
