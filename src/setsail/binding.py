@@ -179,7 +179,10 @@ def _typed(spec: TensorSpec, tensor: Tensor) -> Array:
         array = _decode(spec, tensor.data)
         if array.dtype != spec.dtype.numpy:
             cast = array.astype(spec.dtype.numpy)
-            if array.dtype.kind in "iu" and not np.array_equal(cast.astype(array.dtype), array):
+            # The way back hides a sign that was lost, so signs are compared too.
+            if array.dtype.kind in "iu" and not (
+                np.array_equal(cast.astype(array.dtype), array) and np.array_equal(cast < 0, array < 0)
+            ):
                 raise SetsailError(
                     "input.range",
                     f"input {spec.name!r} has integers that {spec.dtype} cannot hold",

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 from setsail import runtime
 from setsail.errors import SetsailError
 from setsail.signature import Signature, TensorSpec
+from setsail.steps import Step
 from setsail.variants import Variant
 
 ONNX = Variant("onnx", "onnx", "float32", "model.onnx")
@@ -55,16 +56,34 @@ def test_outputs_come_by_name_in_the_signatures_order() -> None:
     assert answer["d"].tolist() == [-9, -18]
 
 
-def test_text_is_objects_of_str_both_ways() -> None:
-    program = model(
+def echo() -> bytes:
+    """Text in, the same text out."""
+    return model(
         [helper.make_node("Identity", ["word"], ["same"])],
         [info("word", TensorProto.STRING, ["N"])],
         [info("same", TensorProto.STRING, ["N"])],
     )
-    runner = runtime.load(ONNX, {"model.onnx": program}, signature("word:string[N]", "same:string[N]"))
+
+
+def test_text_is_objects_of_str_both_ways() -> None:
+    runner = runtime.load(ONNX, {"model.onnx": echo()}, signature("word:string[N]", "same:string[N]"))
     answer = runner.run({"word": np.array(["größe", ""], dtype=object)})["same"]
     assert answer.dtype == object
     assert answer.tolist() == ["größe", ""]
+
+
+def test_steps_are_done_before_the_program_and_the_signature_stays() -> None:
+    step = Step("text.normalize", "word", {"lowercase": True})
+    given = signature("word:string[N]", "same:string[N]")
+    runner = runtime.load(ONNX, {"model.onnx": echo()}, given, (step,))
+    words = np.array(["GRÖSSE"], dtype=object)
+    assert runner.run({"word": words})["same"].tolist() == ["grösse"]
+    assert words.tolist() == ["GRÖSSE"]
+    assert (runner.signature, runner.max_batch) == (given, None)
+    runner.close()
+    with pytest.raises(SetsailError) as caught:
+        runner.run({"word": words})
+    assert caught.value.code == "model.not_ready"
 
 
 def test_external_weights_are_read_from_a_view_of_a_mapped_file(tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ class House:
         self._changed = Condition()  # held by whoever swaps the table; notified after
         self._loader = Loader()
         self._sources: dict[tuple[str, int], Path | Artifact] = {}
+        self._looks: list[Callable[[str], None]] = []
 
     # -- changing the table --------------------------------------------------------------------------------------
 
@@ -96,6 +97,17 @@ class House:
         """
         self.table.status(ModelRef(name, version))
         self._loader.submit(lambda: self._unload(name, version, forget), wait=wait)
+
+    def refuse(self, name: str, version: int, fault: Exception) -> None:
+        """Show a version as failed without loading it; one that is ready or on its way stays so."""
+        with self._changed:
+            if not any(_is(self.table, name, version, s) for s in ("ready", "loading", "warming", "draining")):
+                self._queue(name, version)
+                self._failed(name, version, fault)
+
+    def before_load(self, look: Callable[[str], None]) -> None:
+        """Have `look(name)` called before a Load is answered, to find what came since (`repository.py`)."""
+        self._looks.append(look)
 
     def label(self, name: str, label: str, version: int | None) -> None:
         """Point a label at a version; None takes the label away. Raises `model.unknown` or `model.version`."""
@@ -174,6 +186,8 @@ class House:
     def _load_again(self, ask: Load, control: bool) -> None:
         """Every version of the name that this house has ever been given."""
         _allow(control)
+        for look in self._looks:
+            look(ask.name)
         sources = [(version, source) for (name, version), source in list(self._sources.items()) if name == ask.name]
         if not sources:
             raise SetsailError("model.unknown", "no model of this name is known", field="model", value=ask.name)
@@ -205,10 +219,13 @@ class House:
                 self._failed(name, version, fault)
             raise
         try:
-            ref = ModelRef(name or opened.name, version or opened.version)
-            self._sources[ref.name, ref.version or 0] = source
-            self._bring_up(opened, ref.name, ref.version or 0)
-            return ref
+            key = (name or opened.name, version or opened.version)
+            known = self._sources.setdefault(key, source)
+            if known != source and (name is None or version is None):
+                raise SetsailError("repository.layout", f"version {key[1]} of {key[0]!r} is there twice",
+                                   value=[str(known), str(source)], expected="different names or versions")  # fmt: skip
+            self._bring_up(opened, *key)
+            return ModelRef(*key)
         finally:
             if isinstance(source, Path):
                 opened.close()  # a runner keeps nothing of the file
