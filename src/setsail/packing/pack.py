@@ -1,0 +1,204 @@
+"""Pack: convert, gate, try, compare, write. Nothing is written unless a program agrees with its source."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from setsail import __version__, artifact, binding, caches, convert, isolation
+from setsail.artifact import Artifact, verdict
+from setsail.convert import Source, child, parcel
+from setsail.convert.conversion import Conversion, Intent, Program
+from setsail.errors import SetsailError
+from setsail.messages import Body
+from setsail.packing.reference import sketch
+from setsail.packing.trial import Rows, Trial, head, run_trial
+from setsail.parity import ParityReport
+
+__all__ = ["PackOptions", "Progress", "pack", "pack_cached"]
+
+Progress = Callable[[str], None]
+KEPT_ROWS: Final = 64
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+def _silent(_: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PackOptions:
+    """How to pack; what the model is stands in Intent.
+
+    Attributes:
+        name, version, output: of the artifact; the name defaults to the file's or the class's.
+        tolerance: multiplies the parity rule's terms.
+        samples: `synthetic` (rows that are nobody's), `example` (at most 64 given rows as well) or `none`.
+        reference: training rows to sketch for drift, as a request body.
+        trust: kinds of format whose loading may run code that the person accepted.
+        ask: called with the source when trust is needed and was not given; True accepts.
+        sandbox: False runs trusted code without the network cut where it cannot be had.
+        progress: called with a line for every stage.
+    """
+
+    name: str | None = None
+    version: int = 1
+    output: Path | None = None
+    force: bool = False
+    tolerance: float = 1.0
+    samples: str = "synthetic"
+    reference: Body | None = None
+    trust: tuple[str, ...] = ()
+    ask: Callable[[Source], bool] | None = None
+    sandbox: bool = True
+    progress: Progress = _silent
+
+
+def pack(model: Any, intent: Intent, options: PackOptions) -> Artifact:
+    """Pack a live model or a file into an artifact.
+
+    Args:
+        model: a fitted estimator, booster or module, or the path of a model file.
+
+    Returns:
+        The artifact, opened.
+
+    Raises:
+        SetsailError: `source.*`, `convert.*`, `program.*`, `parity.failed` (its `report` fact holds the numbers),
+            `artifact.exists`, `model.name` or `dependency.missing`.
+    """
+    source = convert.recognise(Path(model), intent.framework) if isinstance(model, str | Path) else None
+    name = _name(options.name or (source.path.stem if source else type(model).__name__.lower()), options.name is None)
+    output = options.output or Path(f"{name}-{options.version}.setsail")
+    if output.exists() and not options.force:
+        raise SetsailError("artifact.exists", f"{output} exists already", field="-o", value=str(output))
+    options.progress(f"converting {source.describe()}" if source else f"converting {type(model).__name__}")
+    conversion = _convert(source, intent, options) if source else convert.convert(model, intent)
+    program, report = _choose(conversion, options)
+    options.progress(f"writing {output}")
+    made = artifact.write(_draft(conversion, program, report, name, options), output, force=options.force)
+    verdict.remember(verdict.key(program.variant, made.digests(program.variant.id)))
+    return made
+
+
+def pack_cached(path: Path, intent: Intent, options: PackOptions, seed: bytes = b"") -> tuple[Path, bool]:
+    """Pack a source file into the cache, or find it there. Returns the artifact's path and whether it was there.
+
+    `seed` stands for whatever else decides the result (the example file's bytes).
+    """
+    key = hashlib.sha256(f"{__version__}\0{options.tolerance}\0{options.samples}\0{intent.inputs}".encode() + seed)
+    key.update(repr((options.name, options.version, intent.labels, intent.factory, intent.framework)).encode())
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path, *_beside(path), *_weights(intent)]:
+        if file.is_file():
+            key.update(file.name.encode())
+            key.update(hashlib.file_digest(file.open("rb"), "sha256").digest())
+    target = caches.folder("packed") / f"{key.hexdigest()}.setsail"
+    if target.exists():
+        return target, True
+    name = options.name or _name(path.stem, True)
+    pack(path, intent, replace(options, output=target, name=name, force=True)).close()
+    return target, False
+
+
+def _beside(path: Path) -> list[Path]:
+    """Files that an ONNX model may keep its weights in: they decide the result as much as the model does."""
+    return sorted(p for p in path.parent.glob(f"{path.name}*") if p != path) if path.suffix == ".onnx" else []
+
+
+def _weights(intent: Intent) -> list[Path]:
+    return [Path(intent.weights)] if intent.weights else []
+
+
+def _name(text: str, derived: bool) -> str:
+    if derived:
+        text = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._") or "model"
+    if not _NAME.fullmatch(text):
+        raise SetsailError("model.name", "a model cannot have this name", field="name", value=text)
+    return text
+
+
+def _convert(source: Source, intent: Intent, options: PackOptions) -> Conversion:
+    if source.trust is None:
+        return convert.convert(source, intent)
+    if source.trust not in options.trust and not (options.ask is not None and options.ask(source)):
+        raise SetsailError(
+            "source.trust", f"loading {source.path.name} ({source.describe()}) can run code", field="--trust",
+            expected=f"--trust {source.trust}", todo=f"if you trust where the file comes from, add --trust {source.trust}",
+        )  # fmt: skip
+    folder = Path(tempfile.mkdtemp(prefix="setsail-convert-"))
+    try:
+        arguments = child.arguments(source, intent, folder)
+        options.progress("loading it in a child process without network")
+        isolation.call("setsail.convert.child:convert", arguments, folder, sandbox=options.sandbox)
+        return parcel.load(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _choose(conversion: Conversion, options: PackOptions) -> tuple[Program, ParityReport]:
+    """The first program that agrees with the source; the others' reasons are kept in the report."""
+    rows = [Rows(p.what, p.inputs, p.outputs, p.leaf_span) for p in conversion.probes]
+    refused: list[str] = []
+    report: ParityReport | None = None
+    for program in conversion.programs:
+        options.progress(f"comparing {program.variant.id} with the source on {sum(_count(r) for r in rows)} rows")
+        trial = Trial(program.variant, conversion.signature, conversion.steps, program.files)
+        try:
+            report = run_trial(trial, rows, options.tolerance)
+        except SetsailError as fault:
+            if fault.code == "dependency.missing" or not fault.code.startswith("program."):
+                raise
+            refused.append(f"{program.variant.id}: {fault}")
+            continue
+        if report.passed:
+            return program, replace(report, refused=tuple(refused))
+        refused.append(f"{program.variant.id}: differs by up to {max(c.worst for c in report.checks):.3g}")
+    if report is None:
+        raise SetsailError("program.trial", "no program of the model runs", value=refused[-1] if refused else None)
+    worst = max(report.checks, key=lambda c: (not c.passed, c.worst))
+    raise SetsailError(
+        "parity.failed", f"the converted model differs from its source on {worst.failed} of {worst.rows} {worst.what} rows",
+        field=worst.worst_output, value=f"a difference of {worst.worst:.3g}", expected="1e-4 + 1e-3 |value| or less",
+        todo="nothing was written; --tolerance T multiplies the rule if that is good enough for you",
+        report=replace(report, refused=tuple(refused)).to_json(),
+    )  # fmt: skip
+
+
+def _count(rows: Rows) -> int:
+    first = next(iter(rows.outputs.values()))
+    return len(first) if first.ndim else 1  # a model without a batch may answer one number
+
+
+def _draft(
+    conversion: Conversion, program: Program, report: ParityReport, name: str, options: PackOptions
+) -> artifact.Draft:
+    kept = {"synthetic", "example"} if options.samples == "example" else {options.samples}
+    limit = KEPT_ROWS if conversion.signature.batched else 1 << 30
+    samples = {p.what: (head(p.inputs, limit), head(p.outputs, limit)) for p in conversion.probes if p.what in kept}
+    reference = None
+    if options.reference is not None:
+        reference = sketch(conversion.signature, binding.bind(conversion.signature, options.reference))
+    return artifact.Draft(
+        name=name, version=options.version, framework=conversion.framework, versions=conversion.versions,
+        estimator=conversion.estimator, kind=conversion.kind, hyperparameters=conversion.hyperparameters,
+        signature=conversion.signature, variants=((program.variant, program.files),), steps=conversion.steps,
+        parity=report, samples=samples, environment=_environment(conversion.versions), notes=conversion.notes,
+        reference=reference,
+    )  # fmt: skip
+
+
+def _environment(versions: Mapping[str, str]) -> dict[str, Any]:
+    """Where the model was packed: versions only, no paths and no clock, so that equal runs give equal bytes."""
+    return {
+        "setsail": __version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "packages": dict(sorted(versions.items())),
+    }

@@ -1,0 +1,138 @@
+"""Running a program on probe rows, in a child process, and holding its answers against the source's.
+
+Nothing of a candidate program touches this process's onnxruntime: it is gated here (pure reading) and run in a child
+with limits, because a malformed model can crash the runtime that loads it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+
+from setsail import isolation, tensorfile
+from setsail.artifact import gate
+from setsail.errors import SetsailError
+from setsail.parity import Check, ParityReport, compare
+from setsail.signature import Signature
+from setsail.steps import Step
+from setsail.tensors import Array
+from setsail.variants import Variant
+
+__all__ = ["Rows", "Trial", "run_trial"]
+
+# Rows that go in at once, and how many rows that is worth: batch 1, an odd batch, everything at once (0).
+_BATCHES: Final = ((1, 16), (7, 63), (0, 1 << 30))
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Probe rows with the source's outputs (a converter's Probe, or an artifact's stored sample)."""
+
+    what: str
+    inputs: Mapping[str, Array]
+    outputs: Mapping[str, Array]
+    leaf_span: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What is tried: a variant's bytes or slices of files, and the contract it must keep."""
+
+    variant: Variant
+    signature: Signature
+    steps: tuple[Step, ...]
+    files: Mapping[str, bytes | memoryview]
+    slices: Mapping[str, tuple[str, int, int]] | None = None
+
+
+def run_trial(trial: Trial, rows: Sequence[Rows], tolerance: float) -> ParityReport:
+    """Gate, run and compare. Returns a report that may have failed.
+
+    Raises:
+        SetsailError: a `program.*` code when the gate refuses or the child dies.
+    """
+    if trial.variant.format == "onnx":
+        gate.inspect(trial.files, trial.variant.entry)
+    else:
+        gate.weigh(trial.files, trial.variant.entry)
+    with tempfile.TemporaryDirectory(prefix="setsail-trial-") as made:
+        folder = Path(made)
+        plan = _plan(trial, rows)
+        checks = _run(trial, plan, folder, tolerance)
+    return ParityReport(trial.variant.id, trial.variant.precision, tolerance, tuple(checks))
+
+
+def _plan(trial: Trial, rows: Sequence[Rows]) -> list[tuple[Rows, int]]:
+    """Which rows go in at which batch size; the rows are already cut to what that batch size is worth."""
+    plan: list[tuple[Rows, int]] = []
+    for probe in rows:
+        first = next(iter(probe.outputs.values()))
+        count = len(first) if first.ndim else 1
+        batches = _BATCHES if trial.signature.batched else _BATCHES[-1:]
+        if trial.variant.max_batch == 1:
+            batches = ((1, 64),)
+        for batch, worth in batches:
+            if batch == 0 or count >= batch:
+                keep = min(count, worth) if trial.signature.batched else None
+                plan.append((_cut(probe, keep), batch))
+    return plan
+
+
+def _cut(probe: Rows, count: int | None) -> Rows:
+    if count is None:
+        return probe
+    ins, outs = ({n: a[:count] for n, a in side.items()} for side in (probe.inputs, probe.outputs))
+    return Rows(probe.what, ins, outs, probe.leaf_span)
+
+
+def _run(trial: Trial, plan: Sequence[tuple[Rows, int]], folder: Path, tolerance: float) -> list[Check]:
+    slices: dict[str, tuple[str, int, int]] = dict(trial.slices or {})
+    if trial.slices is None:
+        for index, (name, data) in enumerate(trial.files.items()):
+            path = folder / f"file{index}"
+            path.write_bytes(data)
+            slices[name] = (str(path), 0, len(data))
+    batches = []
+    for index, (probe, batch) in enumerate(plan):
+        (folder / f"in{index}").write_bytes(tensorfile.encode(probe.inputs))
+        batches.append({"inputs": f"in{index}", "outputs": f"out{index}", "rows": batch})
+    arguments: dict[str, Any] = {
+        "variant": _variant_json(trial.variant),
+        "files": {name: list(where) for name, where in slices.items()},
+        "signature": trial.signature.to_json(),
+        "defaults": list(trial.signature.defaults),
+        "steps": [step.to_json() for step in trial.steps],
+        "batches": batches,
+    }
+    try:
+        isolation.call("setsail.runtime.trial:run", arguments, folder, require_network_cut=False)
+    except SetsailError as fault:
+        if fault.code in ("dependency.missing", "source.sandbox"):
+            raise
+        raise SetsailError(
+            "program.trial", f"variant {trial.variant.id!r} failed its trial run", value=fault.message
+        ) from fault
+    checks = []
+    for index, (probe, batch) in enumerate(plan):
+        ours = tensorfile.decode((folder / f"out{index}").read_bytes())
+        checks.append(
+            compare(trial.signature, probe.outputs, ours, what=probe.what, batch=batch, tolerance=tolerance,
+                    leaf_span=probe.leaf_span)
+        )  # fmt: skip
+    return checks
+
+
+def _variant_json(variant: Variant) -> dict[str, Any]:
+    return {
+        "id": variant.id, "format": variant.format, "precision": variant.precision, "entry": variant.entry,
+        "settings": dict(variant.settings), "max_batch": variant.max_batch,
+    }  # fmt: skip
+
+
+def head(arrays: Mapping[str, Array], count: int) -> dict[str, Array]:
+    """The first rows of every array."""
+    return {name: (array[:count] if array.ndim else array).copy() for name, array in arrays.items()}

@@ -1,0 +1,62 @@
+"""Verify: is the file whole, safe to load, and does it still answer as it did when it was packed?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from setsail import artifact
+from setsail.artifact import verdict
+from setsail.packing.trial import Rows, Trial, run_trial
+from setsail.parity import ParityReport
+
+__all__ = ["Verification", "verify"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was checked. `replays` holds one report for each variant whose stored samples were replayed."""
+
+    path: Path
+    digest: str
+    members: int
+    replays: tuple[ParityReport, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(r.passed for r in self.replays)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "path": str(self.path), "digest": self.digest, "members": self.members, "passed": self.passed,
+            "replays": [r.to_json() for r in self.replays],
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        lines = [f"{self.path}: {self.members} members, every digest right", f"  digest {self.digest}"]
+        if not self.replays:
+            lines.append("  no stored samples to replay")
+        for replay in self.replays:
+            lines += ["  " + line for line in str(replay).splitlines()]
+        return "\n".join(lines)
+
+
+def verify(path: Path) -> Verification:
+    """Read every byte, gate every program, replay the stored samples in a child process.
+
+    Raises:
+        SetsailError: an `artifact.*` or `program.*` code. Answers that changed are no error: see `passed`.
+    """
+    with artifact.read(path) as opened:
+        rows = [Rows(w, *sample) for w in ("synthetic", "example") if (sample := opened.samples(w)) is not None]
+        replays = []
+        for variant in opened.variants:
+            files = opened.files(variant.id)
+            trial = Trial(variant, opened.signature, opened.steps, files, opened.slices(variant.id))
+            replay = run_trial(trial, rows, opened.parity.tolerance)
+            if rows:
+                replays.append(replay)
+            if not rows or replay.passed:
+                verdict.remember(verdict.key(variant, files))
+        return Verification(path, opened.digest, len(opened.manifest["members"]) + 2, tuple(replays))

@@ -1,0 +1,141 @@
+"""Every setting of the server, once: field, default and help. Flags, environment and config keys follow from it.
+
+A field `max_body` is the flag `--max-body`, the variable `SETSAIL_MAX_BODY` and the key `max_body` of the TOML file that
+`--config` names. Precedence: flag, then variable, then file, then default. `docs/settings.md` is generated from here.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+from setsail.errors import SetsailError
+
+__all__ = ["ENVIRONMENT", "Row", "Settings", "rows"]
+
+ENVIRONMENT: Final = "SETSAIL_"
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+
+
+def _row(default: Any, text: str, choices: tuple[Any, ...] = ()) -> Any:
+    return field(default=default, metadata={"help": text, "choices": choices})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The server's settings, checked. Raises `setting.value` naming the row that is wrong."""
+
+    host: str = _row("127.0.0.1", "Address the data port listens on.")
+    port: int = _row(8080, "Data port; 0 picks a free one.")
+    admin_host: str = _row("127.0.0.1", "Address the admin port listens on.")
+    admin_port: int = _row(8081, "Admin port: docs, metrics, management; 0 picks a free one, -1 switches it off.")
+    workers: int = _row(1, "Processes that answer; this version has one.", (1,))
+    model_control: str = _row("none", "Whether clients may load and unload on the data port.", ("none", "explicit"))
+    repository_poll: float = _row(0.0, "Seconds between looks at served directories; 0 looks once.")
+    tls_cert: str = _row("", "Certificate chain (PEM) of the data port.")
+    tls_key: str = _row("", "Private key (PEM) of the data port.")
+    tls_client_ca: str = _row("", "CA (PEM) that client certificates must come from.")
+    api_key_file: str = _row("", "File with one API key a line; clients send `Authorization: Bearer KEY`.")
+    max_body: int = _row(64 << 20, "Largest request body in bytes, before and after decompression.")
+    idle_timeout: int = _row(75, "Seconds an idle connection is kept.")
+    drain_timeout: int = _row(30, "Seconds that running requests get at shutdown.")
+    threads: int = _row(1, "Threads onnxruntime may use inside one run of one model.")
+
+    def __post_init__(self) -> None:
+        for row in rows():
+            _check(row, getattr(self, row.name))
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise _refused("tls_key", "", "both --tls-cert and --tls-key, or neither")
+        for name in ("tls_cert", "tls_key", "tls_client_ca", "api_key_file"):
+            path = getattr(self, name)
+            if path and not Path(path).is_file():
+                raise _refused(name, path, "a file that exists")
+        if self.model_control == "explicit" and self.host not in LOOPBACK and not self.api_key_file:
+            raise _refused("model_control", "explicit", "an --api-key-file when --host is not loopback")
+
+    @classmethod
+    def read(cls, flags: Mapping[str, Any], config: Path | None = None) -> Settings:
+        """Merge flags, environment and config file.
+
+        Args:
+            flags: what was given on the command line or in Python; unknown names raise `setting.unknown`.
+        """
+        known = {row.name: row for row in rows()}
+        merged: dict[str, Any] = {}
+        for source, values in (("config file", _toml(config)), ("environment", _environment(known)), ("flags", flags)):
+            for name, value in values.items():
+                if name not in known:
+                    raise SetsailError("setting.unknown", f"there is no setting {name!r} ({source})", field=name,
+                                       expected=", ".join(known))  # fmt: skip
+                merged[name] = known[name].parse(value)
+        return cls(**merged)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One setting as a row of the table."""
+
+    name: str
+    type: type
+    default: Any
+    help: str
+    choices: tuple[Any, ...]
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        return ENVIRONMENT + self.name.upper()
+
+    def parse(self, value: Any) -> Any:
+        """A text from the environment (or a number of a near type) to the row's type."""
+        try:
+            return self.type(value) if not isinstance(value, bool) else value
+        except (TypeError, ValueError):
+            raise _refused(self.name, value, f"{self.type.__name__}") from None
+
+
+def rows() -> tuple[Row, ...]:
+    """The table."""
+    types = {"str": str, "int": int, "float": float}
+    return tuple(
+        Row(f.name, types[str(f.type)], f.default, f.metadata["help"], f.metadata["choices"]) for f in fields(Settings)
+    )
+
+
+def _check(row: Row, value: Any) -> None:
+    if not isinstance(value, row.type) or isinstance(value, bool):
+        raise _refused(row.name, value, row.type.__name__)
+    if row.choices and value not in row.choices:
+        raise _refused(row.name, value, " or ".join(map(str, row.choices)))
+    lowest = -1 if row.name == "admin_port" else 0
+    if row.type is not str and value < lowest:
+        raise _refused(row.name, value, f"{lowest} or more")
+    if row.name.endswith("port") and value > 65535:
+        raise _refused(row.name, value, "a port number up to 65535")
+
+
+def _refused(name: str, value: object, expected: str) -> SetsailError:
+    flag = "--" + name.replace("_", "-")
+    return SetsailError("setting.value", f"setting {flag} is not right", field=flag, value=value, expected=expected)
+
+
+def _environment(known: Mapping[str, Row]) -> dict[str, str]:
+    return {name: os.environ[row.variable] for name, row in known.items() if row.variable in os.environ}
+
+
+def _toml(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as fault:
+        raise _refused("config", str(path), "a file that can be read") from fault
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
+        raise _refused("config", f"{path}: {fault}", "a TOML file") from fault
