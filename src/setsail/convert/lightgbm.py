@@ -19,8 +19,9 @@ from typing import Any, Final
 import lightgbm
 import numpy as np
 
-from setsail.convert.booster import Model, Plan, assemble, package_versions, plain_values, read_rows
+from setsail.convert.booster import Model, assemble, package_versions, plain_values, read_rows
 from setsail.convert.conversion import Conversion, Intent, Program
+from setsail.convert.links import Plan
 from setsail.convert.trees import Ensemble, Tree
 from setsail.errors import SetsailError
 from setsail.tensors import Array
@@ -31,7 +32,7 @@ __all__ = ["OBJECTIVES", "Facts", "convert", "facts", "load"]
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """What a bare Booster of an objective answers (`booster.py`). `squares` where `reg_sqrt` may be on."""
+    """What a bare Booster of an objective answers (`links.py`). `squares` where `reg_sqrt` may be on."""
 
     kind: str
     form: str

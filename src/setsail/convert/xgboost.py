@@ -21,8 +21,9 @@ from typing import Any, Final
 import numpy as np
 import xgboost
 
-from setsail.convert.booster import Model, Plan, assemble, package_versions, plain_values, read_rows
+from setsail.convert.booster import Model, assemble, package_versions, plain_values, read_rows
 from setsail.convert.conversion import Conversion, Intent, Program
+from setsail.convert.links import Plan
 from setsail.convert.trees import Ensemble, Tree
 from setsail.errors import SetsailError
 from setsail.tensors import Array
@@ -36,7 +37,7 @@ class Objective:
     """A row of OBJECTIVES.
 
     Attributes:
-        kind, form, link: what a bare Booster answers (`booster.py`).
+        kind, form, link: what a bare Booster answers (`links.py`).
         margin: how XGBoost turns `base_score` into a margin.
         wrapped: the link inside a scikit-learn wrapper where it is another one.
     """

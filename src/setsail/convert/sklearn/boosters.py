@@ -9,8 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from setsail.convert.booster import answers
 from setsail.convert.graph import Graph
+from setsail.convert.links import answers
 from setsail.convert.sklearn.emit import Frame, Results, Value
 from setsail.convert.sklearn.values import numbers, refuse
 
