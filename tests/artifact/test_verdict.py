@@ -3,6 +3,7 @@
 import hashlib
 import os
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,8 @@ def test_a_cache_that_cannot_be_written_is_no_error(monkeypatch: pytest.MonkeyPa
     key = verdict.key(VARIANT, FILES)
     verdict.remember(key)
     assert not verdict.known(key)
+
+
+def test_the_runtimes_version_is_the_installed_ones() -> None:
+    assert verdict._runtime("onnx") == f"onnxruntime {version('onnxruntime')}"
+    assert verdict._runtime("unheard of") == ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import lightgbm as lgb
 import numpy as np
@@ -17,13 +18,13 @@ from scaled import ROWS, answers, program
 from scaled import signature as scaled_signature
 from sklearn.datasets import load_iris
 
-from setsail import runtime
+from setsail import isolation, runtime
 from setsail.convert.conversion import Conversion, Intent
 from setsail.convert.lightgbm import convert as convert_lightgbm
 from setsail.convert.xgboost import convert as convert_xgboost
 from setsail.errors import SetsailError
 from setsail.parity import compare
-from setsail.runtime import Runner
+from setsail.runtime import Runner, trial
 from setsail.signature import Signature
 from setsail.tensors import Array, dtype_of
 from setsail.variants import Variant
@@ -167,8 +168,13 @@ def test_files_may_be_views_and_are_not_kept(case: Case) -> None:
     assert compare(case.signature, case.outputs, runner.run(case.inputs), what="example").passed
 
 
-def test_a_damaged_file_fails_when_loading(case: Case) -> None:
-    damaged = {n: content[: len(content) // 2] for n, content in case.files.items()}
+def test_a_damaged_file_harms_nobody_in_a_trial(case: Case, tmp_path: Path) -> None:
+    """XGBoost 3.2 ends the process on half a file: that is why an untried program is loaded in a child first."""
+    slices = {}
+    for number, (name, content) in enumerate(case.files.items()):
+        (tmp_path / f"half{number}").write_bytes(content[: len(content) // 2])
+        slices[name] = (str(tmp_path / f"half{number}"), 0, len(content) // 2)
+    arguments = trial.arguments(case.variant, slices, case.signature)
     with pytest.raises(SetsailError) as caught:
-        runtime.load(case.variant, damaged, case.signature)
-    assert caught.value.code == "model.failed"
+        isolation.call("setsail.runtime.trial:run", arguments, tmp_path, require_network_cut=False)
+    assert caught.value.code in ("model.failed", "child.failed")

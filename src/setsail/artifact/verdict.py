@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from setsail import caches
@@ -61,9 +61,17 @@ def remember(verdict: str) -> None:
 
 @cache
 def _runtime(form: str) -> str:
-    """The versions of the packages that may run this format; a package may go by several names."""
-    found = []
-    for package in _RUNTIMES.get(form, ()):
-        with suppress(PackageNotFoundError):
-            found.append(f"{package} {version(package)}")
-    return ", ".join(found)
+    """The versions of the packages that may run this format; a package may go by several names.
+
+    Read from the names of the `.dist-info` folders: `importlib.metadata` would say the same, but importing it (and with
+    it the mail parser) takes a tenth of a server's start.
+    """
+    wanted = {package.replace("-", "_"): package for package in _RUNTIMES.get(form, ())}
+    found = set()
+    for folder in sys.path:
+        with suppress(OSError):
+            for name in os.listdir(folder or os.curdir):
+                package, _, rest = name.partition("-")
+                if package in wanted and rest.endswith(".dist-info"):
+                    found.add(f"{wanted[package]} {rest.removesuffix('.dist-info')}")
+    return ", ".join(sorted(found))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import secrets
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -43,7 +42,7 @@ def write(draft: Draft, path: Path, *, force: bool = False) -> Artifact:
         raise SetsailError("artifact.missing", "the folder to write to does not exist", field="output",
                            value=str(path.parent), todo="make the folder, or choose another -o")  # fmt: skip
     members = assemble(draft)
-    part = path.parent / f".{path.name}.{secrets.token_hex(6)}.part"
+    part = path.parent / f".{path.name}.{os.urandom(6).hex()}.part"
     try:
         _write_synced(part, members)
         _put(part, path, force=force)
