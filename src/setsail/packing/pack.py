@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from setsail import __version__, artifact, binding, caches, convert, isolation
-from setsail.artifact import Artifact, verdict
+from setsail.artifact import Artifact, gate, verdict
 from setsail.convert import Source, child, parcel
 from setsail.convert.conversion import Conversion, Intent, Program
 from setsail.errors import SetsailError
@@ -21,6 +21,7 @@ from setsail.messages import Body
 from setsail.packing.reference import sketch
 from setsail.packing.trial import Rows, Trial, head, run_trial
 from setsail.parity import ParityReport
+from setsail.signature import Signature
 
 __all__ = ["PackOptions", "Progress", "pack", "pack_cached"]
 
@@ -40,7 +41,7 @@ class PackOptions:
         name, version, output: of the artifact; the name defaults to the file's or the class's.
         tolerance: multiplies the parity rule's terms.
         samples: `synthetic` (rows that are nobody's), `example` (at most 64 given rows as well) or `none`.
-        reference: training rows to sketch for drift, as a request body.
+        reference: gives the training rows to sketch for drift, as a request body, once the signature is known.
         trust: kinds of format whose loading may run code that the person accepted.
         ask: called with the source when trust is needed and was not given; True accepts.
         sandbox: False runs trusted code without the network cut where it cannot be had.
@@ -53,7 +54,7 @@ class PackOptions:
     force: bool = False
     tolerance: float = 1.0
     samples: str = "synthetic"
-    reference: Body | None = None
+    reference: Callable[[Signature], Body] | None = None
     trust: tuple[str, ...] = ()
     ask: Callable[[Source], bool] | None = None
     sandbox: bool = True
@@ -124,21 +125,31 @@ def _name(text: str, derived: bool) -> str:
 
 
 def _convert(source: Source, intent: Intent, options: PackOptions) -> Conversion:
-    if source.trust is None:
-        return convert.convert(source, intent)
-    if source.trust not in options.trust and not (options.ask is not None and options.ask(source)):
-        raise SetsailError(
-            "source.trust", f"loading {source.path.name} ({source.describe()}) can run code", field="--trust",
-            expected=f"--trust {source.trust}", todo=f"if you trust where the file comes from, add --trust {source.trust}",
-        )  # fmt: skip
+    """Convert a file, always in a child process: its framework's reader may run code, or crash on a bad file."""
+    _ask_trust(source, options)
+    if source.format == "onnx":
+        gate.inspect_path(source.path)
     folder = Path(tempfile.mkdtemp(prefix="setsail-convert-"))
     try:
         arguments = child.arguments(source, intent, folder)
-        options.progress("loading it in a child process without network")
-        isolation.call("setsail.convert.child:convert", arguments, folder, sandbox=options.sandbox)
+        untrusted = source.trust is not None
+        options.progress(f"reading it in a child process{' without network' if untrusted else ''}")
+        isolation.call("setsail.convert.child:convert", arguments, folder, sandbox=options.sandbox,
+                       require_network_cut=untrusted)  # fmt: skip
         return parcel.load(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _ask_trust(source: Source, options: PackOptions) -> None:
+    if source.trust is None or source.trust in options.trust:
+        return
+    if options.ask is not None and options.ask(source):
+        return
+    raise SetsailError(
+        "source.trust", f"loading {source.path.name} ({source.describe()}) can run code", field="--trust",
+        expected=f"--trust {source.trust}", todo=f"if you trust where the file comes from, add --trust {source.trust}",
+    )  # fmt: skip
 
 
 def _choose(conversion: Conversion, options: PackOptions) -> tuple[Program, ParityReport]:
@@ -163,7 +174,7 @@ def _choose(conversion: Conversion, options: PackOptions) -> tuple[Program, Pari
         raise SetsailError("program.trial", "no program of the model runs", value=refused[-1] if refused else None)
     worst = max(report.checks, key=lambda c: (not c.passed, c.worst))
     raise SetsailError(
-        "parity.failed", f"the converted model differs from its source on {worst.failed} of {worst.rows} {worst.what} rows",
+        "parity.failed", f"the program differs from its source on {worst.failed} of {worst.rows} {worst.what} rows",
         field=worst.worst_output, value=f"a difference of {worst.worst:.3g}", expected="1e-4 + 1e-3 |value| or less",
         todo="nothing was written; --tolerance T multiplies the rule if that is good enough for you",
         report=replace(report, refused=tuple(refused)).to_json(),
@@ -183,7 +194,9 @@ def _draft(
     samples = {p.what: (head(p.inputs, limit), head(p.outputs, limit)) for p in conversion.probes if p.what in kept}
     reference = None
     if options.reference is not None:
-        reference = sketch(conversion.signature, binding.bind(conversion.signature, options.reference))
+        reference = sketch(
+            conversion.signature, binding.bind(conversion.signature, options.reference(conversion.signature))
+        )
     return artifact.Draft(
         name=name, version=options.version, framework=conversion.framework, versions=conversion.versions,
         estimator=conversion.estimator, kind=conversion.kind, hyperparameters=conversion.hyperparameters,

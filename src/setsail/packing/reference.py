@@ -46,10 +46,10 @@ def _column(spec: TensorSpec, values: Array) -> dict[str, Any]:
     present = numbers[np.isfinite(numbers)]
     if present.size == 0:
         return {"edges": [], "counts": [], "missing": int(values.size)}
-    edges = np.unique(np.quantile(present, np.linspace(0, 1, BINS + 1)[1:-1]))
-    counts = np.histogram(present, bins=np.concatenate([[-np.inf], edges, [np.inf]]))[0].tolist()
-    edges, counts = _merge(edges.tolist(), counts, int(present.size))
-    return {"edges": edges, "counts": counts, "missing": int(values.size - present.size)}
+    cuts = np.unique(np.quantile(present, np.linspace(0, 1, BINS + 1)[1:-1]))
+    masses = np.histogram(present, bins=np.concatenate([[-np.inf], cuts, [np.inf]]))[0]
+    edges, kept = _merge(cuts.tolist(), masses.tolist(), int(present.size))
+    return {"edges": edges, "counts": kept, "missing": int(values.size - present.size)}
 
 
 def _merge(edges: list[float], counts: list[int], total: int) -> tuple[list[float], list[int]]:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-
 from setsail import isolation, tensorfile
 from setsail.artifact import gate
 from setsail.errors import SetsailError

@@ -1,7 +1,7 @@
 """Every setting of the server, once: field, default and help. Flags, environment and config keys follow from it.
 
-A field `max_body` is the flag `--max-body`, the variable `SETSAIL_MAX_BODY` and the key `max_body` of the TOML file that
-`--config` names. Precedence: flag, then variable, then file, then default. `docs/settings.md` is generated from here.
+A field `max_body` is the flag `--max-body`, the variable `SETSAIL_MAX_BODY` and the key `max_body` of the TOML file
+that `--config` names. Precedence: flag, then variable, then file, then default. `docs/settings.md` is generated from here.
 """
 
 from __future__ import annotations
@@ -109,9 +109,10 @@ def rows() -> tuple[Row, ...]:
     )
 
 
-def _check(row: Row, value: Any) -> None:
-    if not isinstance(value, row.type) or isinstance(value, bool):
-        raise _refused(row.name, value, row.type.__name__)
+def _check(row: Row, given: Any) -> None:
+    if not isinstance(given, row.type) or isinstance(given, bool):
+        raise _refused(row.name, given, row.type.__name__)
+    value: Any = given
     if row.choices and value not in row.choices:
         raise _refused(row.name, value, " or ".join(map(str, row.choices)))
     lowest = -1 if row.name == "admin_port" else 0

@@ -23,7 +23,7 @@ from setsail.serving.house import House
 from setsail.signature import Signature, TensorSpec
 from setsail.tensors import Array
 
-__all__ = ["Model", "body_of"]
+__all__ = ["Model", "body_of", "predict_rows"]
 
 
 class Model:
@@ -74,12 +74,7 @@ class Model:
         Raises:
             SetsailError: `input.*` for what the model cannot take, `model.not_ready` once closed.
         """
-        response = self._house.predict(Request(self._ref, body_of(self.signature, X)))
-        if isinstance(X, Mapping):
-            return dict(response.outputs)
-        if len(response.defaults) == 1:
-            return response.outputs[response.defaults[0]]
-        return {name: response.outputs[name] for name in response.defaults}
+        return predict_rows(self._house, self._ref, X)
 
     def close(self) -> None:
         """Unload, after the last `predict` of another thread."""
@@ -100,6 +95,17 @@ class Model:
     def _metadata(self) -> ModelMetadata:
         answer: ModelMetadata = self._house.answer(Metadata(self._ref))
         return answer
+
+
+def predict_rows(house: House, ref: ModelRef, X: Any) -> Any:
+    """`Model.predict` for any model of a house."""
+    metadata: ModelMetadata = house.answer(Metadata(ref))
+    response = house.predict(Request(ref, body_of(metadata.signature, X)))
+    if isinstance(X, Mapping):
+        return dict(response.outputs)
+    if len(response.defaults) == 1:
+        return response.outputs[response.defaults[0]]
+    return {name: response.outputs[name] for name in response.defaults}
 
 
 def body_of(signature: Signature, X: Any) -> Body:
