@@ -1,7 +1,8 @@
 """Every setting of the server, once: field, default and help. Flags, environment and config keys follow from it.
 
 A field `max_body` is the flag `--max-body`, the variable `SETSAIL_MAX_BODY` and the key `max_body` of the TOML file
-that `--config` names. Precedence: flag, then variable, then file, then default. `docs/settings.md` is generated from here.
+that `--config` names. Precedence: flag, then variable, then file, then default. `docs/settings.md` is generated from
+here.
 """
 
 from __future__ import annotations
