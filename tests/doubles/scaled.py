@@ -52,6 +52,7 @@ def answers(rows: Array, scale: float) -> dict[str, Array]:
 def artifact(
     path: Path, scale: float = 2.0, *, name: str = "scaled", version: int = 1, stored: float | None = None,
     max_batch: int | None = None, samples: str = "synthetic", programs: tuple[bytes, ...] = (),
+    native: tuple[Variant, bytes] | None = None,
 ) -> Artifact:  # fmt: skip
     """Write an artifact. `stored` is the scale of the stored answers, if it is not the program's."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,6 +61,8 @@ def artifact(
         (Variant(f"onnx{i or ''}", "onnx", "float32", "model.onnx", max_batch=max_batch), {"model.onnx": body})
         for i, body in enumerate(bodies)
     )
+    if native is not None:
+        variants = ((native[0], {native[0].entry: native[1]}),)
     kept = {} if samples == "none" else {samples: ({"x": ROWS}, answers(ROWS, scale if stored is None else stored))}
     draft = Draft(
         name=name, version=version, framework="onnx", versions={"onnx": "1.0"}, estimator="Scaled", kind="tensors",

@@ -6,12 +6,14 @@ import threading
 from pathlib import Path
 
 import pytest
+import xgboost as xgb
 from scaled import ROWS, artifact, program
 
 from setsail.catalog import Index, IsLive, IsReady, Load, Metadata, ServerInfo, Status, Unload
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef, Request, Rows
 from setsail.serving.house import House
+from setsail.variants import Variant
 
 
 def total(house: House, ref: ModelRef | None = None) -> float:
@@ -150,6 +152,18 @@ def test_with_no_variant_that_runs_every_reason_is_given(house: House, tmp_path:
         house.load(tmp_path / "a.setsail")
     assert caught.value.code == "model.failed"
     assert "no variant" in str(caught.value)
+
+
+def test_a_native_file_that_crashes_its_library_fails_in_its_trial(house: House, tmp_path: Path) -> None:
+    """Half an XGBoost file ends the process that reads it; here it ends the child's."""
+    rows = xgb.DMatrix(ROWS, label=[0.0, 1.0, 0.0], nthread=1)
+    half = bytes(xgb.train({"nthread": 1}, rows, 2).save_raw("ubj"))[:200]
+    variant = Variant("xgboost", "xgboost-ubj", "float32", "m.ubj", {"form": "value", "margin": False, "rounds": 2})
+    artifact(tmp_path / "a.setsail", native=(variant, half)).close()
+    with pytest.raises(SetsailError) as caught:
+        house.load(tmp_path / "a.setsail")
+    assert caught.value.code == "program.trial"
+    assert states(house) == [("scaled", 1, "failed")]
 
 
 def test_a_fixed_batch_is_split(house: House, tmp_path: Path) -> None:
