@@ -10,7 +10,7 @@ among numbers is never parsed as one, and numpy never allocates for a client's s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -30,6 +30,7 @@ _NUMBERS: Mapping[str, frozenset[type]] = {
     "bool": frozenset((bool,)),
     "string": frozenset((str, bytes)),
 }
+_INFINITE = (float("inf"), float("-inf"))
 
 
 def bind(signature: Signature, body: Body) -> dict[str, Array]:
@@ -272,7 +273,8 @@ def _numbers(spec: TensorSpec, shape: tuple[int, ...], flat: list[Any]) -> Array
             array = np.array(flat, dtype=spec.dtype.numpy)
     except OverflowError as fault:
         raise _out_of_range(spec, shape, flat) from fault
-    if kind == "float" and float in types | {int} and np.isinf(array).any() and not _has_inf(flat):
+    infinite = int(np.isinf(array).sum()) if kind == "float" else 0
+    if infinite and infinite != sum(v in _INFINITE for v in flat):
         raise _out_of_range(spec, shape, flat)
     return array.reshape(shape)
 
@@ -402,14 +404,11 @@ def _row(shape: tuple[int, ...], index: int) -> int:
     return index // max(1, per_row)
 
 
-def _has_inf(flat: Iterable[Any]) -> bool:
-    return any(isinstance(v, float) and v in (float("inf"), float("-inf")) for v in flat)
-
-
 def _out_of_range(spec: TensorSpec, shape: tuple[int, ...], flat: list[Any]) -> SetsailError:
     info: Any = np.finfo(spec.dtype.numpy) if spec.dtype.kind == "float" else np.iinfo(spec.dtype.numpy)
-    low, high = info.min, info.max
-    index = next(i for i, v in enumerate(flat) if not low <= v <= high)
+    # Python's own numbers: they compare exactly, an integer of any size too. NaN and infinities are values here.
+    low, high = np.asarray(info.min).item(), np.asarray(info.max).item()
+    index = next(i for i, v in enumerate(flat) if v not in _INFINITE and (v < low or v > high))
     return SetsailError(
         "input.range",
         f"input {spec.name!r}, row {_row(shape, index)}, is out of range",

@@ -60,4 +60,7 @@ def _texts(plain: Mapping[str, Array], name: str) -> Array:
         if not 0 <= start <= stop <= len(raw):
             raise ValueError(f"text {i} of {name!r} lies outside its bytes")
         texts[i] = NULL if null[i] else raw[start:stop].decode()
-    return texts.reshape(plain[f"{name}.shape"].tolist())
+    shape = plain[f"{name}.shape"].tolist()
+    if any(size < 0 for size in shape):  # numpy would fill in what fits
+        raise ValueError(f"{name!r} has a negative size")
+    return texts.reshape(shape)

@@ -1,0 +1,164 @@
+"""The parity rule of contract.md §6, by examples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from setsail.parity import ABSOLUTE, RELATIVE, Check, ParityReport, compare
+from setsail.signature import Signature, TensorSpec
+
+REGRESSOR = Signature(
+    (TensorSpec.parse("x:float64[N]"),), (TensorSpec.parse("prediction:float64[N]"),), ("prediction",)
+)
+SPECS = TensorSpec.parse("label:string[N]"), TensorSpec.parse("probabilities:float64[N,2]")
+CLASSIFIER = Signature(
+    REGRESSOR.inputs,
+    (SPECS[0], TensorSpec(SPECS[1].name, SPECS[1].dtype, SPECS[1].shape, labels=("no", "yes"))),
+    ("label",),
+)
+
+
+def held(source: Any, ours: Any, what: str = "synthetic", **more: Any) -> Check:
+    return compare(REGRESSOR, {"prediction": np.array(source, float)}, {"prediction": np.array(ours, float)},
+                   what=what, **more)  # fmt: skip
+
+
+def answers(labels: list[str], scores: list[list[float]]) -> dict[str, np.ndarray]:
+    return {"label": np.array(labels, dtype=object), "probabilities": np.array(scores)}
+
+
+def classified(source: dict[str, np.ndarray], ours: dict[str, np.ndarray], **more: Any) -> Check:
+    return compare(CLASSIFIER, source, ours, what="synthetic", **more)
+
+
+@pytest.mark.parametrize(
+    ("source", "ours", "passed"),
+    [
+        (0.0, 0.99e-4, True),
+        (0.0, 1.01e-4, False),
+        (100.0, 100.1, True),
+        (100.0, 100.1002, False),
+        (-100.0, -99.9, True),
+        (np.nan, np.nan, True),
+        (np.nan, 0.0, False),
+        (0.0, np.nan, False),
+        (np.inf, np.inf, True),
+        (np.inf, -np.inf, False),
+        (np.inf, 1e300, False),
+        (1e300, np.inf, False),
+    ],
+)
+def test_the_rule(source: float, ours: float, passed: bool) -> None:
+    check = held([1.0, source], [1.0, ours])
+    assert check.passed is passed
+    assert check.failed == (not passed)
+    assert check.worst_row == (0 if source == ours or (np.isnan(source) and np.isnan(ours)) else 1)
+
+
+@given(st.floats(-1e30, 1e30), st.floats(0.0, 1.9))
+def test_the_rule_for_any_score(score: float, share: float) -> None:
+    moved = score + share * (ABSOLUTE + RELATIVE * abs(score))
+    allowed = abs(moved - score) <= ABSOLUTE + RELATIVE * abs(score)
+    assert held([score], [moved]).passed is allowed
+
+
+def test_a_tolerance_multiplies_both_terms() -> None:
+    assert not held([100.0], [100.3]).passed
+    assert held([100.0], [100.3], tolerance=3.0).passed
+    assert not held([100.0], [100.4], tolerance=3.0).passed
+
+
+def test_the_worst_difference_and_where() -> None:
+    check = held([1.0, 2.0, 3.0], [1.0, 2.5, 3.1])
+    assert (check.rows, check.failed, check.worst, check.worst_output, check.worst_row) == (3, 2, 0.5, "prediction", 1)
+
+
+def test_a_label_may_differ_only_where_the_source_is_undecided() -> None:
+    source = answers(["no", "yes"], [[0.50005, 0.49995], [0.1, 0.9]])
+    assert classified(source, answers(["yes", "yes"], [[0.49996, 0.50004], [0.1, 0.9]])).passed
+    wrong = classified(source, answers(["no", "no"], [[0.5, 0.5], [0.1, 0.9]]))
+    assert (wrong.passed, wrong.failed) == (False, 1)
+
+
+def test_a_near_tie_excuses_the_label_and_not_the_score() -> None:
+    source = answers(["no"], [[0.5, 0.5]])
+    assert not classified(source, answers(["yes"], [[0.4, 0.6]])).passed
+
+
+def test_labels_without_scores_must_be_equal() -> None:
+    only = Signature(REGRESSOR.inputs, SPECS[:1], ("label",))
+    source, ours = ({"label": np.array([v], dtype=object)} for v in ("no", "yes"))
+    assert not compare(only, source, ours, what="example").passed
+
+
+@pytest.mark.parametrize(
+    "ours",
+    [
+        {},
+        {"prediction": np.zeros((4, 1))},
+        {"prediction": np.zeros(3)},
+        {"prediction": np.zeros(4, np.int64)},
+        {"prediction": np.array(["0"] * 4, dtype=object)},
+    ],
+    ids=["missing", "rank", "length", "integers", "text"],
+)
+def test_an_output_that_is_missing_or_of_another_form_fails_every_row(ours: dict[str, np.ndarray]) -> None:
+    for what in ("synthetic", "boundary"):
+        check = compare(REGRESSOR, {"prediction": np.zeros(4)}, ours, what=what)
+        assert (check.failed, check.passed, check.worst) == (4, False, float("inf"))
+
+
+def test_boundary_rows_may_fail_on_one_row_in_a_thousand_by_one_leaf() -> None:
+    source = np.zeros(2000)
+    for off, leaf, passed in ((2, 0.25, True), (3, 0.25, False), (1, 0.1, False), (1, 0.0, False)):
+        ours = source.copy()
+        ours[:off] = 0.25
+        check = held(source, ours, "boundary", leaf_span=leaf)
+        assert (check.passed, check.failed, check.allowed) == (passed, off, 2)
+    few = held(np.zeros(999), np.r_[0.25, np.zeros(998)], "boundary", leaf_span=0.25)
+    assert (few.allowed, few.passed) == (0, False)
+
+
+def test_no_example_row_may_fail_whatever_a_leaf_is() -> None:
+    source = np.zeros(5000)
+    ours = source.copy()
+    ours[0] = 0.25
+    assert not held(source, ours, "example", leaf_span=1.0).passed
+
+
+def test_a_model_without_a_batch_is_one_row() -> None:
+    whole = Signature((TensorSpec.parse("x:float32[2]"),),
+                      (TensorSpec.parse("a:float32[3]"), TensorSpec.parse("b:float32[]")), ("a",))  # fmt: skip
+    source = {"a": np.zeros(3, np.float32), "b": np.float32(1).reshape(())}
+    assert compare(whole, source, source, what="synthetic").rows == 1
+    assert not compare(whole, source, source | {"b": np.float32(2).reshape(())}, what="synthetic").passed
+
+
+REPORT = ParityReport(
+    "onnx-f64", "float64", 2.0, (held([1.0, 2.0], [1.0, 2.0]), held([1.0], [1.0], "boundary", batch=7)),
+    refused=("onnx: differs by up to 0.3",),
+)  # fmt: skip
+
+
+def test_a_report_and_back() -> None:
+    assert ParityReport.from_json(REPORT.to_json()) == REPORT
+
+
+def test_a_report_is_good_to_read() -> None:
+    assert str(REPORT).splitlines() == [
+        "parity of onnx-f64 (float64): passed, tolerance x2",
+        "  not kept: onnx: differs by up to 0.3",
+        "  rows         batch  agree  largest difference",
+        "  2 synthetic  all    2/2    0                   ok",
+        "  1 boundary   7      1/1    0                   ok",
+    ]
+    assert "<td>2 synthetic</td>" in REPORT._repr_html_()
+
+
+def test_nothing_compared_is_nothing_passed() -> None:
+    assert not ParityReport("onnx", "float32", 1.0, ()).passed
