@@ -4,6 +4,8 @@ The rule (`contract.md` §6). A score passes when |a - b| <= 1e-4 + 1e-3 * |b|, 
 multiplies both terms. Labels may differ only where the source's own top two scores are closer than that. Example
 rows may not fail at all. Boundary rows (values beside a threshold) may fail on at most 0.1 % of rows, each by no more
 than one leaf: there one step of a dtype legitimately decides between two leaves. Synthetic rows count as examples.
+Tied rows, on which the source itself chooses among equals by chance (neighbours exactly equally far), may all differ,
+each by no more than that choice explains.
 
 Pure: takes arrays, runs nothing. Whoever has both models passes their outputs in.
 """
@@ -24,6 +26,7 @@ __all__ = ["ABSOLUTE", "BOUNDARY_SHARE", "RELATIVE", "Check", "ParityReport", "c
 ABSOLUTE: Final = 1e-4
 RELATIVE: Final = 1e-3
 BOUNDARY_SHARE: Final = 1e-3
+_LENIENT: Final = {"boundary": BOUNDARY_SHARE, "tied": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class Check:
     """One set of rows compared.
 
     Attributes:
-        what: "example", "synthetic" or "boundary".
+        what: "example", "synthetic", "boundary" or "tied".
         batch: how many rows went in at once (0: all of them).
         rows, failed: how many rows there were, how many break the rule.
         worst: largest |a - b| over all numeric outputs; `worst_output` and `worst_row` say where.
@@ -76,7 +79,7 @@ def compare(
     Args:
         source, ours: by output name; equal shapes and dtypes are part of the contract, so a difference fails all rows.
         tolerance: multiplies both terms of the rule.
-        leaf_span: for boundary rows, the largest change that one leaf can make to an output.
+        leaf_span: for boundary and tied rows, the largest change that one leaf, or choice, can make to an output.
     """
     # an unbatched model's outputs need not be equally long: its whole answer is one row
     rows = (len(next(iter(source.values()))) if signature.batched else 1) if source else 0
@@ -91,8 +94,7 @@ def compare(
             worst, worst_output = float("inf"), spec.name
             continue
         if spec.dtype.kind != "float":
-            wrong = _by_row(expected != got, rows)
-            failed |= wrong & ~near
+            failed |= _by_row(expected != got, rows) & ~near
             continue
         difference = _difference(expected, got)
         bad = difference > tolerance * (ABSOLUTE + RELATIVE * np.abs(np.nan_to_num(expected, posinf=0.0, neginf=0.0)))
@@ -102,9 +104,9 @@ def compare(
         if rows and row_worst.max() > worst:
             worst, worst_output, worst_row = float(row_worst.max()), spec.name, int(row_worst.argmax())
     count = int(failed.sum())
-    if what != "boundary":
+    if what not in _LENIENT:
         return Check(what, batch, rows, count, worst, worst_output, worst_row)
-    return Check(what, batch, rows, count, worst, worst_output, worst_row, int(rows * BOUNDARY_SHARE),
+    return Check(what, batch, rows, count, worst, worst_output, worst_row, int(rows * _LENIENT[what]),
                  int((failed & unexplained).sum()))  # fmt: skip
 
 
@@ -149,7 +151,7 @@ class ParityReport:
 
     @property
     def worst(self) -> float:
-        return max((c.worst for c in self.checks if c.what != "boundary"), default=0.0)
+        return max((c.worst for c in self.checks if c.what not in _LENIENT), default=0.0)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -53,8 +53,9 @@ class Probe:
     """Rows with the source model's own outputs, both by name and in the signature's dtypes and shapes.
 
     Attributes:
-        what: `example` (the person's rows), `synthetic` (drawn, nobody's) or `boundary` (beside thresholds).
-        leaf_span: for boundary rows of trees, the largest change one leaf can make to an output.
+        what: `example` (the person's rows), `synthetic` (drawn, nobody's), `boundary` (beside thresholds) or `tied`
+            (rows on which the source itself chooses among equals).
+        leaf_span: for boundary and tied rows, the largest change that one leaf, or one choice, can make to an output.
     """
 
     what: str

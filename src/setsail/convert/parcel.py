@@ -37,7 +37,7 @@ MAX_FILE: Final = 16 << 30
 _FILE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,127}){0,3}")
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _FORMATS: Final = ("onnx", "xgboost-ubj", "lightgbm-text")
-_PROBES: Final = ("example", "synthetic", "boundary")
+_PROBES: Final = ("example", "synthetic", "boundary", "tied")
 
 
 # -- writing, in the child -------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from setsail.convert.outputs import OUTPUTS
 from setsail.convert.probes import Range, boundary, head, synthetic
 from setsail.convert.sklearn.facts import Facts, learn, parts
 from setsail.convert.sklearn.inputs import Layout
+from setsail.convert.sklearn.ties import tied
 from setsail.convert.sklearn.values import refuse
 from setsail.errors import SetsailError
 from setsail.signature import BATCH, TensorSpec
@@ -26,7 +27,7 @@ from setsail.tensors import NULL, Array, dtype_of
 
 __all__ = ["Source", "probes", "refine"]
 
-_EXAMPLE_ROWS: Final = 64
+_EXAMPLE_ROWS: Final = 1000
 _SYNTHETIC_ROWS: Final = 128
 _MOST_NAMES: Final = 1000  # a vocabulary's worth of names would outweigh the model's own contract
 _ENCODERS: Final = ("OneHotEncoder", "OrdinalEncoder")
@@ -215,7 +216,21 @@ def probes(source: Source, example: dict[str, Array] | None, facts: list[Facts],
     if not found:
         raise SetsailError("convert.run", "the source model fails on every row drawn for it",
                            todo="pass example= with a few rows the model takes")  # fmt: skip
-    return tuple(found)
+    return tuple(part for probe in found for part in _apart(source, probe))
+
+
+def _apart(source: Source, probe: Probe) -> list[Probe]:
+    """Rows that chance decides in the source itself are compared as rows of their own."""
+    ties = tied(source.estimator, source.layout.rows(probe.inputs))
+    if ties is None or not ties[0].any():
+        return [probe]
+    mask, span = ties
+
+    def cut(rows: Array) -> tuple[dict[str, Array], dict[str, Array]]:
+        return {n: a[rows] for n, a in probe.inputs.items()}, {n: a[rows] for n, a in probe.outputs.items()}
+
+    rest = [Probe(probe.what, *cut(~mask))] if not mask.all() else []
+    return [*rest, Probe("tied", *cut(mask), span)]
 
 
 def _seen(layout: Layout, ranges: dict[str, list[Range]], example: dict[str, Array]) -> dict[str, list[Range]]:
