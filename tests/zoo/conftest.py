@@ -1,0 +1,14 @@
+"""One cache of verdicts for the zoo, apart from the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SETSAIL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
