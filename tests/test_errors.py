@@ -13,7 +13,7 @@ from setsail.errors import FAMILIES, KINDS, SetsailError, shorten
 
 ROOT = Path(__file__).parents[1]
 SOURCE = Path(setsail.__file__).parent
-EXITS = {1, 2, 3}  # contract.md §2: failed, usage, a package is missing
+EXITS = {1, 2, 3, 130}  # contract.md §2: failed, usage, a package is missing, interrupted
 
 
 def strings(paths: Iterable[Path]) -> set[str]:

@@ -137,6 +137,10 @@ def _rows() -> dict[str, Kind]:
         "rows.format": Kind(inv, "A rows file cannot be read as its extension says.", "Use .csv, .json, .jsonl, .npy, .npz or .parquet.", exit=2),
         "rows.missing": Kind("not_found", "There is no rows file at this path.", "Check the path.", exit=2),
         # -- the command line and the server's own settings ------------------------------------------------------
+        "command.usage": Kind(inv, "The command line cannot be understood.", "See setsail VERB --help.", exit=2),
+        "command.system": Kind("internal", "The operating system refused: a disk is full, a permission is missing.", "Make room, or change the permission."),
+        "command.interrupted": Kind("unavailable", "Ctrl-C.", "Run it again.", exit=130),
+        "command.fault": Kind("internal", "A bug in setsail.", "Run it again with SETSAIL_DEBUG=1 to see the traceback, and report it."),
         "dependency.missing": Kind("unsupported", "A package this needs is not installed.", "Run the pip line in the message.", exit=3),
         "setting.value": Kind(inv, "A setting has a value that is not allowed.", "See docs/settings.md.", exit=2),
         "setting.unknown": Kind(inv, "A setting that does not exist.", "See docs/settings.md for the names.", exit=2),

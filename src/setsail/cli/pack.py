@@ -1,0 +1,127 @@
+"""`setsail pack`: a trained model in, an artifact out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from setsail import packing, rows
+from setsail.artifact import Artifact
+from setsail.artifact.rendering import bytes_text
+from setsail.cli.console import Console, Stages
+from setsail.cli.options import verb
+from setsail.convert import FRAMEWORKS, Source
+from setsail.convert.conversion import Intent
+from setsail.messages import Body
+from setsail.serving.model import body_of
+from setsail.signature import Signature, TensorSpec
+
+__all__ = ["command"]
+
+_KINDS: Final = ("pickle", "torchscript", "factory", "mar", "app", "pyfunc", "r")  # contract.md §2
+_REFERENCE_ROWS: Final = 1_000_000
+_PATH: Final = click.Path(path_type=Path)
+
+
+@verb(
+    "pack",
+    "Convert SRC, a model file or directory of any known format, hold the result against the source model, and write "
+    "one artifact. Nothing is written unless they agree.",
+    examples=(
+        ("setsail pack model.ubj", "a booster says all about itself"),
+        ("setsail pack net.pt2 --name digits -o digits.setsail", "choose the name and the file"),
+        ("setsail pack model.joblib --trust pickle --example rows.csv", "a pickle from a source you trust"),
+        ("setsail pack weights.safetensors --factory mynet:make --trust factory --input 'x:float32[*,10]'",
+         "weights, and the function that builds their module"),
+    ),
+)  # fmt: skip
+@click.argument("source", metavar="SRC", type=_PATH)
+@click.option("-o", "--output", metavar="FILE", type=_PATH, help="Default: NAME-VERSION.setsail in this folder.")
+@click.option("--name", metavar="N", help="Name of the model. Default: the file's.")
+@click.option("--version", metavar="K", type=click.IntRange(1), default=1, show_default=True, help="Its version.")
+@click.option("--example", metavar="FILE", type=_PATH, help="Rows as the model takes them (csv, json, npy, parquet …).")
+@click.option("--input", "inputs", metavar="SPEC", multiple=True,
+              help='An input as "name:dtype[dims]", e.g. "x:float32[*,10]". Repeatable.')  # fmt: skip
+@click.option("--reference", metavar="FILE", type=_PATH, help="Training rows; drift is later measured against them.")
+@click.option("--labels", metavar="A,B,C", help="Class labels instead of the model's own.")
+@click.option("--framework", type=click.Choice(FRAMEWORKS), help="Whose model it is, where the file does not say.")
+@click.option("--factory", metavar="PKG.MOD:FN", help="Function that builds the module weights belong to.")
+@click.option("--weights", metavar="FILE", type=_PATH, help="Weights for the factory's module.")
+@click.option("--tolerance", metavar="T", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True,
+              help="Multiplies the parity rule, 1e-4 + 1e-3 |value|.")  # fmt: skip
+@click.option("--samples", type=click.Choice(("synthetic", "example", "none")), default="synthetic", show_default=True,
+              help="Rows kept in the artifact: drawn ones, at most 64 of the example's as well, or none.")  # fmt: skip
+@click.option(
+    "--trust", type=click.Choice(_KINDS), multiple=True, help="Format whose loading may run code. Repeatable."
+)
+@click.option("--no-sandbox", "sandbox", flag_value=False, default=True,
+              help="Load trusted code also where the network cannot be cut off.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Overwrite the output file.")
+def command(console: Console, source: Path, **given: Any) -> None:
+    intent = Intent(
+        example=_example(given["example"]),
+        inputs=tuple(map(TensorSpec.parse, given["inputs"])),
+        labels=tuple(label.strip() for label in given["labels"].split(",")) if given["labels"] else (),
+        framework=given["framework"],
+        factory=given["factory"],
+        weights=str(given["weights"]) if given["weights"] else None,
+    )
+    with console.stages() as stages:
+        options = packing.PackOptions(
+            **{key: given[key] for key in ("name", "version", "output", "force", "tolerance", "samples", "trust")},
+            sandbox=given["sandbox"],
+            reference=_reference(given["reference"]),
+            ask=_question(console, stages),
+            progress=stages,
+        )
+        made = packing.pack(source, intent, options)
+    with made:
+        _print(console, made)
+
+
+def _example(path: Path | None) -> Any:
+    return None if path is None else rows.example(path)
+
+
+def _reference(path: Path | None) -> Callable[[Signature], Body] | None:
+    if path is None:
+        return None
+    training = rows.example(path, limit=_REFERENCE_ROWS)
+    return lambda signature: body_of(signature, training)
+
+
+def _question(console: Console, stages: Stages) -> Callable[[Source], bool]:
+    """Show what a scan of the file saw; on a terminal, ask. Elsewhere nobody accepts but the flag `--trust`."""
+
+    def ask(source: Source) -> bool:
+        stages.pause()
+        console.note(f"{source.describe()}: loading it can run code. What it names:")
+        console.note("\n".join(f"  {line}" for line in str(source.findings or "nothing to scan").splitlines()))
+        if not console.interactive:
+            return False
+        return console.yes or click.confirm("Do you trust where this file comes from?", err=True)
+
+    return ask
+
+
+def _print(console: Console, made: Artifact) -> None:
+    path = made.path
+    following = (f"setsail serve {path}", f"setsail inspect {path}", f"setsail predict {path} -i rows.csv")
+    text = str(path)
+    if not console.quiet:
+        text = f"{path}  {bytes_text(made.size)}  sha256 {made.digest[:12]}…\n{made.parity}"
+    console.result(
+        text,
+        {
+            "path": str(path), "digest": made.digest, "size": made.size, "name": made.name, "version": made.version,
+            "framework": made.framework, "estimator": made.estimator, "kind": made.kind,
+            "signature": made.signature.to_json(), "parity": made.parity.to_json(), "notes": made.notes,
+            "next": following,
+        },
+    )  # fmt: skip
+    for text in made.notes:
+        console.note(f"note: {text}")
+    console.next(*following)
