@@ -131,9 +131,13 @@ def _each_output(at: Endpoint, body: dict[str, Any], key: str) -> Arrays:
 
 
 def plain_rows(at: Endpoint, rows: Arrays) -> Arrays:
-    """A list of rows, each a list of the inputs in order."""
-    lists = [values(rows[s.name]) for s in at.signature.inputs]
-    return _plain(at, lists[0] if len(lists) == 1 else [list(row) for row in zip(*lists, strict=True)])
+    """A list of rows: lists of the inputs in order where each is a value, records where one is a tensor."""
+    names = [s.name for s in at.signature.inputs]
+    lists = [values(rows[name]) for name in names]
+    if len(names) == 1:
+        return _plain(at, lists[0])
+    by_name = any(len(s.shape) > 1 for s in at.signature.inputs)
+    return _plain(at, [dict(zip(names, row, strict=True)) if by_name else row for row in zip(*lists, strict=True)])
 
 
 def plain_columns(at: Endpoint, rows: Arrays) -> Arrays:

@@ -290,7 +290,7 @@ ZOO: Mapping[str, Make] = {
     # others
     "naive-bayes": estimator(GaussianNB(), WINE),
     "mlp": estimator(scaled(MLPClassifier((16,), random_state=0, tol=1e-2)), DIGITS),
-    "gaussian-process": estimator(scaled(GaussianProcessRegressor(alpha=1.0)), DIABETES),
+    "gaussian-process": estimator(scaled(GaussianProcessRegressor(alpha=1.0, optimizer=None)), IRIS),
     # models of models
     "calibrated": estimator(CalibratedClassifierCV(GaussianNB(), cv=3), CANCER),
     "calibrated-isotonic": estimator(
