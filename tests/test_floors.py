@@ -1,6 +1,6 @@
 """The floors of docs/architecture.md, held against the imports.
 
-The page itself is the rule: its block "floor 4 … floor 0" is read here. A module imports its own folder or a lower
+The page itself is the rule: its block "floor 5 … floor 0" is read here. A module imports its own folder or a lower
 floor, wherever the import stands (type-only and in-function ones too). Names in string tables are strings, not
 imports: that is how a heavy package is loaded when it is chosen.
 """
@@ -54,7 +54,7 @@ class Import:
 def floors() -> dict[str, int]:
     """Folder or floor-0 module -> floor, as the page draws them."""
     page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
-    block = re.search(r"```\n(floor 4.*?)```", page, re.DOTALL)
+    block = re.search(r"```\n(floor 5.*?)```", page, re.DOTALL)
     assert block is not None, "docs/architecture.md has lost its block of floors"
     found: dict[str, int] = {}
     floor = -1

@@ -58,6 +58,7 @@ class Server:
         self.stopped_by: signal.Signals | None = None
         self._repositories: list[Repository] = []
         self._sockets: list[socket.socket] = []
+        self._ports: list[int] = []
         self._servers: list[_Uvicorn] = []
         self._thread: Thread | None = None
         self._app: Application | None = None
@@ -122,14 +123,14 @@ class Server:
     @property
     def url(self) -> str:
         """Of the data port; what was asked for until `start` has bound it."""
-        port = self._sockets[0].getsockname()[1] if self._sockets else self.settings.port
+        port = self._ports[0] if self._ports else self.settings.port
         return _url(self.settings.host, port, bool(self.settings.tls_cert))
 
     @property
     def admin_url(self) -> str | None:
         if self.settings.admin_port < 0:
             return None
-        port = self._sockets[1].getsockname()[1] if self._sockets else self.settings.admin_port
+        port = self._ports[1] if len(self._ports) > 1 else self.settings.admin_port
         return _url(self.settings.admin_host, port, False)
 
     def start(self) -> Server:
@@ -147,6 +148,7 @@ class Server:
         except BaseException:
             self.close()
             raise
+        self._ports = [bound.getsockname()[1] for bound in self._sockets]
         self._thread = Thread(target=self._loop, name="setsail-server", daemon=True)
         self._thread.start()
         while not all(server.started for server in self._servers) and self._thread.is_alive():
