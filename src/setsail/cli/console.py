@@ -24,9 +24,14 @@ _COLOURS: Final[Sequence[tuple[str, str]]] = (
 )  # fmt: skip
 
 
-def write_document(document: Mapping[str, Any]) -> None:
-    """The one JSON document of `--json`, on one line. JSON has no NaN and no infinity: they become null."""
-    click.echo(json.dumps(_finite(document), ensure_ascii=False, allow_nan=False))
+def write_document(document: Mapping[str, Any], *, end: str | None = None) -> None:
+    """The one JSON document of `--json`, on one line. JSON has no NaN and no infinity: they become null.
+
+    Args:
+        end: instead of the closing brace, where the caller goes on with a value too large for memory.
+    """
+    text = json.dumps(_finite(document), ensure_ascii=False, allow_nan=False)
+    click.echo(text if end is None else text[:-1] + end, nl=end is None)
 
 
 def _finite(value: Any) -> Any:

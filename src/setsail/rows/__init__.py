@@ -6,6 +6,6 @@ rows for packing. No pickle is ever read: numpy files are opened with `allow_pic
 
 from setsail.rows.columns import example
 from setsail.rows.reading import Batches, open_rows
-from setsail.rows.writing import write_rows
+from setsail.rows.writing import stream_csv, write_rows
 
-__all__ = ["Batches", "example", "open_rows", "write_rows"]
+__all__ = ["Batches", "example", "open_rows", "stream_csv", "write_rows"]

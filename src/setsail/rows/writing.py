@@ -9,7 +9,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from setsail.rows.files import bad, format_of, pyarrow
 from setsail.signature import TensorSpec
 from setsail.tensors import NULL, Array
 
-__all__ = ["write_rows"]
+__all__ = ["stream_csv", "write_rows"]
 
 Batch = Mapping[str, Array]
 
@@ -49,6 +49,13 @@ def write_rows(path: Path, batches: Iterable[Batch], specs: Sequence[TensorSpec]
         return counter.rows
     finally:
         made.unlink(missing_ok=True)
+
+
+def stream_csv(file: TextIO, batches: Iterable[Batch], specs: Sequence[TensorSpec] = ()) -> int:
+    """Write answers as CSV to an open text file (standard output) while they come. Returns how many rows."""
+    counter = _Counter(batches)
+    _csv(file, counter, {s.name: s.labels for s in specs})
+    return counter.rows
 
 
 def _set_mode(made: Path) -> None:
@@ -89,14 +96,18 @@ def _flat(batch: Batch, labels: Labels) -> dict[str, Array]:
 
 def _write_csv(made: Path, path: Path, batches: Iterable[Batch], labels: Labels) -> None:
     with made.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        header: list[str] | None = None
-        for batch in batches:
-            columns = _flat(batch, labels)
-            if header is None:
-                header = list(columns)
-                writer.writerow(header)
-            writer.writerows(zip(*(map(_cell, columns[name]) for name in header), strict=True))
+        _csv(file, batches, labels)
+
+
+def _csv(file: TextIO, batches: Iterable[Batch], labels: Labels) -> None:
+    writer = csv.writer(file, lineterminator="\n")
+    header: list[str] | None = None
+    for batch in batches:
+        columns = _flat(batch, labels)
+        if header is None:
+            header = list(columns)
+            writer.writerow(header)
+        writer.writerows(zip(*(map(_cell, columns[name]) for name in header), strict=True))
 
 
 def _cell(value: Any) -> str:

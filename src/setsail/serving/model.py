@@ -18,7 +18,7 @@ import numpy as np
 from setsail.artifact import Artifact
 from setsail.catalog import Metadata, ModelMetadata
 from setsail.errors import SetsailError
-from setsail.messages import Body, ModelRef, Request, Rows, Tensor, Tensors
+from setsail.messages import Body, ModelRef, Request, Response, Rows, Tensor, Tensors
 from setsail.serving.house import House
 from setsail.signature import Signature, TensorSpec
 from setsail.tensors import Array
@@ -60,6 +60,10 @@ class Model:
     def name(self) -> str:
         return self._ref.name
 
+    @property
+    def version(self) -> int:
+        return self._metadata.version
+
     def predict(self, X: Any) -> Any:
         """Answer rows.
 
@@ -75,6 +79,14 @@ class Model:
             SetsailError: `input.*` for what the model cannot take, `model.not_ready` once closed.
         """
         return predict_rows(self._house, self._ref, X)
+
+    def answer(self, body: Body, outputs: tuple[str, ...] | None = None) -> Response:
+        """Answer a request's body as a wire would: values keep the freedom JSON and CSV give them.
+
+        Args:
+            outputs: names of those wanted; None is all.
+        """
+        return self._house.predict(Request(self._ref, body, outputs))
 
     def close(self) -> None:
         """Unload, after the last `predict` of another thread."""

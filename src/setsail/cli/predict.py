@@ -1,0 +1,124 @@
+"""`setsail predict`: a file of rows in, a file of answers out, a batch at a time."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from setsail import rows
+from setsail.cli.console import Bar, Console, write_document
+from setsail.cli.options import verb
+from setsail.errors import SetsailError
+from setsail.rows.files import format_of
+from setsail.server.opening import Plan, resolve
+from setsail.serving.model import Model
+from setsail.tensors import Array
+
+__all__ = ["command"]
+
+_ROW: Final = re.compile(r"\brow (\d+)\b")
+_PATH: Final = click.Path(path_type=Path)
+
+
+@verb(
+    "predict",
+    "Answer the rows of a file with MODEL, an artifact or a model file (which is packed into the cache first). Files "
+    "of any size are streamed in batches. Without -o the answers go to standard output as CSV, with --json as one "
+    "document.",
+    examples=(
+        ("setsail predict credit-1.setsail -i rows.csv", "answers to the terminal"),
+        ("setsail predict credit-1.setsail -i rows.parquet -o scores.parquet", "to a file, written when it is whole"),
+        ("setsail predict model.onnx -i rows.npy --json", "a model that was not packed"),
+    ),
+)
+@click.argument("model", metavar="MODEL", type=_PATH)
+@click.option("-i", "--input", "source", metavar="ROWS", required=True, type=_PATH,
+              help="A .csv, .json, .jsonl, .npy, .npz or .parquet file.")  # fmt: skip
+@click.option("-o", "--output", metavar="FILE", type=_PATH, help="File for the answers; its extension says the format.")
+@click.option("--batch-size", metavar="N", type=click.IntRange(1), default=1024, show_default=True,
+              help="Rows that are answered at once.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Overwrite the output file.")
+def command(console: Console, model: Path, source: Path, output: Path | None, batch_size: int, force: bool) -> None:
+    if output is not None:
+        _check_output(output, force)
+    with rows.open_rows(source, batch_size=batch_size) as batches:
+        with console.stages() as stages:
+            opening = resolve(model, Plan(options={"progress": stages}))
+        if opening.note:
+            console.note(opening.note)
+        with Model(opening.path) as loaded, console.bar(source.name) as bar:
+            answers = _answers(loaded, batches, bar, _wanted(loaded, output))
+            _write(console, loaded, answers, output)
+    if output is not None:
+        console.note(f"{batches.rows:,} rows answered")
+
+
+def _check_output(output: Path, force: bool) -> None:
+    """What can be known before the first row is read."""
+    format_of(output)
+    if output.exists() and not force:
+        raise SetsailError("artifact.exists", f"{output} exists already", field="-o", value=str(output))
+    if not output.parent.is_dir():
+        raise SetsailError("command.usage", f"there is no folder {output.parent}", field="-o", value=str(output),
+                           todo="make it first")  # fmt: skip
+
+
+def _wanted(model: Model, output: Path | None) -> tuple[str, ...] | None:
+    """All outputs, but a .npy file holds one array: there the default one."""
+    return model.signature.defaults if output is not None and format_of(output) == ".npy" else None
+
+
+def _answers(
+    model: Model, batches: rows.Batches, bar: Bar, wanted: tuple[str, ...] | None
+) -> Iterator[Mapping[str, Array]]:
+    done = 0
+    for body in batches:
+        try:
+            outputs = model.answer(body, wanted).outputs
+        except SetsailError as fault:
+            raise _placed(fault, batches.path, done) from fault
+        done = batches.rows
+        bar.update(batches.fraction, done)
+        yield outputs
+
+
+def _placed(fault: SetsailError, path: Path, before: int) -> SetsailError:
+    """The same fault with its row counted in the whole file, from 0 as on every wire."""
+    what = _ROW.sub(lambda match: f"row {int(match[1]) + before}", fault.what)
+    facts = dict(fault.facts)
+    if isinstance(facts.get("row"), int):
+        facts["row"] += before
+    placed = SetsailError(fault.code, f"{path.name}: {what}", field=fault.field, expected=fault.expected,
+                          todo=fault.todo, **{"file": str(path), **facts})  # fmt: skip
+    placed.value = fault.value  # it was shortened when it was raised
+    return placed
+
+
+def _write(console: Console, model: Model, answers: Iterator[Mapping[str, Array]], output: Path | None) -> None:
+    specs = model.signature.outputs
+    about: dict[str, Any] = {"model": model.name, "version": model.version}
+    if output is not None:
+        count = rows.write_rows(output, answers, specs)
+        console.result(str(output), {**about, "rows": count, "output": str(output)})
+    elif not console.json:
+        rows.stream_csv(sys.stdout, answers, specs)
+    else:
+        _document(about, answers)
+
+
+def _document(about: Mapping[str, Any], answers: Iterator[Mapping[str, Array]]) -> None:
+    """One JSON document however many rows there are: they wait on disk until it is certain that all are answered."""
+    with tempfile.TemporaryDirectory(prefix="setsail-predict-") as folder:
+        file = Path(folder) / "rows.json"
+        count = rows.write_rows(file, answers)
+        with file.open(encoding="utf-8") as written:
+            write_document({**about, "rows": count}, end=', "predictions": ')
+            shutil.copyfileobj(written, sys.stdout)
+            click.echo("}")

@@ -1,0 +1,103 @@
+"""`setsail serve`: models behind HTTP ports until a signal comes.
+
+This verb is started the most often and waited for: nothing is imported here that serving an artifact does not need.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from setsail.cli.console import Console
+from setsail.cli.options import verb
+from setsail.errors import SetsailError
+from setsail.server.settings import Row, Settings, rows
+
+__all__ = ["command"]
+
+
+def _settings(function: Callable[..., Any]) -> Callable[..., Any]:
+    """One flag for every row of the settings table. A flag that is not given leaves it to variable, file, default."""
+    for row in reversed(rows()):
+        function = _flag(row)(function)
+    return function
+
+
+def _flag(row: Row) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    default = f"default: {row.default}; " if row.default != "" else ""
+    kind = click.Choice([str(c) for c in row.choices]) if row.choices else row.type
+    return click.option(row.flag, row.name, type=kind, default=None, metavar=_metavar(row),
+                        help=f"{row.help} [{default}{row.variable}]")  # fmt: skip
+
+
+def _metavar(row: Row) -> str:
+    return "|".join(map(str, row.choices)) or {str: "TEXT", int: "N", float: "SECONDS"}[row.type]
+
+
+@verb(
+    "serve",
+    "Serve every PATH: an artifact; a model file, which is packed into the cache first; or a directory, which is one "
+    "model, a repository (NAME/VERSION/… or NAME/VERSION.setsail), or artifacts and models side by side. A setting is "
+    "a flag, a variable of the environment or a key of the --config file, in this order.",
+    examples=(
+        ("setsail serve credit-1.setsail", "on port 8080, docs on port 8081"),
+        ("setsail serve model.onnx --port 0 --json", "a free port, told in one line of JSON"),
+        ("setsail serve models/ --repository-poll 5", "a repository; new versions take over as they appear"),
+    ),
+)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--name", metavar="N", help="Name of the one model, instead of its own.")
+@click.option("--config", metavar="FILE", type=click.Path(path_type=Path), help="TOML file with settings.")
+@_settings
+def command(console: Console, paths: tuple[Path, ...], name: str | None, config: Path | None, **flags: Any) -> int:
+    if name is not None and len(paths) != 1:
+        raise SetsailError("command.usage", "--name is for one PATH", field="--name", value=name,
+                           todo="serve one PATH, or leave --name out")  # fmt: skip
+    settings = Settings.read({key: value for key, value in flags.items() if value is not None}, config)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    _end_on_sigterm()
+    server = import_module("setsail.server.run").Server(settings)
+    try:
+        with console.stages() as stages:
+            plan = import_module("setsail.server.opening").Plan(options={"progress": stages})
+            openings = [opening for path in paths for opening in server.open(path, name=name, plan=plan)]
+        for opening in openings:
+            if opening.note:
+                console.note(opening.note)
+        server.start()
+        _ready(console, server.describe())
+    except BaseException:
+        server.close()
+        raise
+    server.wait()
+    console.note("stopped")
+    return 130 if server.stopped_by == signal.SIGINT else 0
+
+
+def _end_on_sigterm() -> None:
+    """Until `Server.wait` takes over, SIGTERM ends the process in good order as well."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(0)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, end)
+
+
+def _ready(console: Console, about: Mapping[str, Any]) -> None:
+    lines = []
+    for model in about["models"] if not console.quiet else ():
+        lines += [f"{model['name']} version {model['version']}", f"  {model['signature']}"]
+        lines += [f"  {model['curl']['plain']}"]
+    docs = f", docs at {about['admin_url']}/docs" if about["admin_url"] else ""
+    lines.append(f"serving at {about['url']}{docs}")
+    console.result("\n".join(lines) if not console.quiet else about["url"], about)
+    console.note("Ctrl-C stops it.")
