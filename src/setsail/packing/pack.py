@@ -98,7 +98,8 @@ def pack_cached(path: Path, intent: Intent, options: PackOptions, seed: bytes = 
     for file in sorted(path.rglob("*")) if path.is_dir() else [path, *_beside(path), *_weights(intent)]:
         if file.is_file():
             key.update(file.name.encode())
-            key.update(hashlib.file_digest(file.open("rb"), "sha256").digest())
+            with file.open("rb") as opened:
+                key.update(hashlib.file_digest(opened, "sha256").digest())
     target = caches.folder("packed") / f"{key.hexdigest()}.setsail"
     if target.exists():
         return target, True

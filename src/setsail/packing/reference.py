@@ -1,7 +1,7 @@
 """The training-time sketch that drift is later measured against: a histogram of every input column.
 
 Numeric columns: ten bins at the reference's own quantiles (bins under 1 % of the mass merged), so that a chi-square
-over the same edges is sound at any window size; text and integer columns with few values: counts by level. Missing
+over the same edges is sound at any window size; text and boolean columns: counts of the most frequent levels. Missing
 values are a bin of their own.
 """
 
@@ -38,10 +38,10 @@ def sketch(signature: Signature, rows: Mapping[str, Array]) -> dict[str, Any]:
 
 def _column(spec: TensorSpec, values: Array) -> dict[str, Any]:
     if spec.dtype.kind in ("string", "bool"):
-        counts = Counter("" if v == NULL else str(v) for v in values.tolist())
-        missing = sum(1 for v in values.tolist() if v == NULL)
+        counts = Counter(str(v) for v in values.tolist())
+        missing = counts.pop(NULL, 0)
         levels = dict(sorted(counts.most_common(_LEVELS)))
-        return {"levels": levels, "other": len(values) - sum(levels.values()), "missing": missing}
+        return {"levels": levels, "other": len(values) - missing - sum(levels.values()), "missing": missing}
     numbers = values.astype(np.float64)
     present = numbers[np.isfinite(numbers)]
     if present.size == 0:
