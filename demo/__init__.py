@@ -1,0 +1,1 @@
+"""`make demo`: three real models, trained, packed, served and held against themselves."""
