@@ -29,6 +29,8 @@ def as_error(fault: BaseException) -> SetsailError:
         context = getattr(fault, "ctx", None)
         path = context.command_path if context is not None else "setsail"
         return SetsailError("command.usage", fault.format_message().rstrip("."), todo=f"see {path} --help")
+    if isinstance(fault, ModuleNotFoundError) and fault.name:
+        return _missing(fault.name.partition(".")[0])
     if isinstance(fault, OSError):
         name = fault.filename if isinstance(fault.filename, str) else None
         reason = fault.strerror or type(fault).__name__
@@ -37,6 +39,14 @@ def as_error(fault: BaseException) -> SetsailError:
         return SetsailError("command.system", "there is not enough memory")
     lines = str(fault).strip().splitlines() or [""]
     return SetsailError("command.fault", f"{type(fault).__name__}: {lines[0]}".rstrip(": "))
+
+
+def _missing(package: str) -> SetsailError:
+    """A package that nobody on the way knew to ask for: of an extra, or of the core."""
+    extra = import_module("setsail.convert.formats").EXTRAS.get(package)
+    line = f'pip install "setsail[{extra}]"' if extra else "pip install --force-reinstall setsail"
+    return SetsailError("dependency.missing", f"{package} is not installed", field=package, todo=f"run: {line}",
+                        command=line)  # fmt: skip
 
 
 class Tell:
@@ -52,6 +62,10 @@ class Tell:
         if self._json:
             write_document({"error": error.to_json()})
             return error.kind.exit
+        return self.error(error)
+
+    def error(self, error: SetsailError) -> int:
+        """Print it for people, on standard error. Returns the exit code."""
         if error.code == "command.interrupted":
             click.echo("interrupted", err=True)
             return error.kind.exit

@@ -86,10 +86,10 @@ class Root(click.Group):
             click.echo(nothing.ctx.get_help() if nothing.ctx else "", err=True)
             sys.exit(2)
         except BrokenPipeError:  # whoever read our output has had enough, e.g. `| head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            _drop_output()
             sys.exit(1)
         except BaseException as fault:
-            sys.exit(Tell(given).fault(as_error(fault), fault))
+            sys.exit(_tell(given, fault))
         sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -101,6 +101,23 @@ class Root(click.Group):
 @click.version_option(__version__, message="setsail %(version)s")
 def main() -> None:
     """A trained model in, a checked artifact and a typed endpoint out."""
+
+
+def _tell(given: Sequence[str], fault: BaseException) -> int:
+    """Print a fault; standard output may be what failed."""
+    tell = Tell(given)
+    try:
+        code = tell.fault(as_error(fault), fault)
+        sys.stdout.flush()
+    except OSError:
+        _drop_output()
+        return tell.error(as_error(fault))
+    return code
+
+
+def _drop_output() -> None:
+    """Let what is still buffered go nowhere, or the interpreter would fail on it once more when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def reference() -> str:
