@@ -56,7 +56,7 @@ def packed(console: Console, name: str, trained: Trained, folder: Path) -> setsa
 
 def asked(console: Console, url: str, zoo: dict[str, tuple[Trained, setsail.Artifact]]) -> bool:
     """Ask every model over every wire, print the table, say whether all agreed."""
-    table = Table("model", "wire", "answer", "source model", "1 row", "agreement", box=box.SIMPLE_HEAD)
+    table = Table("model", "wire", "answer", "source model", "1 row", "agree", box=box.SIMPLE_HEAD)
     client, good = Client(url), True
     for name, (trained, artifact) in zoo.items():
         signature, truth = artifact.signature, trained.scores(trained.rows)
@@ -73,7 +73,7 @@ def asked(console: Console, url: str, zoo: dict[str, tuple[Trained, setsail.Arti
             good &= agrees == len(truth)
             colour = "green" if agrees == len(truth) else "red"
             table.add_row(name, wire, trained.shown(served[0]), trained.shown(truth[0]),
-                          f"{median(seconds) * 1000:.2f} ms", f"[{colour}]{agrees}/{len(truth)} rows")  # fmt: skip
+                          f"{median(seconds) * 1000:.2f} ms", f"[{colour}]{agrees}/{len(truth)}")  # fmt: skip
         table.add_section()
     client.connection.close()
     console.print(table)

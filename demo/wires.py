@@ -64,7 +64,7 @@ def listed(array: np.ndarray) -> Any:
 
 
 WIRES: Mapping[str, Callable[[Client, str, Signature, Inputs, str], Any]] = {
-    "Open Inference v2": open_inference,
-    "TF Serving v1": tf_serving,
+    "Open Inference": open_inference,
+    "TF Serving": tf_serving,
     "plain JSON": plain,
 }
