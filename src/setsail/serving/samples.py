@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from setsail.artifact import Artifact
 from setsail.signature import Signature, TensorSpec
 from setsail.tensors import NULL, Array
@@ -39,8 +41,29 @@ def example(signature: Signature, sample: Sample | None) -> dict[str, object]:
     """
     if sample is None or sample.what != "synthetic":
         return {spec.name: _made_up(spec, spec.shape[1:] if spec.batched else spec.shape) for spec in signature.inputs}
-    rows = {s.name: sample.inputs[s.name][0] if s.batched else sample.inputs[s.name] for s in signature.inputs}
+    row = _plainest(signature, sample)
+    rows = {s.name: sample.inputs[s.name][row] if s.batched else sample.inputs[s.name] for s in signature.inputs}
     return {name: _plain(row.tolist() if hasattr(row, "tolist") else row) for name, row in rows.items()}
+
+
+def _plainest(signature: Signature, sample: Sample) -> int:
+    """The first row with nothing missing and only known categories, else the first: an example should look like one."""
+    if not signature.batched:
+        return 0
+    odd = np.zeros(len(next(iter(sample.inputs.values()))), dtype=bool)
+    for spec in signature.inputs:
+        cells = sample.inputs[spec.name]
+        if spec.dtype.kind == "float":
+            strange = ~np.isfinite(cells)
+        elif spec.dtype.kind == "string":
+            known = {*spec.categories} - {NULL}
+            strange = (cells == NULL) | np.array([bool(known) and v not in known for v in cells.ravel()]).reshape(
+                cells.shape
+            )
+        else:
+            continue
+        odd |= strange.reshape(len(cells), -1).any(axis=1)
+    return int(odd.argmin())
 
 
 def _plain(value: Any) -> object:
