@@ -67,7 +67,7 @@ def test_numbers_and_text_with_missing_values(dtype: Any, null: Any, agrees: Any
     "chosen",
     [["b", "d"], [0, -1], slice(1, 3), slice("b", "c"), slice(-3, -1), [True, False, True, True],
      np.array([False, True, True, False]), lambda frame: [1, 2], make_column_selector("c|d"), "b", 2],
-    ids=repr,
+    ids=lambda c: "function" if callable(c) else repr(c),
 )  # fmt: skip
 @pytest.mark.parametrize("remainder", ["drop", "passthrough", MinMaxScaler()])
 def test_every_way_to_choose_columns(chosen: Any, remainder: Any, agrees: Any) -> None:
