@@ -21,7 +21,7 @@ from setsail.steps import Step
 from setsail.tensors import Array
 from setsail.variants import Variant
 
-__all__ = ["Rows", "Trial", "run_trial"]
+__all__ = ["Rows", "Trial", "head", "run_trial"]
 
 # Rows that go in at once, and how many rows that is worth: batch 1, an odd batch, everything at once (0).
 _BATCHES: Final = ((1, 16), (7, 63), (0, 1 << 30))

@@ -33,6 +33,7 @@ __all__ = [
     "discriminant",
     "generalized",
     "logistic_regression",
+    "posterior",
     "quadratic",
     "ransac",
     "regressor",

@@ -23,6 +23,7 @@ __all__ = [
     "function",
     "max_abs_scaler",
     "min_max_scaler",
+    "normalized",
     "normalizer",
     "polynomial",
     "power",
