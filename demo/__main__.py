@@ -56,7 +56,17 @@ def packed(console: Console, name: str, trained: Trained, folder: Path) -> setsa
 
 def asked(console: Console, url: str, zoo: dict[str, tuple[Trained, setsail.Artifact]]) -> bool:
     """Ask every model over every wire, print the table, say whether all agreed."""
-    table = Table("model", "wire", "answer", "source model", "1 row", "agree", box=box.SIMPLE_HEAD)
+    table = Table(
+        "model",
+        "wire",
+        "answer",
+        "source model",
+        "1 row",
+        "agree",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        collapse_padding=True,
+    )
     client, good = Client(url), True
     for name, (trained, artifact) in zoo.items():
         signature, truth = artifact.signature, trained.scores(trained.rows)
