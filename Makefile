@@ -37,7 +37,7 @@ lint: .venv/dev.stamp
 	$(BIN)/mypy
 
 docs: .venv/dev.stamp
-	$(BIN)/python -m scripts.generate
+	$(BIN)/python scripts/docs.py
 
 clean:
 	rm -rf .venv build dist src/*.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
