@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import click
 
-__all__ = ["Bar", "Console", "Stages", "write_document"]
+__all__ = ["Bar", "Console", "Stages", "printable", "write_document"]
 
 _COLOURS: Final[Sequence[tuple[str, str]]] = (
     (r"\bFAILED\b|DANGEROUS", "bold red"), (r"\bok\b|\bpassed\b", "green"), (r"^\S.*", "bold"),
@@ -32,6 +32,11 @@ def write_document(document: Mapping[str, Any], *, end: str | None = None) -> No
     """
     text = json.dumps(_finite(document), ensure_ascii=False, allow_nan=False)
     click.echo(text if end is None else text[:-1] + end, nl=end is None)
+
+
+def printable(text: str) -> str:
+    """Text that may come out of a stranger's file, without terminal escapes; lines stay lines."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 def _finite(value: Any) -> Any:

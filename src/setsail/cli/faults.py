@@ -11,7 +11,7 @@ from typing import Final
 
 import click
 
-from setsail.cli.console import write_document
+from setsail.cli.console import printable, write_document
 from setsail.errors import SetsailError
 
 __all__ = ["DEBUG", "Tell", "as_error"]
@@ -72,12 +72,15 @@ class Tell:
         report = error.facts.get("report")
         if isinstance(report, dict):
             click.echo(str(import_module("setsail.parity").ParityReport.from_json(report)), err=True)
-        click.echo(f"{click.style('error:', fg='red', bold=True)} {_clauses(error)} [{error.code}]", err=True)
+        click.echo(
+            f"{click.style('error:', fg='red', bold=True)} {printable(_clauses(error))} [{error.code}]", err=True
+        )
         command = error.facts.get("command")
         if isinstance(command, str):
             click.echo(f"  to install it:\n{command}", err=True)
         else:
-            click.echo(f"  {click.style('hint:', bold=True)} {error.todo[:1].upper()}{error.todo[1:]}", err=True)
+            hint = printable(error.todo[:1].upper() + error.todo[1:])
+            click.echo(f"  {click.style('hint:', bold=True)} {hint}", err=True)
         return error.kind.exit
 
 

@@ -11,7 +11,7 @@ import click
 from setsail import packing, rows
 from setsail.artifact import Artifact
 from setsail.artifact.rendering import bytes_text
-from setsail.cli.console import Console, Stages
+from setsail.cli.console import Console, Stages, printable
 from setsail.cli.options import verb
 from setsail.convert import FRAMEWORKS, Source
 from setsail.convert.conversion import Intent
@@ -98,10 +98,12 @@ def _question(console: Console, stages: Stages) -> Callable[[Source], bool]:
 
     def ask(source: Source) -> bool:
         stages.pause()
-        console.note(f"{source.describe()}: loading it can run code. What it names:")
-        console.note("\n".join(f"  {line}" for line in str(source.findings or "nothing to scan").splitlines()))
+        findings = str(source.findings or "nothing to scan").splitlines()
+        seen = f"{source.describe()}: loading it can run code. What it names:\n  " + "\n  ".join(findings)
         if not console.interactive:
+            console.note(printable(seen))
             return False
+        click.echo(printable(seen), err=True)  # also with --quiet: nobody can answer what was not shown
         return console.yes or click.confirm("Do you trust where this file comes from?", err=True)
 
     return ask

@@ -1,0 +1,78 @@
+"""`setsail doctor`."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+from shell import run
+
+from setsail import isolation
+from setsail.cli import doctor
+from setsail.errors import SetsailError
+
+
+def states() -> dict[str, str]:
+    return {check["name"]: check["state"] for check in run("doctor", "--json").document["checks"]}
+
+
+def test_this_machine_is_healthy() -> None:
+    found = run("doctor")
+    assert found.code == 0
+    assert "onnxruntime  ok" in found.out
+    assert "xgboost      ok" in found.out
+    assert "sandbox" in found.out
+
+
+def test_a_missing_framework_is_named_with_its_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = doctor.util.find_spec
+    monkeypatch.setattr(doctor.util, "find_spec", lambda name: None if name == "lightgbm" else real(name))
+    found = run("doctor")
+    assert found.code == 0
+    assert 'pip install "setsail[lightgbm]"' in found.out
+
+
+def test_a_broken_core_is_exit_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_import_fault", lambda name: "ImportError: gone" if name == "onnxruntime" else "")
+    found = run("doctor", "--json")
+    assert (found.code, found.document["ok"]) == (1, False)
+
+
+@pytest.mark.parametrize(("code", "state"), [("source.sandbox", "missing"), ("child.failed", "broken")])
+def test_a_machine_without_sandbox(monkeypatch: pytest.MonkeyPatch, code: str, state: str) -> None:
+    def call(*_: object, **__: object) -> None:
+        raise SetsailError(code, "no")
+
+    monkeypatch.setattr(isolation, "call", call)
+    assert states()["sandbox"] == state
+
+
+def test_a_taken_port_and_a_cache_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("file").write_text("no folder")
+    monkeypatch.setenv("SETSAIL_CACHE", "file")
+    with socket.socket() as taken:
+        try:
+            taken.bind(("127.0.0.1", 8081))
+            taken.listen()
+        except OSError:
+            pass  # somebody else's: as good
+        found = states()
+    assert (found["cache"], found["port 8081"]) == ("missing", "missing")
+
+
+@pytest.mark.parametrize(
+    ("files", "quota"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 1.5),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "200000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 2.0),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({}, None),
+    ],
+)
+def test_the_processor_quota(tmp_path: Path, files: dict[str, str], quota: float | None) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert doctor._quota(tmp_path) == quota

@@ -1,0 +1,29 @@
+"""`setsail export`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+from shell import run
+
+Given = Callable[..., None]
+
+
+def test_the_program_as_plain_files(given: Given) -> None:
+    given("iris-1.setsail")
+    found = run("export", "iris-1.setsail", "--to", "onnx", "-o", "out", "--json")
+    assert found.code == 0, found.err
+    model, signature = (Path(name) for name in found.document["files"])
+    onnx.checker.check_model(str(model))
+    assert json.loads(signature.read_text())["inputs"][0]["name"] == "input"
+
+
+def test_nothing_is_overwritten_and_what_is_not_there_is_named(given: Given) -> None:
+    given("iris-1.setsail")
+    assert run("export", "iris-1.setsail", "--to", "onnx", "-o", "out").code == 0
+    assert run("export", "iris-1.setsail", "--to", "onnx", "-o", "out", "--json").error["code"] == "artifact.exists"
+    found = run("export", "iris-1.setsail", "--to", "lightgbm", "-o", "out", "--json")
+    assert (found.code, found.error["code"]) == (1, "convert.unsupported")
