@@ -7,8 +7,9 @@ States of a version are one table; everything that reports health reads it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from setsail.messages import ModelRef
 from setsail.signature import Signature
@@ -19,8 +20,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(Struct, frozen=True):
     """A state of one version, as each wire names it. `ready`: requests are answered."""
 
     ready: bool
@@ -40,8 +40,7 @@ STATES: Final[Mapping[str, State]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class VersionStatus:
+class VersionStatus(Struct, frozen=True):
     """One version of one model. `reason` is set when it failed; `default` when bare requests go to it."""
 
     name: str
@@ -56,8 +55,7 @@ class VersionStatus:
         return STATES[self.state].ready
 
 
-@dataclass(frozen=True, slots=True)
-class ModelMetadata:
+class ModelMetadata(Struct, frozen=True):
     """A ready version's contract. `framework` names where it came from ("scikit-learn 1.9.0").
 
     `example` is one synthetic row of each input as JSON values: docs pages and curl lines are made from it.
@@ -75,53 +73,45 @@ class ModelMetadata:
 # -- asks ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class IsLive:
+class IsLive(Struct, frozen=True):
     """Is the process up? Answer: bool."""
 
 
-@dataclass(frozen=True, slots=True)
-class IsReady:
+class IsReady(Struct, frozen=True):
     """Is everything (or, with `model`, that version) ready? Answer: bool; an unknown model raises."""
 
     model: ModelRef | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(Struct, frozen=True):
     """Every version of a model, or the one asked for. Answer: tuple[VersionStatus, ...]."""
 
     model: ModelRef
 
 
-@dataclass(frozen=True, slots=True)
-class Metadata:
+class Metadata(Struct, frozen=True):
     """Answer: ModelMetadata."""
 
     model: ModelRef
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(Struct, frozen=True):
     """All versions of all models. Answer: tuple[VersionStatus, ...]."""
 
     ready_only: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ServerInfo:
+class ServerInfo(Struct, frozen=True):
     """Answer: the server's name and version are constants of the wire; this asks for nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(Struct, frozen=True):
     """Load (or reload) a known model. Answer: None. Refused on the data port unless control is explicit."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unload:
+class Unload(Struct, frozen=True):
     """Unload a model, after its last request. Answer: None."""
 
     name: str

@@ -7,8 +7,9 @@ interprets values: `binding.bind` does, once, against the model's signature.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from setsail.signature import Signature
 from setsail.tensors import Array, DType
@@ -16,8 +17,7 @@ from setsail.tensors import Array, DType
 __all__ = ["Body", "Cells", "Columns", "ModelRef", "Request", "Response", "Rows", "Tensor", "Tensors"]
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRef:
+class ModelRef(Struct, frozen=True):
     """Which model a client means. At most one of `version` and `label`; neither is the default version."""
 
     name: str
@@ -28,8 +28,7 @@ class ModelRef:
         return self.name + (f"/{self.version}" if self.version else f"@{self.label}" if self.label else "")
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(Struct, frozen=True):
     """One named tensor as it came: a numpy array, or JSON values flat or nested (row-major).
 
     `dtype` and `shape` are what the client declared, None where its wire does not declare them.
@@ -41,22 +40,19 @@ class Tensor:
     shape: tuple[int, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Tensors:
+class Tensors(Struct, frozen=True):
     """Named tensors (Open Inference Protocol, numpy)."""
 
     tensors: tuple[Tensor, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
+class Rows(Struct, frozen=True):
     """A list of rows, each a scalar, a nested list or a mapping by name (TF Serving's `instances`)."""
 
     rows: Sequence[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Columns:
+class Columns(Struct, frozen=True):
     """A mapping name -> values of all rows, or the bare values of a single input (TF Serving's `inputs`).
 
     `extra` says what to do with unknown names: TF Serving ignores them, everybody else refuses.
@@ -66,8 +62,7 @@ class Columns:
     ignore_unknown: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Cells:
+class Cells(Struct, frozen=True):
     """A table of text (CSV): cells are parsed by each input's dtype, an empty cell is null."""
 
     header: tuple[str, ...]
@@ -77,8 +72,7 @@ class Cells:
 Body = Tensors | Rows | Columns | Cells
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """Ask a model for a prediction. `outputs` None means the wire's own idea of a full answer: all of them."""
 
     model: ModelRef
@@ -89,8 +83,7 @@ class Request:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(Struct, frozen=True):
     """The answer: arrays in the signature's order, already narrowed to what was asked for.
 
     `defaults` are the names a bare answer gives; they are always among `outputs`.

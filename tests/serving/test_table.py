@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
@@ -53,7 +52,7 @@ def test_a_transition_leaves_the_old_table_as_it_was() -> None:
     after = before.moved("m", 1, "draining")
     assert before.find(ModelRef("m")).state == "ready"
     assert code(after.find, ModelRef("m")) == "model.not_ready"
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         before.models = {}  # type: ignore[misc]
 
 

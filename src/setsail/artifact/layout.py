@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final, NoReturn
+
+from msgspec import Struct
 
 from setsail.errors import SetsailError
 
@@ -41,8 +42,7 @@ _MEMBER = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """What a reader accepts at most. `size` and `manifest` are bytes; `depth` is nesting of JSON."""
 
     size: int = 16 << 30
@@ -51,8 +51,7 @@ class Limits:
     depth: int = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """What fixes a member's record, beside its payload."""
 
     name: str
@@ -60,8 +59,7 @@ class Entry:
     crc: int
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(Struct, frozen=True):
     """An entry in its place: `header` is where its local header begins, `offset` where its payload does."""
 
     entry: Entry

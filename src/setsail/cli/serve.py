@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -65,21 +65,28 @@ def command(console: Console, paths: tuple[Path, ...], name: str | None, config:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     _end_on_sigterm()
     server = import_module("setsail.server.run").Server(settings)
+    told = False
     try:
-        with console.stages() as stages:
-            plan = import_module("setsail.server.opening").Plan(options={"progress": stages})
-            openings = [opening for path in paths for opening in server.open(path, name=name, plan=plan)]
-        for opening in openings:
-            if opening.note:
-                console.note(opening.note)
+        _open(console, server, paths, name)
         server.start()
-        _ready(console, server.describe())
-    except BaseException:
+        about, told = server.describe(), True
+        _ready(console, about)
+        server.wait()
+    except BaseException as fault:
         server.close()
-        raise
-    server.wait()
+        if not (told and isinstance(fault, KeyboardInterrupt)):  # Ctrl-C before `wait` took over
+            raise
     console.note("stopped")
-    return 130 if server.stopped_by == signal.SIGINT else 0
+    return 0 if server.stopped_by == signal.SIGTERM else 130
+
+
+def _open(console: Console, server: Any, paths: Sequence[Path], name: str | None) -> None:
+    with console.stages() as stages:
+        plan = import_module("setsail.server.opening").Plan(options={"progress": stages})
+        openings = [opening for path in paths for opening in server.open(path, name=name, plan=plan)]
+    for opening in openings:
+        if opening.note:
+            console.note(opening.note)
 
 
 def _end_on_sigterm() -> None:

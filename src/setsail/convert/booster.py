@@ -28,7 +28,7 @@ from setsail.variants import Variant
 
 __all__ = ["Model", "Rows", "assemble", "package_versions", "plain_values", "read_rows"]
 
-_EXAMPLE_ROWS: Final = 256
+_EXAMPLE_ROWS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)

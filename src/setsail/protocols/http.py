@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from setsail.errors import SetsailError
 
@@ -22,8 +23,7 @@ _FACTS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
+class HttpRequest(Struct, frozen=True):
     """One request, its body already complete and decompressed."""
 
     method: str
@@ -33,8 +33,7 @@ class HttpRequest:
     body: bytes | memoryview = b""
 
 
-@dataclass(frozen=True, slots=True)
-class HttpReply:
+class HttpReply(Struct, frozen=True):
     """One answer. The server adds Content-Length."""
 
     status: int

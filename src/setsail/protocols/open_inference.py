@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from setsail.catalog import (
     EXTENSIONS,
@@ -198,8 +198,7 @@ def _binary_outputs(body: _Infer) -> Mapping[str, bool]:
     return {w.name: bool(w.parameters["binary_data"]) for w in body.outputs if "binary_data" in w.parameters}
 
 
-@dataclass(frozen=True, slots=True)
-class _AnswerForm:
+class _AnswerForm(Struct, frozen=True):
     """How a client wants its answer: echoed id, order of outputs, which of them as bytes."""
 
     id: str

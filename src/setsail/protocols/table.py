@@ -5,8 +5,9 @@ A wire owns its prefix, so that an error has the wire's own shape even where no 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from setsail.errors import SetsailError
 from setsail.protocols import open_inference, plain, tf_serving
@@ -20,8 +21,7 @@ ROUTES: Final = (*open_inference.ROUTES, *tf_serving.ROUTES, *plain.ROUTES)
 _PREFIXES: Final = (("/v2", open_inference.WIRE), ("/v1", tf_serving.WIRE))
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(Struct, frozen=True):
     """A route and the parts of the path it names. Nothing of the body is read yet."""
 
     route: Route

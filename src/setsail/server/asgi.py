@@ -14,9 +14,10 @@ import os
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from time import perf_counter
 from typing import Any, Final, Protocol
+
+from msgspec.structs import replace
 
 from setsail.catalog import Ask, Index, Load, Unload
 from setsail.errors import SetsailError

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final
+
+from msgspec import Struct, field
 
 __all__ = ["BUCKETS", "Latency", "Outcome", "Traffic"]
 
@@ -20,8 +21,7 @@ BUCKETS: Final = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """One answered request. `code` is `ok` or the error's code; `version` 0 where none answered."""
 
     wire: str
@@ -32,8 +32,7 @@ class Outcome:
     rows: int = 0
 
 
-@dataclass(slots=True)
-class Latency:
+class Latency(Struct):
     """A histogram: one count per bucket and one past the last."""
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))

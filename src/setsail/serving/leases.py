@@ -8,16 +8,16 @@ just replaced is refused a lease and looks again: `predict.lease`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from threading import Lock
+
+from msgspec import Struct
 
 from setsail.runtime import Runner
 
 __all__ = ["Facts", "Loaded"]
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """What the catalog tells about a loaded version beside its signature."""
 
     framework: str

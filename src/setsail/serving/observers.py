@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from setsail.messages import Request
 from setsail.tensors import Array
@@ -18,8 +19,7 @@ __all__ = ["Finished", "Observer", "tell"]
 _LOG = logging.getLogger("setsail.serving")
 
 
-@dataclass(slots=True)
-class Finished:
+class Finished(Struct):
     """One request, answered or refused.
 
     Attributes:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from setsail.artifact import Artifact
 from setsail.signature import Signature, TensorSpec
@@ -16,8 +16,7 @@ from setsail.tensors import NULL, Array
 __all__ = ["Sample", "example", "stored"]
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(Struct, frozen=True):
     """Rows and the source's outputs. `what` is `synthetic` (nobody's rows) or `example` (a person's)."""
 
     what: str

@@ -8,8 +8,10 @@ of a change. A version moves only along `catalog.STATES`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from setsail.catalog import STATES, VersionStatus
 from setsail.errors import SetsailError
@@ -23,8 +25,7 @@ __all__ = ["GONE_KEPT", "Entry", "Table", "Versions"]
 GONE_KEPT: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One version of one model. `loaded` is set while it is ready or draining, `reason` when it failed."""
 
     name: str
@@ -38,8 +39,7 @@ class Entry:
         return STATES[self.state].ready
 
 
-@dataclass(frozen=True, slots=True)
-class Versions:
+class Versions(Struct, frozen=True):
     """All versions of one name. `default` is the highest ready one, None where none is."""
 
     entries: Mapping[int, Entry] = field(default_factory=dict)
@@ -60,8 +60,7 @@ class Versions:
         return Versions(entries, self.labels, ready[-1] if ready else None)
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """Every name with its versions. Never changed, only replaced."""
 
     models: Mapping[str, Versions] = field(default_factory=dict)

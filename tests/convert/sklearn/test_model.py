@@ -51,7 +51,7 @@ def test_a_pipeline_from_end_to_end(agrees: Any) -> None:
     assert conversion.estimator == "Pipeline(StandardScaler, LogisticRegression)"
     assert {"scikit-learn", "numpy", "onnx"} <= set(conversion.versions)
     assert outputs(conversion) == ["label:int64[N]", "probabilities:float64[N,2]"]
-    assert [len(p.inputs["input"]) for p in conversion.probes if p.what == "example"] == [64]
+    assert [len(p.inputs["input"]) for p in conversion.probes if p.what == "example"] == [569]
     assert {p.what for p in conversion.probes} == {"example", "synthetic", "boundary"}
     assert conversion.programs[0].variant.id == "onnx"
     assert json.loads(json.dumps(conversion.hyperparameters))["logisticregression__C"] == 1.0
