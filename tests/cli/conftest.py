@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from shell import MAKERS
+from shell import MAKERS, PLACES
 
 
 @pytest.fixture(scope="session")
@@ -27,9 +27,11 @@ def given(_made: Path) -> Callable[..., None]:
 
     def put(*names: str) -> None:
         for name in names:
+            if name in PLACES:
+                PLACES[name](Path(name))
+                continue
             if not (_made / name).exists():
                 MAKERS[name](_made / name)
-            source, here = _made / name, Path(name)
-            shutil.copytree(source, here) if source.is_dir() else shutil.copy(source, here)
+            shutil.copy(_made / name, name)
 
     return put

@@ -155,6 +155,6 @@ def test_wrong_flags_are_refused_by_name(given: Given) -> None:
 
 def test_a_missing_framework_prints_the_pip_line_and_exits_3(given: Given) -> None:
     given("iris.ubj", "no-xgboost")
-    found = wait(process("pack", "iris.ubj", environment={"PYTHONPATH": str(Path("no-xgboost").resolve())}))
+    found = wait(process("pack", "iris.ubj", python="no-xgboost/bin/python"))
     assert found.code == 3
     assert 'pip install "setsail[xgboost]"' in found.err.splitlines()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
+import sysconfig
+import venv
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,11 +46,11 @@ def run(*args: object) -> Result:
     return Result(found.exit_code, found.stdout, found.stderr, found.output)
 
 
-def process(*args: object, environment: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:
+def process(*args: object, python: str = sys.executable, **options: Any) -> subprocess.Popen[str]:
     """`setsail ARGS` as a process of its own."""
-    line = [sys.executable, "-m", "setsail", *map(str, args)]
+    line = [python, "-m", "setsail", *map(str, args)]
     streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(line, env=os.environ | dict(environment or {}), **(streams | options))
+    return subprocess.Popen(line, **(streams | options))
 
 
 def wait(process: subprocess.Popen[str], seconds: float = 60) -> Result:
@@ -99,12 +100,16 @@ def _artifact(path: Path) -> None:
 
 
 def _no_xgboost(path: Path) -> None:
-    """A folder for PYTHONPATH: a machine where XGBoost is not installed."""
-    (path / "xgboost").mkdir(parents=True)
-    (path / "xgboost/__init__.py").write_text('raise ModuleNotFoundError("No module named xgboost", name="xgboost")\n')
+    """A virtual environment with everything that this one has, but XGBoost."""
+    venv.create(path, symlinks=True)
+    own, ours = (sysconfig.get_path("purelib", vars={"base": str(base)}) for base in (path, sys.prefix))
+    for entry in Path(ours).iterdir():
+        if not entry.name.startswith(("xgboost", "pip", "__pycache__")):
+            (Path(own) / entry.name).symlink_to(entry)
 
 
+# These cannot be copied: they are made where they are used.
+PLACES: Final[Mapping[str, Callable[[Path], None]]] = {"no-xgboost": _no_xgboost}
 MAKERS: Final[Mapping[str, Callable[[Path], None]]] = {
     "iris.ubj": _booster, "iris.joblib": _joblib, "rows.csv": _rows, "rows.npy": _array, "iris-1.setsail": _artifact,
-    "no-xgboost": _no_xgboost,
 }  # fmt: skip

@@ -1,5 +1,6 @@
 """Answers become files that read back as they were."""
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,19 @@ def test_csv_names_columns_by_label_and_writes_shortest_numbers(tmp_path: Path) 
         "label,probabilities_no,probabilities_yes,small",
         '"a,b",0.1,0.9,0.1', ",nan,1.0,2.0", '"a,b",0.3,0.7,0.3', ",nan,1.0,2.0",
     ]  # fmt: skip
+
+
+def test_csv_can_be_streamed_while_answers_come() -> None:
+    file, seen = io.StringIO(), []
+
+    def watched() -> Iterator[dict[str, Array]]:
+        for batch in batches():
+            seen.append(file.getvalue().count("\n"))
+            yield batch
+
+    assert rows.stream_csv(file, watched(), SPECS) == 4
+    assert seen == [0, 3]
+    assert file.getvalue().splitlines()[1] == '"a,b",0.1,0.9,0.1'
 
 
 def test_json_and_jsonl_hold_the_same_rows_with_null_for_what_json_lacks(tmp_path: Path) -> None:
