@@ -5,6 +5,7 @@ A page's blocks run in order, in a folder with the models of `doubles/workshop.p
 - ``python``: in one namespace per page (`model`, `X`, `X_test`, `y` are there already);
 - ``sh``: lines that begin with `setsail` or `curl`; each must succeed. `setsail serve` runs until the page ends, on a
   free port, and stands for port 8080 in the page's URLs; without it that is a server of `iris`, `people`, `reviews`;
+- ``console``: the same for lines that begin with `$ `; other lines are output;
 - ``http``: paragraphs in turn a request (`POST /path`, then the body) and the JSON it is answered with.
 
 A fence that ends in `no-run` is not run; other fences are for reading.
@@ -31,7 +32,8 @@ import workshop
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(p for p in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")) if p.is_file())
 FENCE = re.compile(r"^```(?P<language>\w*)(?P<rest>[^\n]*)\n(?P<code>.*?)^```", re.DOTALL | re.MULTILINE)
-RUN = ("python", "sh", "http")
+RUN = ("python", "sh", "console", "http")
+ELSEWHERE = {"docs/getting-started.md": "tests/stories/test_getting_started.py"}  # a story of its own, with outputs
 ADDRESS = re.compile(r"http://(127\.0\.0\.1|localhost):8080")
 LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)(?:#[^)]*)?\)")
 
@@ -79,6 +81,9 @@ class Runner:
                 self.serve(words[2:])
             elif words and words[0] in ("setsail", "curl"):
                 self.command(words)
+
+    def console(self, code: str) -> None:
+        self.sh("\n".join(line for line in code.splitlines() if line.startswith("$ ")))
 
     def command(self, words: list[str]) -> None:
         if words[0] == "curl":
@@ -138,7 +143,7 @@ def assert_like(found: Any, expected: Any, where: str) -> None:
 RUNNABLE = [
     pytest.param(page, id=str(page.relative_to(ROOT)), marks=[pytest.mark.torch] if "torch" in page.name else [])
     for page in PAGES
-    if blocks(page)
+    if blocks(page) and page.relative_to(ROOT).as_posix() not in ELSEWHERE
 ]
 
 
@@ -162,6 +167,11 @@ def test_the_blocks_of_a_page_run(
                 raise
     finally:
         runner.close()
+
+
+@pytest.mark.parametrize(("page", "story"), ELSEWHERE.items())
+def test_a_page_with_a_story_is_run_by_it(page: str, story: str) -> None:
+    assert Path(page).name in (ROOT / story).read_text(encoding="utf-8")
 
 
 def test_pages_made_from_the_code_are_up_to_date() -> None:
