@@ -27,7 +27,7 @@ PACKAGES = {
     "": set(),
     "tensorfile": {"safetensors"},
     "messages": {"msgspec"},  # structs: a class is made in microseconds, where a dataclass takes most of a millisecond
-    "catalog": {"msgspec"},
+    **dict.fromkeys(("catalog", "parity", "steps", "variants"), {"msgspec"}),
     "artifact": {"msgspec"},
     "convert": {
         *("onnx", "onnxruntime", "google", "sklearn", "skl2onnx", "xgboost", "lightgbm", "torch", "onnxscript"),

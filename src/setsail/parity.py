@@ -12,11 +12,11 @@ Pure: takes arrays, runs nothing. Whoever has both models passes their outputs i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
+from msgspec import Struct
 
 from setsail.signature import Signature
 from setsail.tensors import Array
@@ -29,8 +29,7 @@ BOUNDARY_SHARE: Final = 1e-3
 _LENIENT: Final = {"boundary": BOUNDARY_SHARE, "tied": 1.0}
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """One set of rows compared.
 
     Attributes:
@@ -135,8 +134,7 @@ def _near_ties(signature: Signature, source: Mapping[str, Array], rows: int, tol
     return near
 
 
-@dataclass(frozen=True, slots=True)
-class ParityReport:
+class ParityReport(Struct, frozen=True):
     """All checks of one program against its source, and the programs tried before it that did not pass."""
 
     variant: str
@@ -152,6 +150,10 @@ class ParityReport:
     @property
     def worst(self) -> float:
         return max((c.worst for c in self.checks if c.what not in _LENIENT), default=0.0)
+
+    def after(self, refused: Sequence[str]) -> ParityReport:
+        """The same report, telling which programs were tried before this one and why they were not kept."""
+        return ParityReport(self.variant, self.precision, self.tolerance, self.checks, tuple(refused))
 
     def to_json(self) -> dict[str, Any]:
         return {

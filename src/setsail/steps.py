@@ -9,8 +9,9 @@ signature stays the contract.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 from setsail.errors import SetsailError
 
@@ -24,8 +25,7 @@ SCHEMAS: Final[Mapping[str, Mapping[str, Callable[[Any], bool]]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One step: its kind (a key of SCHEMAS), the input it changes, and its options."""
 
     kind: str

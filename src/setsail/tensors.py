@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 __all__ = ["BY_NAME", "BY_OIP", "BY_ONNX", "BY_TF", "DTYPES", "NULL", "Array", "DType", "dtype_of", "widens"]
 
-Array = NDArray[Any]
+# What numpy.typing calls NDArray[Any]; importing that module costs ten milliseconds.
+Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 NULL: Final = "\ufdd0"
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from setsail.parity import ParityReport
 from setsail.signature import Signature
@@ -18,8 +19,7 @@ Sample = tuple[Mapping[str, Array], Mapping[str, Array]]
 SAMPLES = ("synthetic", "example")
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(Struct, frozen=True):
     """A checked model, not yet bytes. The same draft always gives the same artifact.
 
     Attributes:

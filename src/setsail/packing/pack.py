@@ -169,7 +169,7 @@ def _choose(conversion: Conversion, options: PackOptions) -> tuple[Program, Pari
             refused.append(f"{program.variant.id}: {fault}")
             continue
         if report.passed:
-            return program, replace(report, refused=tuple(refused))
+            return program, report.after(refused)
         refused.append(f"{program.variant.id}: differs by up to {max(c.worst for c in report.checks):.3g}")
     if report is None:
         raise SetsailError("program.trial", "no program of the model runs", value=refused[-1] if refused else None)
@@ -178,7 +178,7 @@ def _choose(conversion: Conversion, options: PackOptions) -> tuple[Program, Pari
         "parity.failed", f"the program differs from its source on {worst.failed} of {worst.rows} {worst.what} rows",
         field=worst.worst_output, value=f"a difference of {worst.worst:.3g}", expected="1e-4 + 1e-3 |value| or less",
         todo="nothing was written; --tolerance T multiplies the rule if that is good enough for you",
-        report=replace(report, refused=tuple(refused)).to_json(),
+        report=report.after(refused).to_json(),
     )  # fmt: skip
 
 

@@ -6,10 +6,11 @@ directory is a repository. Packing is imported only when something must be packe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from setsail.errors import SetsailError
 
@@ -19,11 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Opening", "Plan", "is_repository", "pack_source", "resolve"]
 
-_MAGIC = b"PK\x03\x04"
 
-
-@dataclass(frozen=True, slots=True)
-class Opening:
+class Opening(Struct, frozen=True):
     """An artifact to load, what to call it (None: as its manifest says), and what was done to get it."""
 
     path: Path
@@ -31,8 +29,7 @@ class Opening:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """How a source is packed when it must be: an Intent and PackOptions, made only then.
 
     Attributes:
@@ -44,9 +41,10 @@ class Plan:
     options: dict[str, Any] = field(default_factory=dict)
     example: Path | None = None
 
-    def make(self) -> tuple[Intent, PackOptions]:
+    def make(self, name: str | None) -> tuple[Intent, PackOptions]:
         conversion, packing = import_module("setsail.convert.conversion"), import_module("setsail.packing")
-        return conversion.Intent(**self.intent), packing.PackOptions(**self.options)
+        given = {"name": name} if name is not None else {}
+        return conversion.Intent(**self.intent), packing.PackOptions(**self.options | given)
 
 
 def is_repository(path: Path) -> bool:
@@ -77,11 +75,11 @@ def resolve(path: Path, plan: Plan | None = None, *, name: str | None = None) ->
 
 def pack_source(path: Path, plan: Plan, name: str | None = None) -> tuple[Path, bool]:
     """Pack a source into the cache. Returns the artifact and whether it was there already."""
-    intent, options = plan.make()
+    intent, options = plan.make(name)
     seed = plan.example.read_bytes() if plan.example is not None else b""
     pack_cached = import_module("setsail.packing").pack_cached
     try:
-        packed: tuple[Path, bool] = pack_cached(path, intent, replace(options, name=name or options.name), seed)
+        packed: tuple[Path, bool] = pack_cached(path, intent, options, seed)
     except SetsailError as fault:
         line = _pack_line(path, fault)
         if line is None:

@@ -8,9 +8,9 @@ here.
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -135,9 +135,11 @@ def _environment(known: Mapping[str, Row]) -> dict[str, str]:
 def _toml(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
+    tomllib = import_module("tomllib")  # slow to import, and only a config file needs it
     try:
-        return tomllib.loads(path.read_text())
+        parsed: dict[str, Any] = tomllib.loads(path.read_text())
     except OSError as fault:
         raise _refused("config", str(path), "a file that can be read") from fault
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
+    except ValueError as fault:  # what tomllib and the decoding of text raise
         raise _refused("config", f"{path}: {fault}", "a TOML file") from fault
+    return parsed
