@@ -20,6 +20,7 @@ from setsail.convert.conversion import Conversion, Intent, Program
 from setsail.errors import SetsailError
 from setsail.messages import Rows
 from setsail.packing import PackOptions, pack, pack_cached
+from setsail.variants import Variant
 
 X, Y = (part[:150] for part in load_diabetes(return_X_y=True))
 Pack = Callable[..., Artifact]
@@ -38,7 +39,11 @@ def answers(artifact: Artifact, rows: dict[str, np.ndarray]) -> dict[str, np.nda
 def program_of(model: Any, variant_id: str | None = None) -> Program:
     """The program another model converts to: what a converter with a bug might return."""
     made = convert.convert(model, Intent(example=X)).programs[0]
-    return replace(made, variant=replace(made.variant, id=variant_id)) if variant_id else made
+    return replace(made, variant=renamed(made.variant, variant_id)) if variant_id else made
+
+
+def renamed(variant: Variant, variant_id: str) -> Variant:
+    return Variant(variant_id, variant.format, variant.precision, variant.entry, variant.settings, variant.max_batch)
 
 
 def scaled(model: Ridge, factor: float) -> Ridge:
@@ -161,7 +166,7 @@ def test_the_second_program_is_kept_where_the_first_disagrees(packed: Pack, ridg
 def test_a_program_that_cannot_run_is_passed_over_too(packed: Pack, ridge: Ridge, converting: Any) -> None:
     def broken(made: Conversion) -> Conversion:
         first = made.programs[0]
-        variant = replace(first.variant, id="onnx-broken")
+        variant = renamed(first.variant, "onnx-broken")
         return replace(made, programs=(Program(variant, {variant.entry: b"no program"}), *made.programs))
 
     converting(broken)

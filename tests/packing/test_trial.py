@@ -13,6 +13,7 @@ from setsail import convert
 from setsail.convert.conversion import Intent
 from setsail.errors import SetsailError
 from setsail.packing.trial import Rows, Trial, head, run_trial
+from setsail.variants import Variant
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def test_rows_go_in_one_by_one_oddly_and_all_at_once(
 
 
 def test_a_program_for_one_row_is_only_asked_row_by_row(made: tuple[Trial, Rows]) -> None:
-    single = replace(made[0], variant=replace(made[0].variant, max_batch=1))
+    single = replace(made[0], variant=Variant("onnx", "onnx", "float64", "model.onnx", max_batch=1))
     assert [(c.batch, c.rows) for c in run_trial(single, [made[1]], 1.0).checks] == [(1, 64)]
 
 
