@@ -13,7 +13,10 @@ import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+
+import pytest
 
 import setsail
 
@@ -27,7 +30,7 @@ PACKAGES = {
     "": set(),
     "tensorfile": {"safetensors"},
     "messages": {"msgspec"},  # structs: a class is made in microseconds, where a dataclass takes most of a millisecond
-    **dict.fromkeys(("catalog", "parity", "steps", "variants"), {"msgspec"}),
+    **{name: {"msgspec"} for name in ("catalog", "parity", "steps", "variants")},
     "artifact": {"msgspec"},
     "convert": {
         *("onnx", "onnxruntime", "google", "sklearn", "skl2onnx", "xgboost", "lightgbm", "torch", "onnxscript"),
@@ -164,3 +167,18 @@ def test_no_file_is_longer_than_its_budget() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("always")
             warnings.warn(f"over {SOFT_LINES} lines: {', '.join(long)}", stacklevel=1)
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    trees = {p.relative_to(SOURCE.parent).with_suffix("").as_posix(): tree for p, _, tree in modules()}
+    named = {path.removesuffix("/__init__").replace("/", "."): tree for path, tree in trees.items()}
+    graph: dict[str, set[str]] = {}
+    for name, tree in named.items():
+        targets = {i.target for i in imports(tree, name) if i.target.startswith(f"{PACKAGE}.")}
+        reached = {target if target in named else target.rpartition(".")[0] for target in targets}
+        graph[name] = reached - {name, PACKAGE}
+    graph.pop(PACKAGE)  # its names are type-only or lazy
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as fault:
+        pytest.fail("imports in a circle: " + " <- ".join(fault.args[1]))
