@@ -58,6 +58,12 @@ def test_json_and_jsonl_hold_the_same_rows_with_null_for_what_json_lacks(tmp_pat
     assert whole[1] == {"label": None, "probabilities": [None, 1.0], "small": 2.0}
 
 
+def test_json_keeps_a_float32_short_and_says_which_infinity(tmp_path: Path) -> None:
+    rows.write_rows(tmp_path / "o.jsonl", [{"p": np.array([0.1, np.inf, -np.inf, np.nan], np.float32)}])
+    lines = (tmp_path / "o.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [{"p": 0.1}, {"p": "Infinity"}, {"p": "-Infinity"}, {"p": None}]
+
+
 def test_no_answers_are_an_empty_file_of_the_format(tmp_path: Path) -> None:
     assert rows.write_rows(tmp_path / "o.json", iter(())) == 0
     assert json.loads((tmp_path / "o.json").read_text()) == []

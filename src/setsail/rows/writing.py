@@ -132,17 +132,22 @@ def _write_jsonl(made: Path, path: Path, batches: Iterable[Batch], labels: Label
 
 def _rows(batches: Iterable[Batch]) -> Iterator[dict[str, Any]]:
     for batch in batches:
-        lists = {name: _json(array.tolist()) for name, array in batch.items()}
+        lists = {name: _json(_shortest(array).tolist()) for name, array in batch.items()}
         for values in zip(*lists.values(), strict=True):
             yield dict(zip(lists, values, strict=True))
 
 
+def _shortest(array: Array) -> Array:
+    """Floats of fewer than 64 bits as the shortest decimal that means them: 0.1, not 0.10000000149011612."""
+    return array.astype(str).astype(np.float64) if array.dtype.kind == "f" and array.itemsize < 8 else array
+
+
 def _json(value: Any) -> Any:
-    """JSON has neither NaN nor infinity nor our missing text: null."""
+    """What JSON lacks, as the plain wire writes it: null for NaN and missing text, a text for the infinities."""
     if isinstance(value, list):
         return [_json(v) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
-        return None
+        return None if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return None if isinstance(value, str) and value == NULL else value
 
 
