@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 from shell import process, run, wait
 
-from setsail import artifact, packing
+from setsail import artifact, convert, packing
 from setsail.cli.console import Console
 from setsail.convert.conversion import Intent
 
 Given = Callable[..., None]
+Caught = list[tuple[Intent, packing.PackOptions]]
 
 
 @pytest.fixture
-def caught(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Intent, packing.PackOptions]]:
+def caught(monkeypatch: pytest.MonkeyPatch) -> Caught:
     """What the verb hands to `packing.pack`, which is stopped there."""
-    calls: list[tuple[Intent, packing.PackOptions]] = []
+    calls: Caught = []
 
     def pack(_: Path, intent: Intent, options: packing.PackOptions) -> None:
         calls.append((intent, options))
@@ -44,28 +45,37 @@ def test_a_booster_becomes_an_artifact(given: Given) -> None:
 
 
 def test_json_is_one_document_and_nothing_else(given: Given) -> None:
-    given("iris.ubj")
-    found = run("pack", "iris.ubj", "--name", "flowers", "--version", 3, "--json")
+    given("iris.ubj", "rows.csv")
+    found = run("pack", "iris.ubj", "--name", "flowers", "--version", 3, "--reference", "rows.csv", "--json")
     assert (found.code, found.err) == (0, "")
     assert found.document["path"] == "flowers-3.setsail"
     assert found.document["parity"]["passed"] is True
     assert found.document["size"] == Path("flowers-3.setsail").stat().st_size
+    with artifact.read(Path("flowers-3.setsail")) as opened:
+        assert b'"sepal_length"' in bytes(opened.member("reference.json") or b"")
 
 
-def test_quiet_prints_the_path(given: Given) -> None:
-    given("iris.ubj")
-    found = run("pack", "iris.ubj", "-q", "-o", "a.setsail")
-    assert (found.out, found.err) == ("a.setsail\n", "")
-
-
-def test_an_existing_file_needs_force(given: Given) -> None:
+def test_an_existing_file_needs_force_and_quiet_prints_the_path(given: Given) -> None:
     given("iris.ubj")
     Path("iris-1.setsail").write_text("mine")
     found = run("pack", "iris.ubj", "--json")
     assert found.code == 1
     assert found.error["code"] == "artifact.exists"
     assert Path("iris-1.setsail").read_text() == "mine"
-    assert run("pack", "iris.ubj", "--force").code == 0
+    found = run("pack", "iris.ubj", "--force", "--quiet")
+    assert (found.code, found.out, found.err) == (0, "iris-1.setsail\n", "")
+
+
+@pytest.mark.parametrize(("terminal", "accepted"), [(True, True), (False, False)])
+def test_yes_answers_the_question_where_one_is_asked(
+    given: Given, caught: Caught, monkeypatch: pytest.MonkeyPatch, terminal: bool, accepted: bool
+) -> None:
+    given("iris.joblib")
+    monkeypatch.setattr(Console, "interactive", property(lambda self: terminal))
+    run("pack", "iris.joblib", "--yes")
+    ((_, options),) = caught
+    assert options.ask is not None
+    assert options.ask(convert.recognise(Path("iris.joblib"))) is accepted
 
 
 @pytest.mark.parametrize(("flags", "seen"), [([], True), (["--yes"], True), (["--quiet"], False)])
@@ -107,15 +117,7 @@ def test_on_a_terminal_the_findings_are_shown_and_the_question_is_asked(given: G
     assert Path("iris-1.setsail").exists()
 
 
-def test_yes_answers_the_question_of_a_terminal(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
-    given("iris.joblib")
-    monkeypatch.setattr(Console, "interactive", property(lambda self: True))
-    found = run("pack", "iris.joblib", "--yes", "--quiet")
-    assert found.code == 0, found.err
-    assert "known libraries: " in found.err
-
-
-def test_flags_become_an_intent_and_options(caught: list[tuple[Intent, packing.PackOptions]]) -> None:
+def test_flags_become_an_intent_and_options(caught: Caught) -> None:
     np.save("x.npy", np.ones((3, 2)))
     run("pack", "net.pt", "--example", "x.npy", "--input", "x:float32[*,2]", "--input", "y:int64[*]",
         "--labels", "no, yes", "--framework", "torch", "--factory", "m:f", "--weights", "w.pt", "--tolerance", 2,
@@ -131,18 +133,11 @@ def test_flags_become_an_intent_and_options(caught: list[tuple[Intent, packing.P
     assert options.reference is not None
 
 
-def test_what_is_not_given_is_the_default(caught: list[tuple[Intent, packing.PackOptions]]) -> None:
+def test_what_is_not_given_is_the_default(caught: Caught) -> None:
     run("pack", "net.onnx")
     ((intent, options),) = caught
     assert intent == Intent()
     assert (options.sandbox, options.name, options.output, options.reference) == (True, None, None, None)
-
-
-def test_a_reference_is_kept_as_a_sketch(given: Given) -> None:
-    given("iris.ubj", "rows.csv")
-    assert run("pack", "iris.ubj", "--reference", "rows.csv").code == 0
-    with artifact.read(Path("iris-1.setsail")) as opened:
-        assert b'"sepal_length"' in bytes(opened.member("reference.json") or b"")
 
 
 def test_wrong_flags_are_refused_by_name(given: Given) -> None:
@@ -150,6 +145,7 @@ def test_wrong_flags_are_refused_by_name(given: Given) -> None:
     assert run("pack", "iris.ubj", "--input", "x=3", "--json").error["code"] == "convert.input"
     assert run("pack", "iris.ubj", "--example", "no.csv", "--json").error["code"] == "rows.missing"
     assert run("pack", "iris.ubj", "--name", "a/b", "--json").error["code"] == "model.name"
+    assert run("pack", "iris.ubj", "-o", "no/such/a.setsail", "--json").error["code"] == "command.usage"
     assert run("pack", "nothing.onnx", "--json").error["code"] == "source.missing"
 
 

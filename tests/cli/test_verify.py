@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from shell import run
 
 from setsail import packing
+from setsail.parity import ParityReport
 
 Given = Callable[..., None]
 
@@ -25,9 +25,10 @@ def test_a_whole_artifact_passes(given: Given) -> None:
 def test_answers_that_changed_are_exit_1(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
     given("iris-1.setsail")
     real = packing.verify(Path("iris-1.setsail"))
-    (report,) = real.replays
-    wrong = replace(report, checks=(replace(report.checks[0], failed=1), *report.checks[1:]))
-    monkeypatch.setattr(packing, "verify", lambda _: replace(real, replays=(wrong,)))
+    body = real.replays[0].to_json()
+    body["checks"][0]["failed"] = 1
+    wrong = packing.Verification(real.path, real.digest, real.members, (ParityReport.from_json(body),))
+    monkeypatch.setattr(packing, "verify", lambda _: wrong)
     found = run("verify", "iris-1.setsail")
     assert found.code == 1
     assert "FAILED" in found.out

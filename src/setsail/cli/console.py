@@ -62,11 +62,15 @@ class Console:
         """Whether a person can be asked."""
         return sys.stdin.isatty() and sys.stderr.isatty() and not self.json
 
-    def result(self, text: str, document: Mapping[str, Any]) -> None:
-        """What the verb was asked for, once: text for people or the document for machines."""
+    def result(self, text: str, document: Mapping[str, Any], *, coloured: bool = True) -> None:
+        """What the verb was asked for, once: text for people or the document for machines.
+
+        Args:
+            coloured: False keeps rich out where every millisecond counts.
+        """
         if self.json:
             write_document(document)
-        elif sys.stdout.isatty():
+        elif coloured and sys.stdout.isatty():
             self._coloured(text)
         else:
             click.echo(text)

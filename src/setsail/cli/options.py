@@ -1,16 +1,18 @@
-"""What verbs share: the class that prints examples under the help, and the three flags of every verb."""
+"""What verbs share: the class that prints examples under the help, the three flags of every verb, a check of -o."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
 from setsail.cli.console import Console
+from setsail.errors import SetsailError
 
-__all__ = ["Verb", "verb"]
+__all__ = ["Verb", "check_folder", "verb"]
 
 
 class Verb(click.Command):
@@ -46,6 +48,13 @@ def verb(
         return made
 
     return decorate
+
+
+def check_folder(output: Path) -> None:
+    """Refuse an output whose folder is not there, before any work is done."""
+    if not output.parent.is_dir():
+        raise SetsailError("command.usage", f"there is no folder {output.parent}", field="-o", value=str(output),
+                           todo="make it first")  # fmt: skip
 
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")

@@ -12,7 +12,7 @@ from setsail import packing, rows
 from setsail.artifact import Artifact
 from setsail.artifact.rendering import bytes_text
 from setsail.cli.console import Console, Stages, printable
-from setsail.cli.options import verb
+from setsail.cli.options import check_folder, verb
 from setsail.convert import FRAMEWORKS, Source
 from setsail.convert.conversion import Intent
 from setsail.messages import Body
@@ -61,6 +61,8 @@ _PATH: Final = click.Path(path_type=Path)
               help="Load trusted code also where the network cannot be cut off.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite the output file.")
 def command(console: Console, source: Path, **given: Any) -> None:
+    if given["output"] is not None:
+        check_folder(given["output"])
     intent = Intent(
         example=_example(given["example"]),
         inputs=tuple(map(TensorSpec.parse, given["inputs"])),

@@ -14,7 +14,7 @@ import click
 
 from setsail import rows
 from setsail.cli.console import Bar, Console, write_document
-from setsail.cli.options import verb
+from setsail.cli.options import check_folder, verb
 from setsail.errors import SetsailError
 from setsail.rows.files import format_of
 from setsail.server.opening import Plan, resolve
@@ -65,9 +65,7 @@ def _check_output(output: Path, force: bool) -> None:
     format_of(output)
     if output.exists() and not force:
         raise SetsailError("artifact.exists", f"{output} exists already", field="-o", value=str(output))
-    if not output.parent.is_dir():
-        raise SetsailError("command.usage", f"there is no folder {output.parent}", field="-o", value=str(output),
-                           todo="make it first")  # fmt: skip
+    check_folder(output)
 
 
 def _wanted(model: Model, output: Path | None) -> tuple[str, ...] | None:

@@ -114,5 +114,5 @@ def _ready(console: Console, about: Mapping[str, Any]) -> None:
         lines += [f"  {model['curl']['plain']}"]
     docs = f", docs at {about['admin_url']}/docs" if about["admin_url"] else ""
     lines.append(f"serving at {about['url']}{docs}")
-    console.result("\n".join(lines) if not console.quiet else about["url"], about)
+    console.result("\n".join(lines) if not console.quiet else about["url"], about, coloured=False)
     console.note("Ctrl-C stops it.")
