@@ -96,8 +96,10 @@ class Console:
     def stages(self) -> Stages:
         return Stages(shown=not (self.quiet or self.json))
 
-    def bar(self, title: str) -> Bar:
-        return Bar(title, shown=not (self.quiet or self.json) and sys.stderr.isatty())
+    def bar(self, title: str, *, beside_output: bool) -> Bar:
+        """A progress bar on a terminal; not where the output goes to the same terminal, which it would garble."""
+        crossed = beside_output and sys.stdout.isatty()
+        return Bar(title, shown=not (self.quiet or self.json or crossed) and sys.stderr.isatty())
 
 
 class Stages:

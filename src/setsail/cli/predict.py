@@ -53,10 +53,18 @@ def command(console: Console, model: Path, source: Path, output: Path | None, ba
             opening = resolve(model, Plan(options={"progress": stages}))
         if opening.note:
             console.note(opening.note)
-        with Model(opening.path) as loaded, console.bar(source.name) as bar:
-            answers = _answers(loaded, batches, bar, _wanted(loaded, output))
-            _write(console, loaded, answers, output)
+        with Model(opening.path) as loaded:
+            about: dict[str, Any] = {"model": loaded.name, "version": loaded.version}
+            with console.bar(source.name, beside_output=output is None) as bar:
+                answers = _answers(loaded, batches, bar, _wanted(loaded, output))
+                if output is not None:
+                    about["rows"] = rows.write_rows(output, answers, loaded.signature.outputs)
+                elif console.json:
+                    _document(about, answers)
+                else:
+                    rows.stream_csv(sys.stdout, answers, loaded.signature.outputs)
     if output is not None:
+        console.result(str(output), {**about, "output": str(output)})
         console.note(f"{batches.rows:,} rows answered")
 
 
@@ -97,18 +105,6 @@ def _placed(fault: SetsailError, path: Path, before: int) -> SetsailError:
                           todo=fault.todo, **{"file": str(path), **facts})  # fmt: skip
     placed.value = fault.value  # it was shortened when it was raised
     return placed
-
-
-def _write(console: Console, model: Model, answers: Iterator[Mapping[str, Array]], output: Path | None) -> None:
-    specs = model.signature.outputs
-    about: dict[str, Any] = {"model": model.name, "version": model.version}
-    if output is not None:
-        count = rows.write_rows(output, answers, specs)
-        console.result(str(output), {**about, "rows": count, "output": str(output)})
-    elif not console.json:
-        rows.stream_csv(sys.stdout, answers, specs)
-    else:
-        _document(about, answers)
 
 
 def _document(about: Mapping[str, Any], answers: Iterator[Mapping[str, Array]]) -> None:
