@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from setsail.parity import ABSOLUTE, RELATIVE, Check, ParityReport, compare
 from setsail.signature import Signature, TensorSpec
+from setsail.tensors import BY_NAME
 
 REGRESSOR = Signature(
     (TensorSpec.parse("x:float64[N]"),), (TensorSpec.parse("prediction:float64[N]"),), ("prediction",)
@@ -88,6 +89,42 @@ def test_a_label_may_differ_only_where_the_source_is_undecided() -> None:
 def test_a_near_tie_excuses_the_label_and_not_the_score() -> None:
     source = answers(["no"], [[0.5, 0.5]])
     assert not classified(source, answers(["yes"], [[0.4, 0.6]])).passed
+
+
+def test_a_near_tie_of_two_does_not_excuse_a_third() -> None:
+    three = Signature(
+        REGRESSOR.inputs,
+        (
+            TensorSpec("label", BY_NAME["string"], ("N",), labels=("a", "b", "c")),
+            TensorSpec("probabilities", BY_NAME["float64"], ("N", 3), labels=("a", "b", "c")),
+        ),
+        ("label",),
+    )
+    scores = np.array([[0.45, 0.45, 0.1]])
+    source, second, third = ({"label": np.array([v], dtype=object), "probabilities": scores} for v in ("a", "b", "c"))
+    assert compare(three, source, second, what="example").passed
+    assert not compare(three, source, third, what="example").passed
+
+
+def test_a_decision_at_zero_excuses_either_of_two_labels() -> None:
+    two = Signature(
+        REGRESSOR.inputs,
+        (TensorSpec("label", BY_NAME["string"], ("N",), labels=("no", "yes")), TensorSpec.parse("decision:float64[N]")),
+        ("label",),
+    )
+    for value, passes in ((1e-9, True), (0.01, False)):
+        source, ours = ({"label": np.array([v], dtype=object), "decision": np.array([value])} for v in ("no", "yes"))
+        assert compare(two, source, ours, what="example").passed is passes
+
+
+def test_a_label_flipped_on_a_boundary_row_needs_a_leaf_that_explains_it() -> None:
+    rows = 3000
+    source = answers(["no"] * rows, [[0.9, 0.1]] * rows)
+    flipped = answers(["yes", *["no"] * (rows - 1)], [[0.9, 0.1]] * rows)
+    check = compare(CLASSIFIER, source, flipped, what="boundary", leaf_span=1.0)
+    assert (check.failed, check.allowed, check.unexplained, check.passed) == (1, 3, 1, False)
+    explained = answers(["yes", *["no"] * (rows - 1)], [[0.3, 0.7], *[[0.9, 0.1]] * (rows - 1)])
+    assert compare(CLASSIFIER, source, explained, what="boundary", leaf_span=1.0).passed
 
 
 def test_labels_without_scores_must_be_equal() -> None:

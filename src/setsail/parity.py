@@ -83,9 +83,9 @@ def compare(
     # an unbatched model's outputs need not be equally long: its whole answer is one row
     rows = (len(next(iter(source.values()))) if signature.batched else 1) if source else 0
     failed = np.zeros(rows, dtype=bool)
-    unexplained = np.zeros(rows, dtype=bool)
+    unexplained, flipped, moved = (np.zeros(rows, dtype=bool) for _ in range(3))
     worst, worst_output, worst_row = 0.0, "", 0
-    near = _near_ties(signature, source, rows, tolerance)
+    plausible = _plausible_labels(signature, source, tolerance)
     for spec in signature.outputs:
         expected, got = source[spec.name], ours.get(spec.name)
         if got is None or got.shape != expected.shape or got.dtype.kind != expected.dtype.kind:
@@ -93,15 +93,21 @@ def compare(
             worst, worst_output = float("inf"), spec.name
             continue
         if spec.dtype.kind != "float":
-            failed |= _by_row(expected != got, rows) & ~near
+            wrong = _by_row(expected != got, rows)
+            for row in np.flatnonzero(wrong) if plausible and got.ndim == 1 else ():
+                wrong[row] = str(got[row]) not in plausible[row]
+            failed |= wrong
+            flipped |= wrong
             continue
         difference = _difference(expected, got)
         bad = difference > tolerance * (ABSOLUTE + RELATIVE * np.abs(np.nan_to_num(expected, posinf=0.0, neginf=0.0)))
         failed |= _by_row(bad, rows)
+        moved |= _by_row(bad, rows)
         unexplained |= _by_row(bad & (difference > leaf_span * (1 + RELATIVE) + ABSOLUTE), rows)
         row_worst = difference.reshape(rows, -1).max(axis=1, initial=0.0)
         if rows and row_worst.max() > worst:
             worst, worst_output, worst_row = float(row_worst.max()), spec.name, int(row_worst.argmax())
+    unexplained |= flipped & ~moved  # a label that changed while its scores did not has no leaf to explain it
     count = int(failed.sum())
     if what not in _LENIENT:
         return Check(what, batch, rows, count, worst, worst_output, worst_row)
@@ -122,16 +128,20 @@ def _by_row(flags: Array, rows: int) -> Array:
     return np.asarray(np.any(np.asarray(flags, dtype=bool).reshape(rows, -1), axis=1))
 
 
-def _near_ties(signature: Signature, source: Mapping[str, Array], rows: int, tolerance: float) -> Array:
-    """Rows whose two best scores the source itself can hardly tell apart."""
-    near: Array = np.zeros(rows, dtype=bool)
+def _plausible_labels(signature: Signature, source: Mapping[str, Array], tolerance: float) -> list[set[str]]:
+    """Per row, the labels that the source itself can hardly tell from its best; empty where there are no scores."""
     for spec in signature.outputs if signature.batched else ():
-        scores = source[spec.name]
-        if spec.dtype.kind != "float" or not spec.labels or scores.ndim != 2 or scores.shape[1] < 2:
+        if spec.dtype.kind != "float":
             continue
-        top = np.sort(scores.astype(np.float64), axis=1)[:, -2:]
-        near |= (top[:, 1] - top[:, 0]) <= 2 * tolerance * (ABSOLUTE + RELATIVE * np.abs(top[:, 1]))
-    return near
+        scores, labels = source[spec.name].astype(np.float64), spec.labels
+        if scores.ndim == 2 and len(labels) == scores.shape[1] > 1:
+            best = scores.max(axis=1, keepdims=True)
+            close = scores >= best - 2 * tolerance * (ABSOLUTE + RELATIVE * np.abs(best))
+            return [{label for label, near in zip(labels, row, strict=True) if near} for row in close.tolist()]
+        if scores.ndim == 1 and spec.name == "decision":  # of two classes: its sign decides
+            both = {label for s in signature.outputs for label in s.labels}
+            return [both if abs(d) <= tolerance * ABSOLUTE else set() for d in scores.tolist()]
+    return []
 
 
 class ParityReport(Struct, frozen=True):

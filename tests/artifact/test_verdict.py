@@ -2,11 +2,11 @@
 
 import hashlib
 import os
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from setsail.artifact import verdict
 from setsail.variants import Variant

@@ -20,7 +20,7 @@ SMALL = {"n_estimators": 4, "max_depth": 3, "n_jobs": 1}
 def test_probes_are_the_persons_rows_drawn_rows_and_rows_beside_thresholds() -> None:
     model = xgb.XGBClassifier(**SMALL).fit(*CANCER)
     example, synthetic, boundary = convert(model, Intent(example=CANCER[0])).probes
-    np.testing.assert_array_equal(example.inputs["input"], CANCER[0][:256])
+    np.testing.assert_array_equal(example.inputs["input"], CANCER[0][:1000])
     assert np.isnan(synthetic.inputs["input"]).any(), "boosters take missing values"
     for column, thresholds in enumerate(facts(model).ensemble.thresholds):
         cells = boundary.inputs["input"][:, column].astype(np.float32)

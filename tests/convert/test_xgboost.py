@@ -138,7 +138,7 @@ def test_files(name: str, tmp_path: Path) -> None:
     model = cancer()
     model.get_booster().save_model(tmp_path / name)
     agree(conversion := convert(load(tmp_path / name), Intent(example=CANCER[0])))
-    source = model.predict_proba(CANCER[0][:256])
+    source = model.predict_proba(CANCER[0][:1000])
     np.testing.assert_array_equal(conversion.probes[0].outputs["probabilities"], source)
 
 
@@ -159,7 +159,7 @@ def test_early_stopping_is_the_wrappers_and_a_file_remembers_it(tmp_path: Path) 
     assert f"first {model.best_iteration + 1} rounds" in conversion.notes[0]
     model.save_model(tmp_path / "model.ubj")
     again = convert(load(tmp_path / "model.ubj"), Intent(example=rows))
-    np.testing.assert_array_equal(again.probes[0].outputs["probabilities"], model.predict_proba(rows[:256]))
+    np.testing.assert_array_equal(again.probes[0].outputs["probabilities"], model.predict_proba(rows[:1000]))
     agree(again)
 
 

@@ -33,6 +33,12 @@ def test_an_artifact_is_itself(tmp_path: Path) -> None:
     assert resolve(tmp_path / "a.setsail").path == tmp_path / "a.setsail"
 
 
+def test_an_artifact_by_another_name_is_recognised(tmp_path: Path, booster: Path) -> None:
+    renamed = tmp_path / "trees.zip"
+    renamed.write_bytes(resolve(booster).path.read_bytes())
+    assert resolve(renamed).path == renamed
+
+
 def test_a_source_is_packed_once(booster: Path) -> None:
     first = resolve(booster)
     assert "packed into the cache" in first.note

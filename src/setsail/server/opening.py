@@ -66,7 +66,7 @@ def resolve(path: Path, plan: Plan | None = None, *, name: str | None = None) ->
     """
     if not path.exists():
         raise SetsailError("source.missing", f"there is no model at {path}", field="PATH", value=str(path))
-    if path.is_file() and path.suffix == ".setsail":
+    if path.is_file() and (path.suffix == ".setsail" or _format(path) == "setsail"):
         return Opening(path, name)
     artifact, found = pack_source(path, plan or Plan(), name)
     kind = "found in the cache" if found else "packed into the cache"
@@ -99,7 +99,12 @@ def _pack_line(path: Path, fault: SetsailError) -> str | None:
 
 
 def _is_model(path: Path) -> bool:
+    return _format(path) not in ("", "setsail")
+
+
+def _format(path: Path) -> str:
+    """The format a path is of, by its content; "" for none we know."""
     try:
-        return str(import_module("setsail.convert").recognise(path).format) != "setsail"
+        return str(import_module("setsail.convert").recognise(path).format)
     except SetsailError as fault:
-        return fault.code == "source.llm"
+        return fault.code if fault.code == "source.llm" else ""
