@@ -24,7 +24,7 @@ from setsail.server.settings import Settings
 
 __all__ = ["CHECKS", "Check", "command", "probe"]
 
-_CORE: Final = ("numpy", "google.protobuf", "safetensors", "msgspec", "orjson", "httptools", "uvicorn", "starlette",
+_CORE: Final = ("numpy", "safetensors", "msgspec", "orjson", "httptools", "uvicorn", "starlette",
                 "jinja2", "prometheus_client", "rich")  # fmt: skip
 # Where a module's distribution has another name, or one of several.
 _NAMES: Final[Mapping[str, tuple[str, ...]]] = {"sklearn": ("scikit-learn",), "xgboost": ("xgboost", "xgboost-cpu")}

@@ -15,11 +15,11 @@ from typing import Any, Final
 from setsail import __version__, artifact, binding, caches, convert, isolation
 from setsail.artifact import Artifact, gate, verdict
 from setsail.convert import Source, child, parcel
-from setsail.convert.conversion import Conversion, Intent, Program
+from setsail.convert.conversion import Conversion, Intent, Probe, Program
 from setsail.errors import SetsailError
 from setsail.messages import Body
 from setsail.packing.reference import sketch
-from setsail.packing.trial import Rows, Trial, head, run_trial
+from setsail.packing.trial import Trial, head, run_trial
 from setsail.parity import ParityReport
 from setsail.signature import Signature
 
@@ -155,7 +155,7 @@ def _ask_trust(source: Source, options: PackOptions) -> None:
 
 def _choose(conversion: Conversion, options: PackOptions) -> tuple[Program, ParityReport]:
     """The first program that agrees with the source; the others' reasons are kept in the report."""
-    rows = [Rows(p.what, p.inputs, p.outputs, p.leaf_span) for p in conversion.probes]
+    rows = conversion.probes
     refused: list[str] = []
     report: ParityReport | None = None
     for program in conversion.programs:
@@ -182,7 +182,7 @@ def _choose(conversion: Conversion, options: PackOptions) -> tuple[Program, Pari
     )  # fmt: skip
 
 
-def _count(rows: Rows) -> int:
+def _count(rows: Probe) -> int:
     first = next(iter(rows.outputs.values()))
     return len(first) if first.ndim else 1  # a model without a batch may answer one number
 

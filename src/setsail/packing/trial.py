@@ -10,31 +10,23 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from setsail import isolation, tensorfile
 from setsail.artifact import gate
+from setsail.convert.conversion import Probe
 from setsail.errors import SetsailError
 from setsail.parity import Check, ParityReport, compare
+from setsail.runtime import trial as trials
 from setsail.signature import Signature
 from setsail.steps import Step
 from setsail.tensors import Array
 from setsail.variants import Variant
 
-__all__ = ["Rows", "Trial", "head", "run_trial"]
+__all__ = ["Trial", "head", "run_trial"]
 
 # Rows that go in at once, and how many rows that is worth: batch 1, an odd batch, everything at once (0).
 _BATCHES: Final = ((1, 16), (7, 63), (0, 1 << 30))
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Probe rows with the source's outputs (a converter's Probe, or an artifact's stored sample)."""
-
-    what: str
-    inputs: Mapping[str, Array]
-    outputs: Mapping[str, Array]
-    leaf_span: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +40,7 @@ class Trial:
     slices: Mapping[str, tuple[str, int, int]] | None = None
 
 
-def run_trial(trial: Trial, rows: Sequence[Rows], tolerance: float) -> ParityReport:
+def run_trial(trial: Trial, rows: Sequence[Probe], tolerance: float) -> ParityReport:
     """Gate, run and compare. Returns a report that may have failed.
 
     Raises:
@@ -65,9 +57,9 @@ def run_trial(trial: Trial, rows: Sequence[Rows], tolerance: float) -> ParityRep
     return ParityReport(trial.variant.id, trial.variant.precision, tolerance, tuple(checks))
 
 
-def _plan(trial: Trial, rows: Sequence[Rows]) -> list[tuple[Rows, int]]:
+def _plan(trial: Trial, rows: Sequence[Probe]) -> list[tuple[Probe, int]]:
     """Which rows go in at which batch size; the rows are already cut to what that batch size is worth."""
-    plan: list[tuple[Rows, int]] = []
+    plan: list[tuple[Probe, int]] = []
     for probe in rows:
         first = next(iter(probe.outputs.values()))
         count = len(first) if first.ndim else 1
@@ -81,14 +73,14 @@ def _plan(trial: Trial, rows: Sequence[Rows]) -> list[tuple[Rows, int]]:
     return plan
 
 
-def _cut(probe: Rows, count: int | None) -> Rows:
+def _cut(probe: Probe, count: int | None) -> Probe:
     if count is None:
         return probe
     ins, outs = ({n: a[:count] for n, a in side.items()} for side in (probe.inputs, probe.outputs))
-    return Rows(probe.what, ins, outs, probe.leaf_span)
+    return Probe(probe.what, ins, outs, probe.leaf_span)
 
 
-def _run(trial: Trial, plan: Sequence[tuple[Rows, int]], folder: Path, tolerance: float) -> list[Check]:
+def _run(trial: Trial, plan: Sequence[tuple[Probe, int]], folder: Path, tolerance: float) -> list[Check]:
     slices: dict[str, tuple[str, int, int]] = dict(trial.slices or {})
     if trial.slices is None:
         for index, (name, data) in enumerate(trial.files.items()):
@@ -99,14 +91,7 @@ def _run(trial: Trial, plan: Sequence[tuple[Rows, int]], folder: Path, tolerance
     for index, (probe, batch) in enumerate(plan):
         (folder / f"in{index}").write_bytes(tensorfile.encode(probe.inputs))
         batches.append({"inputs": f"in{index}", "outputs": f"out{index}", "rows": batch})
-    arguments: dict[str, Any] = {
-        "variant": _variant_json(trial.variant),
-        "files": {name: list(where) for name, where in slices.items()},
-        "signature": trial.signature.to_json(),
-        "defaults": list(trial.signature.defaults),
-        "steps": [step.to_json() for step in trial.steps],
-        "batches": batches,
-    }
+    arguments = trials.arguments(trial.variant, slices, trial.signature, trial.steps, tuple(batches))
     try:
         isolation.call("setsail.runtime.trial:run", arguments, folder, require_network_cut=False)
     except SetsailError as fault:
@@ -123,13 +108,6 @@ def _run(trial: Trial, plan: Sequence[tuple[Rows, int]], folder: Path, tolerance
                     leaf_span=probe.leaf_span)
         )  # fmt: skip
     return checks
-
-
-def _variant_json(variant: Variant) -> dict[str, Any]:
-    return {
-        "id": variant.id, "format": variant.format, "precision": variant.precision, "entry": variant.entry,
-        "settings": dict(variant.settings), "max_batch": variant.max_batch,
-    }  # fmt: skip
 
 
 def head(arrays: Mapping[str, Array], count: int) -> dict[str, Array]:

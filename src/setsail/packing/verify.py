@@ -8,7 +8,8 @@ from typing import Any
 
 from setsail import artifact
 from setsail.artifact import verdict
-from setsail.packing.trial import Rows, Trial, run_trial
+from setsail.convert.conversion import Probe
+from setsail.packing.trial import Trial, run_trial
 from setsail.parity import ParityReport
 
 __all__ = ["Verification", "verify"]
@@ -49,7 +50,7 @@ def verify(path: Path) -> Verification:
         SetsailError: an `artifact.*` or `program.*` code. Answers that changed are no error: see `passed`.
     """
     with artifact.read(path) as opened:
-        rows = [Rows(w, *sample) for w in ("synthetic", "example") if (sample := opened.samples(w)) is not None]
+        rows = [Probe(w, *sample) for w in ("synthetic", "example") if (sample := opened.samples(w)) is not None]
         replays = []
         for variant in opened.variants:
             files = opened.files(variant.id)
