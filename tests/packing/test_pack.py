@@ -273,7 +273,7 @@ def test_a_source_is_packed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     path = tmp_path / "model.txt"
     parameters = {"verbose": -1, "num_leaves": 4, "num_threads": 1}
     lightgbm.train(parameters, lightgbm.Dataset(X, Y), 2).save_model(path)
-    packed, there = pack_cached(path, Intent(), PackOptions())
+    packed, there = pack_cached(path, PackOptions())
     assert not there
     with read(packed) as artifact:
         assert artifact.name == "model"
@@ -282,16 +282,28 @@ def test_a_source_is_packed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         raise MissedError
 
     monkeypatch.setattr(sys.modules[pack_cached.__module__], "pack", missed)
-    assert pack_cached(path, Intent(), PackOptions()) == (packed, True)
-    for intent, options, seed in (
-        (Intent(labels=("a", "b")), PackOptions(), b""),
-        (Intent(), PackOptions(name="other"), b""),
-        (Intent(), PackOptions(version=2), b""),
-        (Intent(), PackOptions(tolerance=2.0), b""),
-        (Intent(), PackOptions(), b"another example"),
-    ):
+    assert pack_cached(path, PackOptions()) == (packed, True)
+    for options in (PackOptions(name="other"), PackOptions(version=2), PackOptions(tolerance=2.0)):
         with pytest.raises(MissedError):
-            pack_cached(path, intent, options, seed)
+            pack_cached(path, options)
     path.write_text(path.read_text() + "\n")
     with pytest.raises(MissedError):
-        pack_cached(path, Intent(), PackOptions())
+        pack_cached(path, PackOptions())
+
+
+def test_external_weights_are_part_of_the_cached_source(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    weights = onnx.numpy_helper.from_array(np.ones((2, 1), np.float32), "w")
+    value = [onnx.helper.make_tensor_value_info(n, 1, ["N", k]) for n, k in (("x", 2), ("y", 1))]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("MatMul", ["x", "w"], ["y"])], "g", value[:1], value[1:], [weights]
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
+    path = tmp_path / "net.onnx"
+    onnx.save(model, path, save_as_external_data=True, location="other-name.bin", size_threshold=0)
+    first, _ = pack_cached(path, PackOptions())
+    changed = bytearray((tmp_path / "other-name.bin").read_bytes())
+    changed[:4] = np.float32(5).tobytes()
+    (tmp_path / "other-name.bin").write_bytes(changed)
+    second, there = pack_cached(path, PackOptions())
+    assert (second != first, there) == (True, False)

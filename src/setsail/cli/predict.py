@@ -17,7 +17,7 @@ from setsail.cli.console import Bar, Console, write_document
 from setsail.cli.options import check_folder, verb
 from setsail.errors import SetsailError
 from setsail.rows.files import format_of
-from setsail.server.opening import Plan, resolve
+from setsail.server.opening import resolve
 from setsail.serving.model import Model
 from setsail.tensors import Array
 
@@ -50,7 +50,7 @@ def command(console: Console, model: Path, source: Path, output: Path | None, ba
         _check_output(output, force)
     with rows.open_rows(source, batch_size=batch_size) as batches:
         with console.stages() as stages:
-            opening = resolve(model, Plan(options={"progress": stages}))
+            opening = resolve(model, progress=stages)
         if opening.note:
             console.note(opening.note)
         with Model(opening.path) as loaded:

@@ -90,8 +90,7 @@ def command(console: Console, paths: tuple[Path, ...], name: str | None, config:
 
 def _open(console: Console, server: Any, paths: Sequence[Path], name: str | None) -> None:
     with console.stages() as stages:
-        plan = import_module("setsail.server.opening").Plan(options={"progress": stages})
-        openings = [opening for path in paths for opening in server.open(path, name=name, plan=plan)]
+        openings = [opening for path in paths for opening in server.open(path, name=name, progress=stages)]
     for opening in openings:
         if opening.note:
             console.note(opening.note)

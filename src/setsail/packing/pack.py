@@ -88,33 +88,32 @@ def pack(model: Any, intent: Intent, options: PackOptions) -> Artifact:
     return made
 
 
-def pack_cached(path: Path, intent: Intent, options: PackOptions, seed: bytes = b"") -> tuple[Path, bool]:
-    """Pack a source file into the cache, or find it there. Returns the artifact's path and whether it was there.
+def pack_cached(path: Path, options: PackOptions) -> tuple[Path, bool]:
+    """Pack a source that needs nothing but itself into the cache, or find it there.
 
-    `seed` stands for whatever else decides the result (the example file's bytes).
+    Returns:
+        The artifact's path, and whether it was there.
     """
-    key = hashlib.sha256(f"{__version__}\0{options.tolerance}\0{options.samples}\0{intent.inputs}".encode() + seed)
-    key.update(repr((options.name, options.version, intent.labels, intent.factory, intent.framework)).encode())
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path, *_beside(path), *_weights(intent)]:
-        if file.is_file():
-            key.update(file.name.encode())
-            with file.open("rb") as opened:
-                key.update(hashlib.file_digest(opened, "sha256").digest())
+    key = hashlib.sha256(repr((__version__, options.name, options.version, options.tolerance)).encode())
+    for file in _contents(path):
+        key.update(file.name.encode())
+        with file.open("rb") as opened:
+            key.update(hashlib.file_digest(opened, "sha256").digest())
     target = caches.folder("packed") / f"{key.hexdigest()}.setsail"
     if target.exists():
         return target, True
     name = options.name or _name(path.stem, True)
-    pack(path, intent, replace(options, output=target, name=name, force=True)).close()
+    pack(path, Intent(), replace(options, output=target, name=name, force=True)).close()
     return target, False
 
 
-def _beside(path: Path) -> list[Path]:
-    """Files that an ONNX model may keep its weights in: they decide the result as much as the model does."""
-    return sorted(p for p in path.parent.glob(f"{path.name}*") if p != path) if path.suffix == ".onnx" else []
-
-
-def _weights(intent: Intent) -> list[Path]:
-    return [Path(intent.weights)] if intent.weights else []
+def _contents(path: Path) -> list[Path]:
+    """All files that decide what a source is: an ONNX model's external weights as much as the model."""
+    source = convert.recognise(path)
+    if source.format == "onnx":
+        facts = gate.inspect_path(source.path)
+        return [source.path, *(source.path.parent / name for name in facts.external)]
+    return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
 
 
 def _name(text: str, derived: bool) -> str:

@@ -6,19 +6,17 @@ directory is a repository. Packing is imported only when something must be packe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from setsail.errors import SetsailError
 
-if TYPE_CHECKING:
-    from setsail.convert.conversion import Intent
-    from setsail.packing import PackOptions
+__all__ = ["Opening", "is_repository", "pack_source", "resolve"]
 
-__all__ = ["Opening", "Plan", "is_repository", "pack_source", "resolve"]
+Progress = Callable[[str], None]
 
 
 class Opening(Struct, frozen=True):
@@ -27,24 +25,6 @@ class Opening(Struct, frozen=True):
     path: Path
     name: str | None = None
     note: str = ""
-
-
-class Plan(Struct, frozen=True):
-    """How a source is packed when it must be: an Intent and PackOptions, made only then.
-
-    Attributes:
-        intent, options: keyword arguments of those two.
-        example: the file the example came from; its bytes are part of the cache's key.
-    """
-
-    intent: dict[str, Any] = field(default_factory=dict)
-    options: dict[str, Any] = field(default_factory=dict)
-    example: Path | None = None
-
-    def make(self, name: str | None) -> tuple[Intent, PackOptions]:
-        conversion, packing = import_module("setsail.convert.conversion"), import_module("setsail.packing")
-        given = {"name": name} if name is not None else {}
-        return conversion.Intent(**self.intent), packing.PackOptions(**self.options | given)
 
 
 def is_repository(path: Path) -> bool:
@@ -57,8 +37,11 @@ def is_repository(path: Path) -> bool:
     return len(models) != 1 and not _is_model(path)
 
 
-def resolve(path: Path, plan: Plan | None = None, *, name: str | None = None) -> Opening:
+def resolve(path: Path, *, name: str | None = None, progress: Progress | None = None) -> Opening:
     """The artifact that a file or a model directory stands for; sources are packed into the cache.
+
+    Args:
+        progress: told a line for every stage of packing.
 
     Raises:
         SetsailError: `source.*` and whatever packing raises; when an example or trust is missing, its advice is the
@@ -68,18 +51,18 @@ def resolve(path: Path, plan: Plan | None = None, *, name: str | None = None) ->
         raise SetsailError("source.missing", f"there is no model at {path}", field="PATH", value=str(path))
     if path.is_file() and (path.suffix == ".setsail" or _format(path) == "setsail"):
         return Opening(path, name)
-    artifact, found = pack_source(path, plan or Plan(), name)
+    artifact, found = pack_source(path, name=name, progress=progress)
     kind = "found in the cache" if found else "packed into the cache"
     return Opening(artifact, name, f"{path.name}: {kind} as {artifact}")
 
 
-def pack_source(path: Path, plan: Plan, name: str | None = None) -> tuple[Path, bool]:
+def pack_source(path: Path, *, name: str | None = None, progress: Progress | None = None) -> tuple[Path, bool]:
     """Pack a source into the cache. Returns the artifact and whether it was there already."""
-    intent, options = plan.make(name)
-    seed = plan.example.read_bytes() if plan.example is not None else b""
-    pack_cached = import_module("setsail.packing").pack_cached
+    packing = import_module("setsail.packing")
+    given = {"name": name, "progress": progress}
+    options = packing.PackOptions(**{key: value for key, value in given.items() if value is not None})
     try:
-        packed: tuple[Path, bool] = pack_cached(path, intent, options, seed)
+        packed: tuple[Path, bool] = packing.pack_cached(path, options)
     except SetsailError as fault:
         line = _pack_line(path, fault)
         if line is None:

@@ -29,7 +29,7 @@ from setsail.messages import ModelRef
 from setsail.protocols.curl import curl_lines
 from setsail.server.asgi import Application
 from setsail.server.lazy import Lazy
-from setsail.server.opening import Opening, Plan, is_repository, pack_source, resolve
+from setsail.server.opening import Opening, Progress, is_repository, pack_source, resolve
 from setsail.server.settings import Settings
 from setsail.serving.house import House
 from setsail.serving.model import predict_rows
@@ -66,23 +66,23 @@ class Server:
 
     # -- models --------------------------------------------------------------------------------------------------
 
-    def open(self, path: Path, *, name: str | None = None, plan: Plan | None = None) -> list[Opening]:
+    def open(self, path: Path, *, name: str | None = None, progress: Progress | None = None) -> list[Opening]:
         """Load what a path stands for, and wait until it is ready.
 
         Args:
             name: instead of the manifest's; not for a repository, whose directories are the names.
-            plan: how a source is packed.
+            progress: told a line for every stage of packing a source.
 
         Raises:
             SetsailError: what keeps the model from being ready; a repository is refused only when nothing in it loads.
         """
         if not is_repository(path):
-            opening = resolve(path, plan, name=name)
+            opening = resolve(path, name=name, progress=progress)
             self.house.load(opening.path, opening.name)
             return [opening]
 
         def pack(source: Path) -> Path:
-            return pack_source(source, plan or Plan())[0]
+            return pack_source(source, progress=progress)[0]
 
         repository = Repository(self.house, path, poll=self.settings.repository_poll, pack=pack)
         faults = repository.open()
