@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from setsail.errors import SetsailError
 
-__all__ = ["Opening", "is_repository", "pack_source", "resolve"]
+__all__ = ["Opening", "Progress", "is_repository", "pack_source", "resolve"]
 
 Progress = Callable[[str], None]
 
