@@ -104,6 +104,11 @@ def test_keys_are_read_from_the_file(line: Path, tmp_path: Path) -> None:
         assert caught.value.code == 401
         caught.value.close()
         assert ask(server.url, [[1.0, 2.0]], {"authorization": "Bearer second-key"})
+        for command in server.describe()["models"][0]["curl"].values():
+            shell = {**os.environ, "SETSAIL_API_KEY": "first-key"}
+            assert subprocess.run(command + " -sfo /dev/null", shell=True, env=shell, timeout=20).returncode == 0
+        with urllib.request.urlopen(f"{server.admin_url}/docs/line", timeout=10) as page:
+            assert b"$SETSAIL_API_KEY" in page.read()
 
 
 def test_a_key_file_without_keys_is_refused(tmp_path: Path) -> None:

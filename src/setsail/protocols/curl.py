@@ -52,18 +52,20 @@ CURL: Final[Mapping[str, Callable[[ModelMetadata, str], tuple[str, Any]]]] = {
 }
 
 
-def curl_lines(meta: ModelMetadata, url: str, *, pinned: bool = False) -> dict[str, str]:
+def curl_lines(meta: ModelMetadata, url: str, *, pinned: bool = False, keyed: bool = False) -> dict[str, str]:
     """One line per wire, keyed by the wire's name.
 
     Args:
         url: where the data port is, without a slash at the end.
         pinned: ask for this version, rather than for the model's default one.
+        keyed: send the API key that the shell has in SETSAIL_API_KEY.
     """
     model = f"{meta.name}/versions/{meta.version}" if pinned else meta.name
+    key = ' -H "authorization: Bearer $SETSAIL_API_KEY"' if keyed else ""
     lines = {}
     for wire, form in CURL.items():
         path, body = form(meta, model)
-        lines[wire] = f"curl {shlex.quote(url + path)} -d {shlex.quote(dump(body).decode())}"
+        lines[wire] = f"curl {shlex.quote(url + path)}{key} -d {shlex.quote(dump(body).decode())}"
     return lines
 
 

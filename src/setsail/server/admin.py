@@ -50,7 +50,12 @@ _PAGES: Final = {
 
 
 def application(
-    house: Answering, *, data_url: str | Callable[[], str], traffic: Traffic | None = None, hosts: Collection[str] = ()
+    house: Answering,
+    *,
+    data_url: str | Callable[[], str],
+    traffic: Traffic | None = None,
+    hosts: Collection[str] = (),
+    keyed: bool = False,
 ) -> Starlette:
     """The admin application.
 
@@ -58,19 +63,26 @@ def application(
         data_url: where the data port is, for the curl lines; a callable where the port is known only later.
         traffic: what the data port counts.
         hosts: names besides loopback that the Host header of a changing request may have.
+        keyed: whether the data port asks for an API key, which the curl lines then send.
     """
-    return Admin(house, data_url, traffic or Traffic(), frozenset(h.lower() for h in hosts)).starlette()
+    return Admin(house, data_url, traffic or Traffic(), frozenset(h.lower() for h in hosts), keyed).starlette()
 
 
 class Admin:
     """The handlers, over one house."""
 
     def __init__(
-        self, house: Answering, data_url: str | Callable[[], str], traffic: Traffic, hosts: frozenset[str]
+        self,
+        house: Answering,
+        data_url: str | Callable[[], str],
+        traffic: Traffic,
+        hosts: frozenset[str],
+        keyed: bool,
     ) -> None:
         self._house = house
         self._data_url = data_url
         self._hosts = hosts
+        self._keyed = keyed
         self._metrics = Metrics(traffic, lambda: self._ask(Index()))
         self._pages = Environment(
             loader=PackageLoader("setsail.server", "pages"),
@@ -143,7 +155,7 @@ class Admin:
         answer: list[tuple[str, str, str]] | None = None,
     ) -> HttpResponse:
         pinned = "version" in request.query_params
-        lines = curl_lines(meta, self._url(), pinned=pinned)
+        lines = curl_lines(meta, self._url(), pinned=pinned, keyed=self._keyed)
         sides = (("input", meta.signature.inputs), ("output", meta.signature.outputs))
         return self._page(
             request,

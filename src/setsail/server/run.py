@@ -109,12 +109,12 @@ class Server:
 
     def describe(self) -> dict[str, Any]:
         """Where it is and what it serves: the ready line of `setsail serve --json`."""
-        models = []
+        models, keyed = [], bool(self.settings.api_key_file)
         for status in self._ready():
             meta: ModelMetadata = self.house.answer(Metadata(ModelRef(status.name, status.version)))
             models.append({
                 "name": status.name, "version": status.version, "signature": str(meta.signature),
-                "curl": curl_lines(meta, self.url, pinned=not status.default),
+                "curl": curl_lines(meta, self.url, pinned=not status.default, keyed=keyed),
             })  # fmt: skip
         return {"url": self.url, "admin_url": self.admin_url, "models": models}
 
@@ -143,7 +143,8 @@ class Server:
             if settings.admin_port >= 0:
                 self._sockets.append(_bind(settings.admin_host, settings.admin_port, "--admin-port"))
                 admin = Lazy("setsail.server.admin:application", self.house, data_url=lambda: self.url,
-                             traffic=app.traffic, hosts=(settings.admin_host,))  # fmt: skip
+                             traffic=app.traffic, hosts=(settings.admin_host,),
+                             keyed=bool(settings.api_key_file))  # fmt: skip
                 self._servers.append(_Uvicorn(_config(admin, settings, {})))
         except BaseException:
             self.close()
