@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from threading import Event, Thread
-from types import TracebackType
 from typing import Any, Final
 
 import uvicorn
@@ -192,9 +191,7 @@ class Server:
     def __enter__(self) -> Server:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
