@@ -76,6 +76,14 @@ def test_asgi_mounts_in_another_application(tmp_path: Path) -> None:
     models.close()
 
 
+def test_asgi_refuses_a_directory_of_which_nothing_loads(tmp_path: Path) -> None:
+    (tmp_path / "iris").mkdir()
+    (tmp_path / "iris/1.setsail").write_bytes(b"PK")
+    with pytest.raises(SetsailError) as caught:
+        setsail.asgi(tmp_path)
+    assert caught.value.code.startswith("artifact.")
+
+
 def test_asgi_without_models_is_refused() -> None:
     with pytest.raises(SetsailError) as caught:
         setsail.asgi()

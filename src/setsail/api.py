@@ -10,12 +10,9 @@ from typing import Any
 
 from setsail.artifact import Artifact
 from setsail.errors import SetsailError
-from setsail.server.opening import is_repository, resolve
 from setsail.server.run import Server, data_application
 from setsail.server.settings import Settings
-from setsail.serving.house import House
 from setsail.serving.model import Model, body_of
-from setsail.serving.repository import Repository
 from setsail.signature import TensorSpec
 
 __all__ = ["asgi", "load", "pack", "serve"]
@@ -126,11 +123,11 @@ def asgi(*paths: str | Path) -> Any:
     """
     if not paths:
         raise SetsailError("source.missing", "no model was given", field="paths", expected="at least one path")
-    house = House()
-    for path in map(Path, paths):
-        if is_repository(path):
-            Repository(house, path).open()
-        else:
-            opening = resolve(path)
-            house.load(opening.path, opening.name)
-    return data_application(house, Settings(), close=house.close)
+    server = Server()  # never started: it only opens what the paths stand for
+    try:
+        for path in paths:
+            server.open(Path(path))
+    except BaseException:
+        server.close()
+        raise
+    return data_application(server.house, server.settings, close=server.close)

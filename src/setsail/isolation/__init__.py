@@ -1,10 +1,11 @@
 """Child processes for code and files we do not trust.
 
-`call` is the whole interface: a function's name and JSON go in, JSON or a SetsailError comes out. `docs/trust.md` says
-what the child can and cannot do.
+`call` is the interface: a function's name and JSON go in, JSON or a SetsailError comes out; `try_out` is the one call
+that two floors make. `docs/trust.md` says what the child can and cannot do.
 """
 
 from setsail.isolation.parent import call
 from setsail.isolation.settings import JSON, Limits
+from setsail.isolation.trial import try_out
 
-__all__ = ["JSON", "Limits", "call"]
+__all__ = ["JSON", "Limits", "call", "try_out"]

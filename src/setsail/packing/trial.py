@@ -15,7 +15,6 @@ from typing import Final
 from setsail import isolation, tensorfile
 from setsail.artifact import gate
 from setsail.convert.conversion import Probe
-from setsail.errors import SetsailError
 from setsail.parity import Check, ParityReport, compare
 from setsail.runtime import trial as trials
 from setsail.signature import Signature
@@ -92,14 +91,7 @@ def _run(trial: Trial, plan: Sequence[tuple[Probe, int]], folder: Path, toleranc
         (folder / f"in{index}").write_bytes(tensorfile.encode(probe.inputs))
         batches.append({"inputs": f"in{index}", "outputs": f"out{index}", "rows": batch})
     arguments = trials.arguments(trial.variant, slices, trial.signature, trial.steps, tuple(batches))
-    try:
-        isolation.call("setsail.runtime.trial:run", arguments, folder, require_network_cut=False)
-    except SetsailError as fault:
-        if fault.code in ("dependency.missing", "source.sandbox"):
-            raise
-        raise SetsailError(
-            "program.trial", f"variant {trial.variant.id!r} failed its trial run", value=fault.message
-        ) from fault
+    isolation.try_out(arguments, folder)
     checks = []
     for index, (probe, batch) in enumerate(plan):
         ours = tensorfile.decode((folder / f"out{index}").read_bytes())

@@ -12,7 +12,7 @@ import lightgbm
 import numpy as np
 
 from setsail.errors import SetsailError
-from setsail.runtime.native import outputs, run_fault
+from setsail.runtime.native import NativeRunner, run_fault
 from setsail.signature import Signature
 from setsail.tensors import Array
 from setsail.variants import Variant
@@ -33,26 +33,12 @@ def load(
     return LightGBMRunner(variant, signature, booster, threads)
 
 
-class LightGBMRunner:
-    """A booster with the signature's names, dtypes and labels."""
+class LightGBMRunner(NativeRunner):
+    """A LightGBM booster."""
 
-    def __init__(self, variant: Variant, signature: Signature, booster: Any, threads: int) -> None:
-        self.signature = signature
-        self.max_batch: int | None = None
-        self._booster = booster
-        self._threads = threads
-        self._settings = variant.settings
-
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        booster = self._booster
-        if booster is None:
-            raise SetsailError("model.not_ready", "the model was unloaded")
-        rows = np.ascontiguousarray(inputs[self.signature.inputs[0].name])
+    def _scores(self, booster: Any, rows: Array) -> Array:
         try:
-            scores = booster.predict(rows, num_threads=self._threads, validate_features=False)
+            table = np.ascontiguousarray(rows)
+            return np.asarray(booster.predict(table, num_threads=self._threads, validate_features=False))
         except (lightgbm.basic.LightGBMError, ValueError) as fault:
             raise run_fault(fault) from fault
-        return outputs(self.signature, self._settings["form"], np.asarray(scores))
-
-    def close(self) -> None:
-        self._booster = None

@@ -3,14 +3,42 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from setsail.errors import SetsailError
 from setsail.signature import Signature, TensorSpec
 from setsail.tensors import Array
+from setsail.variants import Variant
 
-__all__ = ["outputs", "run_fault"]
+__all__ = ["NativeRunner", "outputs", "run_fault"]
+
+
+class NativeRunner:
+    """A booster with the signature's names, dtypes and labels. A library says how its booster scores rows."""
+
+    def __init__(self, variant: Variant, signature: Signature, booster: Any, threads: int) -> None:
+        self.signature = signature
+        self.max_batch: int | None = None
+        self._booster = booster
+        self._threads = threads
+        self._settings = variant.settings
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        booster = self._booster  # another thread may close meanwhile
+        if booster is None:
+            raise SetsailError("model.not_ready", "the model was unloaded")
+        scores = self._scores(booster, inputs[self.signature.inputs[0].name])
+        return outputs(self.signature, self._settings["form"], scores)
+
+    def close(self) -> None:
+        self._booster = None
+
+    def _scores(self, booster: Any, rows: Array) -> Array:
+        """Scores of rows in the form that the settings name. Raises `model.run`."""
+        raise NotImplementedError
 
 
 def outputs(signature: Signature, form: str, scores: Array) -> dict[str, Array]:

@@ -13,7 +13,7 @@ import numpy as np
 import xgboost
 
 from setsail.errors import SetsailError
-from setsail.runtime.native import outputs, run_fault
+from setsail.runtime.native import NativeRunner, run_fault
 from setsail.signature import Signature
 from setsail.tensors import Array
 from setsail.variants import Variant
@@ -36,24 +36,14 @@ def load(
     return XGBoostRunner(variant, signature, booster, threads)
 
 
-class XGBoostRunner:
-    """A booster with the signature's names, dtypes and labels."""
+class XGBoostRunner(NativeRunner):
+    """An XGBoost booster."""
 
-    def __init__(self, variant: Variant, signature: Signature, booster: Any, threads: int) -> None:
-        self.signature = signature
-        self.max_batch: int | None = None
-        self._booster = booster
-        self._threads = threads
-        self._settings = variant.settings
-
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        booster, settings = self._booster, self._settings
-        if booster is None:
-            raise SetsailError("model.not_ready", "the model was unloaded")
-        rows = inputs[self.signature.inputs[0].name]
+    def _scores(self, booster: Any, rows: Array) -> Array:
+        settings = self._settings
         try:
             table = xgboost.DMatrix(rows, missing=settings.get("missing", np.nan), nthread=self._threads)
-            scores = booster.predict(
+            scores: Array = booster.predict(
                 table,
                 output_margin=settings["margin"],
                 validate_features=False,
@@ -64,7 +54,4 @@ class XGBoostRunner:
         if settings["form"] == "multi" and settings["margin"]:
             powers = np.exp(scores - scores.max(axis=1, keepdims=True))
             scores = powers / powers.sum(axis=1, keepdims=True)
-        return outputs(self.signature, settings["form"], scores)
-
-    def close(self) -> None:
-        self._booster = None
+        return scores

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from setsail import isolation, tensorfile
 from setsail.artifact import Artifact
-from setsail.errors import SetsailError
 from setsail.runtime import trial
 from setsail.serving.samples import Sample
 from setsail.variants import Variant
@@ -30,11 +29,4 @@ def survive(artifact: Artifact, variant: Variant, sample: Sample | None) -> None
         arguments = trial.arguments(
             variant, artifact.slices(variant.id), artifact.signature, artifact.steps, tuple(batches)
         )
-        try:
-            isolation.call("setsail.runtime.trial:run", arguments, folder, require_network_cut=False)
-        except SetsailError as fault:
-            if fault.code == "dependency.missing":
-                raise
-            raise SetsailError(
-                "program.trial", f"variant {variant.id!r} failed its trial run", value=fault.message
-            ) from fault
+        isolation.try_out(arguments, folder)
