@@ -30,19 +30,20 @@ PACKAGES = {
     "": set(),
     "tensorfile": {"safetensors"},
     "messages": {"msgspec"},  # structs: a class is made in microseconds, where a dataclass takes most of a millisecond
-    **{name: {"msgspec"} for name in ("catalog", "parity", "steps", "variants")},
+    **{name: {"msgspec"} for name in ("catalog", "parity", "steps", "variants", "scheduling")},
     "artifact": {"msgspec"},
     "convert": {
         *("onnx", "onnxruntime", "google", "sklearn", "skl2onnx", "xgboost", "lightgbm", "torch", "onnxscript"),
         *("safetensors", "joblib", "skops"),
     },
     "runtime": {"onnxruntime", "xgboost", "lightgbm"},
-    "protocols": {"msgspec", "orjson", "httptools", "google"},
+    "monitor": {"msgspec", "opentelemetry"},
+    "protocols": {"msgspec", "orjson", "simdjson", "httptools", "hpack", "google"},
     "isolation": set(),
     "rows": set(),  # pyarrow and pandas by import string
     "packing": set(),
     "serving": {"msgspec"},
-    "server": {"msgspec", "starlette", "uvicorn", "jinja2", "prometheus_client", "httptools", "uvloop"},
+    "server": {"msgspec", "starlette", "uvicorn", "jinja2", "prometheus_client", "uvloop", "grpc"},
     "cli": {"click", "rich"},
 }
 
@@ -155,7 +156,7 @@ def f():
     seen = dict(faults("convert", ast.parse(code), "setsail.convert", floors()))
     assert {line: why.split()[0] for line, why in seen.items()} == {6: "convert/", 8: "convert", 11: "imports"}
     assert list(faults("protocols", ast.parse("import torch"), "setsail.protocols", floors())) == [
-        (1, "protocols may not import torch (it may: google, httptools, msgspec, orjson)")
+        (1, "protocols may not import torch (it may: google, hpack, httptools, msgspec, orjson, simdjson)")
     ]
 
 

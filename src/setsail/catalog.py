@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from setsail.messages import ModelRef
 from setsail.signature import Signature
 
 __all__ = [
     "EXTENSIONS", "STATES", "Ask", "Index", "IsLive", "IsReady", "Load", "Metadata", "ModelMetadata", "ServerInfo",
-    "State", "Status", "Unload", "VersionStatus",
+    "BatchCount", "Duration", "State", "Statistics", "Status", "Unload", "VersionStatistics", "VersionStatus",
 ]  # fmt: skip
 
 
@@ -70,6 +70,45 @@ class ModelMetadata(Struct, frozen=True):
     example: Mapping[str, object]
 
 
+class Duration(Struct):
+    """How often, and how long in all (nanoseconds)."""
+
+    count: int = 0
+    ns: int = 0
+
+
+class BatchCount(Struct):
+    """What batches of one size cost: `infer` is the run, `input` and `output` the merging and splitting around it."""
+
+    size: int
+    input: Duration
+    infer: Duration
+    output: Duration
+
+
+class VersionStatistics(Struct):
+    """Counts of one version since it was loaded, in the terms of Triton's statistics extension.
+
+    `inferences` counts rows, `executions` runs of the program. `success` and `fail` are whole requests, `queue` the
+    wait before a run. `last_ms` is the time of the last request in milliseconds of the epoch, 0 for none.
+    """
+
+    name: str
+    version: int
+    last_ms: int = 0
+    inferences: int = 0
+    executions: int = 0
+    success: Duration = field(default_factory=Duration)
+    fail: Duration = field(default_factory=Duration)
+    queue: Duration = field(default_factory=Duration)
+    input: Duration = field(default_factory=Duration)
+    infer: Duration = field(default_factory=Duration)
+    output: Duration = field(default_factory=Duration)
+    cache_hit: Duration = field(default_factory=Duration)
+    cache_miss: Duration = field(default_factory=Duration)
+    batches: tuple[BatchCount, ...] = ()
+
+
 # -- asks ------------------------------------------------------------------------------------------------------
 
 
@@ -117,6 +156,12 @@ class Unload(Struct, frozen=True):
     name: str
 
 
-Ask = IsLive | IsReady | Status | Metadata | Index | ServerInfo | Load | Unload
+class Statistics(Struct, frozen=True):
+    """Answer: tuple[VersionStatistics, ...], of the version meant, of all ready ones of a name, or of everything."""
 
-EXTENSIONS: Final = ("model_repository", "binary_tensor_data", "parameters")
+    model: ModelRef | None = None
+
+
+Ask = IsLive | IsReady | Status | Metadata | Index | ServerInfo | Load | Unload | Statistics
+
+EXTENSIONS: Final = ("model_repository", "binary_tensor_data", "parameters", "statistics")

@@ -39,12 +39,18 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "not_found": Family(404, 5),
     "method": Family(405, 12),
     "conflict": Family(409, 6),
+    "slow": Family(408, 4),
     "too_large": Family(413, 8),
     "media_type": Family(415, 3),
+    "expectation": Family(417, 3),
     "exhausted": Family(429, 8),
+    "fields_too_large": Family(431, 8),
+    "cancelled": Family(499, 1),  # nginx's number for a client that has gone; it is only ever logged
     "internal": Family(500, 13),
     "unsupported": Family(501, 12),
     "unavailable": Family(503, 14),
+    "deadline": Family(504, 4),
+    "http_version": Family(505, 12),
 }
 
 
@@ -88,6 +94,15 @@ def _rows() -> dict[str, Kind]:
         "request.key": Kind("unauthenticated", "The API key is missing or wrong.", "Send `Authorization: Bearer KEY` with a key of the server's --api-key-file."),
         "request.unsupported": Kind("unsupported", "The protocol has this operation, setsail does not.", "See the wire's page under docs/wires for what is answered."),
         "request.too_large": Kind("too_large", "The body is larger than the limit.", "Send fewer rows a request, or raise --max-body."),
+        "request.malformed": Kind(inv, "The bytes are not a well-formed HTTP or gRPC request.", "Use an HTTP library; do not build requests by hand."),
+        "request.head_too_large": Kind("fields_too_large", "The request line and headers are larger than the limit.", "Send fewer or shorter headers, or raise --max-head or --max-headers."),
+        "request.slow": Kind("slow", "The request came slower than the limits allow.", "Send faster, or raise --header-timeout or lower --min-rate."),
+        "request.version": Kind("http_version", "The HTTP version is not one this server speaks.", "Use HTTP/1.1 or HTTP/2."),
+        "request.expectation": Kind("expectation", "The Expect header asks for something unknown.", "Send `Expect: 100-continue` or none."),
+        "request.deadline": Kind("deadline", "The request cannot be answered within its deadline.", "Allow more time, or send fewer requests at once."),
+        "request.cancelled": Kind("cancelled", "The client went away before its answer.", "Wait longer for answers."),
+        "server.busy": Kind("unavailable", "The server holds as many connections or bytes as it may.", "Try again after Retry-After, or raise --max-connections or --max-inflight-bytes."),
+        "server.draining": Kind("unavailable", "The server is shutting down.", "Send the request to another server."),
         # -- models behind the server ----------------------------------------------------------------------
         "model.unknown": Kind("not_found", "No model of this name is served.", "GET /v2/repository/index lists the models."),
         "model.version": Kind("not_found", "The model has no such version.", "Leave the version out to get the default one."),
@@ -95,6 +110,7 @@ def _rows() -> dict[str, Kind]:
         "model.signature": Kind(inv, "The model has no such signature.", "Use serving_default or an output's name."),
         "model.not_ready": Kind("unavailable", "The model is loading, draining or was unloaded.", "Try again shortly; the status says where it is."),
         "model.failed": Kind("unavailable", "The model could not be loaded.", "Read the reason in the server's log and run `setsail verify` on the file."),
+        "model.busy": Kind("exhausted", "The model's queue is full.", "Try again after Retry-After, send fewer requests at once, or raise --queue-rows or --queue-bytes."),
         "model.run": Kind("internal", "The runtime failed while running the model.", "Give the error's id to the operator: the log has the details."),
         "model.name": Kind(inv, "A model name that is not allowed.", "Use up to 128 letters, digits, '.', '_' and '-', beginning with a letter or digit.", exit=2),
         "control.refused": Kind("forbidden", "Loading and unloading is off on the data port.", "Start with --model-control explicit, or use the admin port."),

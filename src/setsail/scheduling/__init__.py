@@ -1,0 +1,1 @@
+"""Who waits, what runs together, where, and who is refused. Pure: no sockets, no threads, no clock; `now` is passed in."""
