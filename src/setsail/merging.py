@@ -1,0 +1,163 @@
+"""Several requests as one: their bodies are joined before anything is checked or converted.
+
+Binding and checking cost a few microseconds a call, not a row, so a batch is bound once. That must never let one
+request lend rows or values to another: `portion` says how many rows a body has only where the body shows it beyond
+doubt (every input equally many, as many values as its shape declares), and `merge` joins whole rows. What a body
+alone would be refused for, the joined one is refused for too (raggedness, dtypes, names and values are checked over
+all of it); whoever merges then binds each body alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from itertools import chain
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from setsail.messages import Body, Cells, Columns, Rows, Tensor, Tensors
+
+__all__ = ["Portion", "merge", "portion"]
+
+
+class Portion(NamedTuple):
+    """What of a batch a body is: its rows, and with which others it may be joined."""
+
+    key: Hashable
+    rows: int
+
+
+def portion(body: Body) -> Portion | None:
+    """None for a body that must be bound alone: an empty one, or one whose parts do not agree on the rows."""
+    return _PORTIONS[type(body)](body)
+
+
+def merge(bodies: Sequence[Any]) -> Body:
+    """One body with the rows of all, in order. All must have had portions with one key."""
+    merged: Body = bodies[0] if len(bodies) == 1 else _MERGES[type(bodies[0])](bodies)
+    return merged
+
+
+# -- one body ----------------------------------------------------------------------------------------------------------
+
+
+def _width(item: Any) -> Hashable:
+    """What kind of row this is: a value, a list of so many, a mapping of these names."""
+    if isinstance(item, list | tuple):
+        return len(item)
+    if isinstance(item, Mapping):
+        return tuple(item)
+    return None
+
+
+def _of_rows(body: Rows) -> Portion | None:
+    rows = body.rows
+    count = len(rows)
+    if count == 0:
+        return None
+    if isinstance(rows, np.ndarray):
+        return Portion((Rows, rows.dtype, rows.shape[1:]), count)
+    return Portion((Rows, _width(rows[0])), count)
+
+
+def _of_tensors(body: Tensors) -> Portion | None:
+    keys: list[Hashable] = []
+    rows = 0
+    for tensor in body.tensors:
+        data, shape = tensor.data, tensor.shape
+        count = len(data) if shape is None else shape[0] if shape else 0
+        if count == 0 or rows not in (0, count):
+            return None
+        rows = count
+        if isinstance(data, np.ndarray):
+            if shape is not None and data.size != _size(shape):
+                return None
+            keys.append((tensor.name, tensor.dtype, data.dtype, data.shape[1:] if shape is None else shape[1:]))
+            continue
+        if not data:
+            return None
+        width = _width(data[0])
+        if shape is not None and len(data) != (_size(shape) if width is None else count):
+            return None
+        keys.append((tensor.name, tensor.dtype, width, None if shape is None else shape[1:]))
+    return Portion((Tensors, *keys), rows) if rows else None
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for dim in shape:
+        size *= dim
+    return size
+
+
+def _of_columns(body: Columns) -> Portion | None:
+    columns = body.columns
+    named: Mapping[str, Any] = columns if isinstance(columns, Mapping) else {"": columns}
+    keys: list[Hashable] = []
+    rows = 0
+    for name, values in named.items():
+        if isinstance(values, np.ndarray):
+            width: Hashable = (values.dtype, values.shape[1:])
+        elif isinstance(values, list) and values:
+            width = _width(values[0])
+        else:
+            return None
+        if rows not in (0, len(values)):
+            return None
+        rows = len(values)
+        keys.append((name, width))
+    return Portion((Columns, named is columns, body.ignore_unknown, *keys), rows) if rows else None
+
+
+def _of_cells(body: Cells) -> Portion | None:
+    return Portion((Cells, body.header), len(body.rows)) if body.rows else None
+
+
+_PORTIONS: Final[Mapping[type, Callable[[Any], Portion | None]]] = {
+    Rows: _of_rows, Tensors: _of_tensors, Columns: _of_columns, Cells: _of_cells,
+}  # fmt: skip
+
+
+# -- several -----------------------------------------------------------------------------------------------------------
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    """Lists or arrays one after the other along the first axis."""
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    return list(chain.from_iterable(parts))
+
+
+def _rows(bodies: Sequence[Rows]) -> Rows:
+    return Rows(_joined([body.rows for body in bodies]))
+
+
+def _tensors(bodies: Sequence[Tensors]) -> Tensors:
+    return Tensors(tuple(map(_tensor, zip(*(body.tensors for body in bodies), strict=True))))
+
+
+def _tensor(parts: tuple[Tensor, ...]) -> Tensor:
+    first = parts[0]
+    if first.shape is None:
+        return Tensor(first.name, _joined([part.data for part in parts]), first.dtype)
+    shape = (sum([part.shape[0] for part in parts if part.shape]), *first.shape[1:])
+    if isinstance(first.data, np.ndarray):  # shaped first: flat bytes of different rows could else not be told apart
+        return Tensor(first.name, np.concatenate([p.data.reshape(p.shape) for p in parts]), first.dtype, shape)
+    return Tensor(first.name, _joined([part.data for part in parts]), first.dtype, shape)
+
+
+def _columns(bodies: Sequence[Columns]) -> Columns:
+    first = bodies[0]
+    if not isinstance(first.columns, Mapping):
+        return Columns(_joined([body.columns for body in bodies]), first.ignore_unknown)
+    joined = {name: _joined([body.columns[name] for body in bodies]) for name in first.columns}
+    return Columns(joined, first.ignore_unknown)
+
+
+def _cells(bodies: Sequence[Cells]) -> Cells:
+    return Cells(bodies[0].header, _joined([body.rows for body in bodies]))
+
+
+_MERGES: Final[Mapping[type, Callable[[Any], Body]]] = {
+    Rows: _rows, Tensors: _tensors, Columns: _columns, Cells: _cells,
+}  # fmt: skip
