@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from threading import Lock
+from typing import Any
 
 from msgspec import Struct
 
@@ -29,10 +30,11 @@ class Facts(Struct, frozen=True):
 class Loaded:
     """A runner with a count of the requests that use it. Safe to share between threads."""
 
-    __slots__ = ("_after", "_leases", "_lock", "facts", "runner")
+    __slots__ = ("_after", "_leases", "_lock", "facts", "line", "runner")
 
     def __init__(self, runner: Runner, facts: Facts) -> None:
         self.runner, self.facts = runner, facts
+        self.line: Any = None  # where its requests wait (`line.Line`), from the first one of a loop on
         self._lock = Lock()
         self._leases = 0
         self._after: Callable[[], None] | None = None
@@ -63,5 +65,7 @@ class Loaded:
             self._end(after)
 
     def _end(self, after: Callable[[], None]) -> None:
+        if self.line is not None:
+            self.line.close()
         self.runner.close()
         after()

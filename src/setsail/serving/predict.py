@@ -1,7 +1,12 @@
 """The one path of a prediction: lease a version, bind, run, narrow to what was asked for.
 
 Every wire and the in-process `Model` end here. It is the only place where a model is run for a client, and
-`binding.bind` the only place where a request is checked.
+`binding.bind` the only place where a request is checked. `predict` answers one request in the caller's thread;
+`together` answers several of one version by one run, which is what a server does (`line.py`).
+
+Several requests are joined before they are bound (`merging.py`). When anything about the joined request is refused, each
+is bound alone and gets its own fault; those that are right still share a run. When that run fails, each runs alone: a
+bad member never fails its neighbours.
 """
 
 from __future__ import annotations
@@ -11,9 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 
 import numpy as np
+from msgspec import Struct
 
 from setsail.binding import bind
 from setsail.errors import SetsailError
+from setsail.merging import merge
 from setsail.messages import ModelRef, Request, Response
 from setsail.runtime import Runner
 from setsail.serving.leases import Loaded
@@ -22,9 +29,30 @@ from setsail.serving.table import Table
 from setsail.signature import Signature
 from setsail.tensors import Array
 
-__all__ = ["lease", "predict"]
+__all__ = ["Prediction", "Timings", "begin", "conclude", "lease", "predict", "together"]
 
 _LOG = logging.getLogger("setsail.serving")
+Outcome = Response | BaseException
+
+
+class Prediction:
+    """One request on its way: the version it leased, how many rows it has, and which outputs it wants (None: all)."""
+
+    __slots__ = ("began", "loaded", "request", "rows", "version", "wanted")
+
+    def __init__(
+        self, request: Request, version: int, loaded: Loaded, wanted: frozenset[str] | None, began: float
+    ) -> None:
+        self.request, self.version, self.loaded, self.wanted, self.began = request, version, loaded, wanted, began
+        self.rows = 1
+
+
+class Timings(Struct):
+    """Seconds of one run: joining and binding, the run itself, cutting the answers apart."""
+
+    merge: float = 0.0
+    run: float = 0.0
+    split: float = 0.0
 
 
 def predict(tables: Callable[[], Table], request: Request, observers: Sequence[Observer] = ()) -> Response:
@@ -36,18 +64,30 @@ def predict(tables: Callable[[], Table], request: Request, observers: Sequence[O
     Raises:
         SetsailError: `model.*`, `input.*` or `output.unknown`. The observers are told of it first.
     """
-    started, event = perf_counter(), Finished(request)
+    began = perf_counter()
     try:
-        return _answer(tables, request, event)
+        prediction = begin(tables, request, began)
     except BaseException as fault:
-        event.error = fault
-        if isinstance(fault, SetsailError) and fault.code == "model.run":
-            _LOG.error("%s: request %r: %s", request.model, request.id, fault.to_json())
-        raise
-    finally:
-        event.seconds = perf_counter() - started
         if observers:
-            tell(observers, event)
+            tell(observers, Finished(request, seconds=perf_counter() - began, error=fault))
+        raise
+    try:
+        (outcome,) = together([prediction], Timings(), observers)
+    finally:
+        prediction.loaded.release()
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
+
+
+def begin(tables: Callable[[], Table], request: Request, began: float) -> Prediction:
+    """Lease the version that is meant; whoever calls this releases it. Raises what `predict` raises, but `input.*`."""
+    version, loaded = lease(tables, request.model)
+    try:
+        return Prediction(request, version, loaded, _wanted(loaded.runner.signature, request), began)
+    except BaseException:
+        loaded.release()
+        raise
 
 
 def lease(tables: Callable[[], Table], ref: ModelRef) -> tuple[int, Loaded]:
@@ -59,34 +99,155 @@ def lease(tables: Callable[[], Table], ref: ModelRef) -> tuple[int, Loaded]:
             return entry.version, entry.loaded
 
 
-def _answer(tables: Callable[[], Table], request: Request, event: Finished) -> Response:
-    event.version, loaded = lease(tables, request.model)
+def together(
+    predictions: Sequence[Prediction], timings: Timings, observers: Sequence[Observer] = ()
+) -> list[Outcome]:
+    """Answer requests of one version whose bodies may be joined (`merging.portion`), by one run if all goes well.
+
+    Args:
+        timings: gets what this took added.
+
+    Returns:
+        An answer or a fault for each, in order.
+    """
+    began = perf_counter()
+    runner = predictions[0].loaded.runner
+    signature = runner.signature
     try:
-        runner, signature = loaded.runner, loaded.runner.signature
-        wanted = _wanted(signature, request)
-        event.inputs = bind(signature, request.body)
-        event.rows = len(next(iter(event.inputs.values()))) if signature.batched else 1
-        event.outputs = _run(runner, event.inputs, event.rows)
+        inputs = bind(signature, merge([p.request.body for p in predictions]))
+        bound = perf_counter()
+        rows = len(next(iter(inputs.values()))) if signature.batched else 1
+        outputs = _run(runner, inputs, rows)
+        ran = perf_counter()
+        timings.merge += bound - began
+        timings.run += ran - bound
+        if len(predictions) == 1:
+            predictions[0].rows = rows
+            return [conclude(predictions[0], inputs, outputs, observers)]
+        outcomes = _cut(predictions, inputs, outputs, rows, observers)
+        timings.split += perf_counter() - ran
+        if outcomes is not None:
+            return outcomes
+    except Exception as fault:
+        if len(predictions) == 1:
+            return [_failed(predictions[0], fault, observers)]
+    return _apart(predictions, timings, observers)
+
+
+def conclude(
+    prediction: Prediction, inputs: Mapping[str, Array], outputs: Mapping[str, Array], observers: Sequence[Observer] = ()
+) -> Response:
+    """The answer to one request out of all outputs of its rows; its observers are told."""
+    request, signature, wanted = prediction.request, prediction.loaded.runner.signature, prediction.wanted
+    if observers:
+        _tell(prediction, observers, inputs, outputs)
+    if wanted is None:
+        return Response(request.model.name, prediction.version, outputs, signature.defaults, signature, request.id)
+    asked = {spec.name: outputs[spec.name] for spec in signature.outputs if spec.name in wanted}
+    defaults = tuple(name for name in signature.defaults if name in asked) or tuple(asked)
+    return Response(request.model.name, prediction.version, asked, defaults, signature, request.id)
+
+
+# -- one run for several -----------------------------------------------------------------------------------------------
+
+
+def _cut(
+    predictions: Sequence[Prediction],
+    inputs: Mapping[str, Array],
+    outputs: Mapping[str, Array],
+    rows: int,
+    observers: Sequence[Observer],
+) -> list[Outcome] | None:
+    """Everybody's own rows; None when the rows that came out are not the rows that went in."""
+    if rows != sum([p.rows for p in predictions]) or any(not a.shape or len(a) != rows for a in outputs.values()):
+        return None
+    outcomes: list[Outcome] = []
+    start = 0
+    for prediction in predictions:
+        stop = start + prediction.rows
+        own = {name: array[start:stop] for name, array in outputs.items()}
+        given = {name: array[start:stop] for name, array in inputs.items()} if observers else inputs
+        outcomes.append(conclude(prediction, given, own, observers))
+        start = stop
+    return outcomes
+
+
+def _apart(predictions: Sequence[Prediction], timings: Timings, observers: Sequence[Observer]) -> list[Outcome]:
+    """Bind each alone; run what is right together, or one by one when that fails."""
+    began = perf_counter()
+    outcomes: dict[int, Outcome] = {}
+    right: list[tuple[int, Prediction, dict[str, Array]]] = []
+    for index, prediction in enumerate(predictions):
+        signature = prediction.loaded.runner.signature
+        try:
+            inputs = bind(signature, prediction.request.body)
+            prediction.rows = len(next(iter(inputs.values()))) if signature.batched else 1
+            right.append((index, prediction, inputs))
+        except Exception as fault:
+            outcomes[index] = _failed(prediction, fault, observers)
+    timings.merge += perf_counter() - began
+    # Someone was at fault, so the others may well run together; if nobody was, together is what has just failed.
+    if len(right) > 1 and outcomes:
+        joined = _joined([inputs for _, _, inputs in right])
+        cut = None
+        if joined is not None:
+            cut = _shared_run([p for _, p, _ in right], joined, timings, observers)
+        if cut is not None:
+            outcomes |= {index: outcome for (index, _, _), outcome in zip(right, cut, strict=True)}
+            right = []
+    for index, prediction, inputs in right:
+        outcomes[index] = _alone(prediction, inputs, timings, observers)
+    return [outcomes[index] for index in range(len(predictions))]
+
+
+def _joined(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array] | None:
+    """Bound inputs one after the other; None when their shapes differ beyond the rows."""
+    if any(part[name].shape[1:] != array.shape[1:] for part in parts for name, array in parts[0].items()):
+        return None
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _shared_run(
+    predictions: Sequence[Prediction], inputs: Mapping[str, Array], timings: Timings, observers: Sequence[Observer]
+) -> list[Outcome] | None:
+    began = perf_counter()
+    rows = sum(p.rows for p in predictions)
+    try:
+        outputs = _run(predictions[0].loaded.runner, inputs, rows)
+    except Exception:
+        return None
     finally:
-        loaded.release()
-    outputs = {spec.name: event.outputs[spec.name] for spec in signature.outputs if spec.name in wanted}
-    defaults = tuple(name for name in signature.defaults if name in outputs) or tuple(outputs)
-    return Response(request.model.name, event.version, outputs, defaults, signature, request.id)
+        timings.run += perf_counter() - began
+    return _cut(predictions, inputs, outputs, rows, observers)
 
 
-def _wanted(signature: Signature, request: Request) -> frozenset[str]:
-    """Names of the outputs asked for: all, those listed, or the one that the request's signature name stands for."""
+def _alone(
+    prediction: Prediction, inputs: Mapping[str, Array], timings: Timings, observers: Sequence[Observer]
+) -> Outcome:
+    began = perf_counter()
+    try:
+        outputs = _run(prediction.loaded.runner, inputs, prediction.rows)
+    except Exception as fault:
+        return _failed(prediction, fault, observers)
+    finally:
+        timings.run += perf_counter() - began
+    return conclude(prediction, inputs, outputs, observers)
+
+
+# -- pieces ------------------------------------------------------------------------------------------------------------
+
+
+def _wanted(signature: Signature, request: Request) -> frozenset[str] | None:
+    """The outputs asked for: all (None), those listed, or the one that the request's signature name stands for."""
+    if request.signature == "serving_default":
+        return frozenset([signature.output(name).name for name in request.outputs]) if request.outputs else None
     names = frozenset(spec.name for spec in signature.outputs)
-    if request.signature != "serving_default":
-        if request.signature not in names:
-            raise SetsailError(
-                "model.signature", f"model {request.model.name!r} has no signature {request.signature!r}",
-                field="signature", value=request.signature, expected=", ".join(["serving_default", *sorted(names)]),
-            )  # fmt: skip
-        names = frozenset((request.signature,))
-    if not request.outputs:
-        return names
-    return frozenset(signature.output(name).name for name in request.outputs)
+    if request.signature not in names:
+        raise SetsailError(
+            "model.signature", f"model {request.model.name!r} has no signature {request.signature!r}",
+            field="signature", value=request.signature, expected=", ".join(["serving_default", *sorted(names)]),
+        )  # fmt: skip
+    return frozenset([signature.output(name).name for name in request.outputs or (request.signature,)])
 
 
 def _run(runner: Runner, inputs: Mapping[str, Array], rows: int) -> dict[str, Array]:
@@ -96,3 +257,20 @@ def _run(runner: Runner, inputs: Mapping[str, Array], rows: int) -> dict[str, Ar
         return runner.run(inputs)
     parts = [runner.run({n: a[i : i + limit] for n, a in inputs.items()}) for i in range(0, rows, limit)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _failed(prediction: Prediction, fault: Exception, observers: Sequence[Observer]) -> Exception:
+    request = prediction.request
+    if isinstance(fault, SetsailError) and fault.code == "model.run":
+        _LOG.error("%s: request %r: %s", request.model, request.id, fault.to_json())
+    if observers:
+        seconds = perf_counter() - prediction.began
+        tell(observers, Finished(request, prediction.version, seconds=seconds, error=fault))
+    return fault
+
+
+def _tell(
+    prediction: Prediction, observers: Sequence[Observer], inputs: Mapping[str, Array], outputs: Mapping[str, Array]
+) -> None:
+    seconds = perf_counter() - prediction.began
+    tell(observers, Finished(prediction.request, prediction.version, prediction.rows, seconds, inputs, outputs))

@@ -1,0 +1,184 @@
+"""The requests that wait for one version, and what runs them: on the loop, or on a thread of their own.
+
+What runs together, when and where is the scheduler's word (`scheduling/`); this is the hands. Everything here happens on
+the loop's thread but `_Worker._work`. A request is answered exactly once, by calling its `done` with an answer or a
+fault, and its lease on the version is given back then.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+from time import perf_counter
+from typing import Any, Final
+
+from setsail.errors import SetsailError
+from setsail.merging import portion
+from setsail.messages import Response
+from setsail.monitor.meter import Meter
+from setsail.scheduling import Batch, Scheduler, Ticket
+from setsail.serving.observers import Finished, Observer, tell
+from setsail.serving.predict import Prediction, Timings, together
+from setsail.serving.turns import Turns
+
+__all__ = ["Done", "Line"]
+
+_LOG = logging.getLogger("setsail.serving")
+_IDLE_SECONDS: Final = 30.0
+Done = Callable[[Response | BaseException], None]
+
+
+class Line:
+    """One version's waiting requests.
+
+    Args:
+        name, version: of the model, for the meter.
+        scheduler: decides.
+        turns: of the loop whose thread this lives on.
+    """
+
+    __slots__ = ("_name", "_observers", "_turn", "_turns", "_version", "_worker", "meter", "scheduler")
+
+    def __init__(
+        self, name: str, version: int, scheduler: Scheduler, turns: Turns, meter: Meter, observers: Sequence[Observer]
+    ) -> None:
+        self.scheduler, self.meter = scheduler, meter
+        self._name, self._version, self._turns, self._observers = name, version, turns, observers
+        self._worker = _Worker(self._ran, turns, observers)
+        self._turn = -1
+
+    def put(self, prediction: Prediction, done: Done, nbytes: int, deadline: float, priority: int = 0) -> Ticket:
+        """Have a request answered. The ticket can be cancelled until its run begins."""
+        part = portion(prediction.request.body) if prediction.loaded.runner.signature.batched else None
+        if part is not None:
+            prediction.rows = part.rows
+        ticket = Ticket(
+            prediction.rows, nbytes, object() if part is None else part.key, prediction.began, deadline, priority,
+            (prediction, done),
+        )  # fmt: skip
+        self.scheduler.put(ticket)
+        self._turns.note(self)
+        return ticket
+
+    def pump(self, now: float) -> None:
+        """Run what may run now."""
+        scheduler = self.scheduler
+        if self._turn != self._turns.number:
+            self._turn = self._turns.number
+            scheduler.turn(now)
+        while True:
+            what = scheduler.take(now)
+            if what is None:
+                return
+            if isinstance(what, float):
+                self._turns.later(what - now, self)
+                return
+            for ticket in what.dropped:
+                self._drop(ticket)
+            if not what.tickets:
+                continue
+            if not what.inline:
+                self._worker.run(what)
+                continue
+            timings = Timings()
+            begun = perf_counter()
+            outcomes = together([ticket.payload[0] for ticket in what.tickets], timings, self._observers)
+            now = perf_counter()
+            scheduler.done(what, now - begun, now)
+            self._answer(what, outcomes, timings, begun)
+
+    def close(self) -> None:
+        """End the thread, if there is one. Nothing waits any more: every waiting request holds a lease."""
+        self._worker.close()
+
+    # -- ends ------------------------------------------------------------------------------------------------------------
+
+    def _ran(
+        self, batch: Batch, outcomes: Sequence[Response | BaseException], timings: Timings, begun: float, seconds: float
+    ) -> None:
+        """A batch has come back from the thread. The next one goes there before the answers are written."""
+        self.scheduler.done(batch, seconds, perf_counter())
+        self._turns.again(self)
+        self._answer(batch, outcomes, timings, begun)
+
+    def _answer(
+        self, batch: Batch, outcomes: Sequence[Response | BaseException], timings: Timings, begun: float
+    ) -> None:
+        waited = 0.0
+        for ticket, outcome in zip(batch.tickets, outcomes, strict=True):
+            waited += begun - ticket.arrived
+            self._finish(ticket, outcome)
+        self.meter.batch(
+            self._name, self._version, len(batch.tickets), batch.rows, waited, timings.merge, timings.run, timings.split
+        )
+
+    def _drop(self, ticket: Ticket) -> None:
+        prediction: Prediction = ticket.payload[0]
+        if ticket.cancelled:
+            fault = SetsailError("request.cancelled", "the client went away")
+            self.meter.refused(self._name, "cancelled")
+        else:
+            fault = SetsailError("request.deadline", "the request cannot be answered within its deadline")
+            self.meter.refused(self._name, "deadline")
+        if self._observers:
+            tell(self._observers, Finished(prediction.request, prediction.version, error=fault))
+        self._finish(ticket, fault)
+
+    @staticmethod
+    def _finish(ticket: Ticket, outcome: Response | BaseException) -> None:
+        prediction, done = ticket.payload
+        try:
+            done(outcome)
+        except Exception:  # a connection that closed half way, say: the others of the batch still get their answers
+            _LOG.exception("an answer could not be handed over")
+        prediction.loaded.release()
+
+
+class _Worker:
+    """A thread that runs one batch after the other; it comes with the first and goes when there was none for a while."""
+
+    __slots__ = ("_back", "_batches", "_closed", "_lock", "_observers", "_thread", "_turns")
+
+    def __init__(self, back: Callable[..., None], turns: Turns, observers: Sequence[Observer]) -> None:
+        self._back, self._turns, self._observers = back, turns, observers
+        self._batches: SimpleQueue[Batch | None] = SimpleQueue()
+        self._lock = Lock()
+        self._thread: Thread | None = None
+        self._closed = False
+
+    def run(self, batch: Batch) -> None:
+        with self._lock:
+            self._batches.put(batch)
+            if self._thread is None:
+                self._thread = Thread(target=self._work, name="setsail-run", daemon=True)
+                self._thread.start()
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            if self._thread is not None:
+                self._batches.put(None)
+
+    def _work(self) -> None:
+        while (batch := self._next()) is not None:
+            timings = Timings()
+            begun = perf_counter()
+            outcomes: Any
+            try:
+                outcomes = together([ticket.payload[0] for ticket in batch.tickets], timings, self._observers)
+            except BaseException as fault:  # whatever it is, everybody in the batch hears of it
+                outcomes = [fault] * len(batch.tickets)
+            arguments = (batch, outcomes, timings, begun, perf_counter() - begun)
+            self._turns.loop.call_soon_threadsafe(self._back, *arguments)
+
+    def _next(self) -> Batch | None:
+        while True:
+            try:
+                return self._batches.get(timeout=_IDLE_SECONDS)
+            except Empty:
+                with self._lock:
+                    if self._batches.empty():
+                        self._thread = None
+                        return None
