@@ -7,7 +7,6 @@ protocol's main client sends none.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -31,16 +30,23 @@ from setsail.errors import SetsailError
 from setsail.messages import Request, Response, Tensor, Tensors
 from setsail.protocols import binary
 from setsail.protocols.http import JSON, HttpReply, HttpRequest, error_reply
+from setsail.protocols.oip import (
+    SERVER_NAME,
+    datatype,
+    load_parameters,
+    no_repository,
+    refuse_extensions,
+    server_version,
+)
+from setsail.protocols.oip import shape as declared_shape
 from setsail.protocols.routes import Exchange, Params, Route, Wire, model_ref
 from setsail.protocols.values import array_json, convert, dump, parse
 from setsail.signature import TensorSpec
-from setsail.tensors import BY_OIP, DType, dtype_of
+from setsail.tensors import dtype_of
 
-__all__ = ["ROUTES", "SERVER_NAME", "WIRE"]
+__all__ = ["ROUTES", "WIRE"]
 
-SERVER_NAME: Final = "setsail"
 HEADER_LENGTH: Final = "inference-header-content-length"
-_MAX_VALUES: Final = 1 << 40  # of one tensor's shape; bytes are limited elsewhere, this keeps products in range
 
 
 def render_error(error: SetsailError) -> HttpReply:
@@ -76,7 +82,8 @@ class _Infer(msgspec.Struct):
 def _infer(request: HttpRequest, params: Params) -> Exchange:
     header, blobs = _split(request)
     body = convert(parse(header), _Infer)
-    _refuse_extensions(body)
+    items: list[_Input | _Wanted] = [*body.inputs, *body.outputs]
+    refuse_extensions([(item.name, item.parameters) for item in items], body.parameters)
     tensors, at = [], 0
     for item in body.inputs:
         size = _binary_size(item, len(blobs) - at)
@@ -115,17 +122,6 @@ def _split(request: HttpRequest) -> tuple[bytes | memoryview, memoryview]:
     return view[:length], view[length:]
 
 
-def _refuse_extensions(body: _Infer) -> None:
-    """Extensions of the protocol that change what an answer means are refused, not ignored."""
-    items: list[_Input | _Wanted] = [*body.inputs, *body.outputs]
-    for item in items:
-        for key in ("shared_memory_region", "classification"):
-            if key in item.parameters:
-                raise SetsailError(
-                    "request.unsupported", f"{item.name!r} asks for the {key} extension", field=f"parameters.{key}"
-                )
-
-
 def _binary_size(item: _Input, left: int) -> int | None:
     size = item.parameters.get("binary_data_size")
     if size is None:
@@ -149,7 +145,7 @@ def _binary_size(item: _Input, left: int) -> int | None:
 
 
 def _tensor(item: _Input, blob: memoryview | None) -> Tensor:
-    dtype, shape = _dtype(item), _shape(item)
+    dtype, shape = datatype(item.name, item.datatype), declared_shape(item.name, item.shape)
     if blob is not None:
         return Tensor(item.name, binary.unpack(item.name, dtype, shape, blob), dtype, shape)
     if not isinstance(item.data, list):
@@ -161,33 +157,6 @@ def _tensor(item: _Input, blob: memoryview | None) -> Tensor:
             expected="a list of values, or binary_data_size and bytes after the JSON header",
         )
     return Tensor(item.name, item.data, dtype, shape)
-
-
-def _dtype(item: _Input) -> DType:
-    dtype = BY_OIP.get(item.datatype)
-    if dtype is None:
-        raise SetsailError(
-            "input.dtype",
-            f"input {item.name!r} is declared {item.datatype}, which is not supported",
-            field=f"{item.name}.datatype",
-            value=item.datatype,
-            expected="one of " + ", ".join(BY_OIP),
-            todo="send FP32" if item.datatype == "BF16" else None,
-        )
-    return dtype
-
-
-def _shape(item: _Input) -> tuple[int, ...]:
-    shape = tuple(item.shape)
-    if len(shape) > 32 or any(d < 0 for d in shape) or math.prod(max(d, 1) for d in shape) > _MAX_VALUES:
-        raise SetsailError(
-            "input.shape",
-            f"input {item.name!r} is declared with an impossible shape",
-            field=f"{item.name}.shape",
-            value=list(shape),
-            expected="at most 32 sizes, none negative",
-        )
-    return shape
 
 
 # -- the answer --------------------------------------------------------------------------------------------------------
@@ -257,19 +226,9 @@ def _model_ready(request: HttpRequest, params: Params) -> Exchange:
 
 def _server(request: HttpRequest, params: Params) -> Exchange:
     def encode(answer: object) -> HttpReply:
-        return _json(200, {"name": SERVER_NAME, "version": _version(), "extensions": list(EXTENSIONS)})
+        return _json(200, {"name": SERVER_NAME, "version": server_version(), "extensions": list(EXTENSIONS)})
 
     return Exchange(ServerInfo(), encode)
-
-
-def _version() -> str:
-    # Asked for, not at import: reading package metadata costs more than the rest of this module.
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("setsail")
-    except PackageNotFoundError:  # run from a source tree that was never installed
-        return "0"
 
 
 def _metadata(request: HttpRequest, params: Params) -> Exchange:
@@ -320,14 +279,7 @@ def _index(request: HttpRequest, params: Params) -> Exchange:
 
 def _load(request: HttpRequest, params: Params) -> Exchange:
     body = convert(parse(request.body), _ControlBody) if len(request.body) else _ControlBody()
-    if body.parameters:
-        raise SetsailError(
-            "request.unsupported",
-            "a load request brings its own configuration or files",
-            field="parameters",
-            value=sorted(body.parameters),
-            expected="no parameters: models come from the server's own paths",
-        )
+    load_parameters(body.parameters)
     name = params["model"]
     return Exchange(Load(name), lambda answer: _json(200, {"name": name, "load": True}))
 
@@ -338,7 +290,7 @@ def _unload(request: HttpRequest, params: Params) -> Exchange:
 
 
 def _other_repository(request: HttpRequest, params: Params) -> Exchange:
-    raise SetsailError("request.unsupported", "repositories have no names here", value=params["repository"])
+    raise no_repository(params["repository"])
 
 
 def _routes() -> tuple[Route, ...]:
