@@ -310,7 +310,7 @@ def _routes() -> tuple[Route, ...]:
             ("GET", model + "/ready", _model_ready, "200 when the model is ready"),
             ("POST", model + "/infer", _infer, "a prediction"),
         ]
-    return tuple(Route(method, pattern, decode, WIRE, summary) for method, pattern, decode, summary in rows)
+    return tuple(Route(*row[:3], WIRE, row[3], predicts=row[2] is _infer) for row in rows)
 
 
 ROUTES: Final = _routes()

@@ -145,7 +145,7 @@ def _no_table(what: str) -> SetsailError:
 
 
 ROUTES: Final = tuple(
-    Route("POST", pattern, _predict, WIRE, summary)
+    Route("POST", pattern, _predict, WIRE, summary, predicts=True)
     for pattern, summary in (
         ("/predict", "a prediction of the only model served"),
         ("/predict/{model}", "a prediction"),

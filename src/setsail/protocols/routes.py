@@ -40,13 +40,14 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Route:
-    """One row of the routing table."""
+    """One row of the routing table. `predicts`: its requests run the model that the path names."""
 
     method: str
     pattern: str
     decode: Callable[[HttpRequest, Params], Exchange]
     wire: Wire
     summary: str
+    predicts: bool = False
     regex: re.Pattern[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

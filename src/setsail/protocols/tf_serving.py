@@ -211,7 +211,7 @@ def _routes() -> tuple[Route, ...]:
     for part in ("", "/versions/{version}", "/labels/{label}"):
         model = "/v1/models/{model}" + part
         rows += [
-            Route("POST", model + ":predict", _predict, WIRE, "a prediction"),
+            Route("POST", model + ":predict", _predict, WIRE, "a prediction", predicts=True),
             Route("POST", model + ":{verb}", _refused, WIRE, "refused: classify, regress, explain"),
             Route("GET", model, _status, WIRE, "state of the versions"),
             Route("GET", model + "/metadata", _metadata, WIRE, "signatures"),
