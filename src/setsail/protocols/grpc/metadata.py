@@ -1,0 +1,92 @@
+"""What the server and its models are: live, ready, metadata, and the configuration that follows from a signature."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from setsail.catalog import EXTENSIONS, IsLive, IsReady, Metadata, ModelMetadata, ServerInfo
+from setsail.protocols.grpc.method import Exchange, model_ref
+from setsail.protocols.grpc.pool import message, parse
+from setsail.protocols.oip import SERVER_NAME, server_version
+from setsail.signature import TensorSpec
+
+__all__ = ["model_config", "model_metadata", "model_ready", "server_live", "server_metadata", "server_ready"]
+
+BACKEND: Final = "onnxruntime"
+NO_LIMIT: Final = 2**31 - 1  # of rows: `max_batch_size` is an int32, and 0 there means no batch axis
+_EXTENSIONS: Final = (*EXTENSIONS, "model_configuration")
+
+
+def server_live(data: bytes | memoryview) -> Exchange:
+    parse(message("inference.ServerLiveRequest"), data)
+    answer = message("inference.ServerLiveResponse")
+    return Exchange(IsLive(), lambda live: answer(live=live).SerializeToString())
+
+
+def server_ready(data: bytes | memoryview) -> Exchange:
+    parse(message("inference.ServerReadyRequest"), data)
+    answer = message("inference.ServerReadyResponse")
+    return Exchange(IsReady(), lambda ready: answer(ready=ready).SerializeToString())
+
+
+def model_ready(data: bytes | memoryview) -> Exchange:
+    asked = parse(message("inference.ModelReadyRequest"), data)
+    answer = message("inference.ModelReadyResponse")
+    return Exchange(
+        IsReady(model_ref(asked.name, asked.version)), lambda ready: answer(ready=ready).SerializeToString()
+    )
+
+
+def server_metadata(data: bytes | memoryview) -> Exchange:
+    parse(message("inference.ServerMetadataRequest"), data)
+    answer = message("inference.ServerMetadataResponse")
+
+    def encode(_: object) -> bytes:
+        told: bytes = answer(name=SERVER_NAME, version=server_version(), extensions=_EXTENSIONS).SerializeToString()
+        return told
+
+    return Exchange(ServerInfo(), encode)
+
+
+def model_metadata(data: bytes | memoryview) -> Exchange:
+    asked = parse(message("inference.ModelMetadataRequest"), data)
+    return Exchange(Metadata(model_ref(asked.name, asked.version)), _metadata)
+
+
+def _metadata(meta: ModelMetadata) -> bytes:
+    def tensors(specs: tuple[TensorSpec, ...]) -> list[dict[str, Any]]:
+        return [{"name": s.name, "datatype": s.dtype.oip, "shape": s.oip_shape()} for s in specs]
+
+    told: bytes = message("inference.ModelMetadataResponse")(
+        name=meta.name, versions=[str(v) for v in meta.versions], platform=meta.framework,
+        inputs=tensors(meta.signature.inputs), outputs=tensors(meta.signature.outputs),
+    ).SerializeToString()  # fmt: skip
+    return told
+
+
+def model_config(data: bytes | memoryview) -> Exchange:
+    asked = parse(message("inference.ModelConfigRequest"), data)
+    return Exchange(Metadata(model_ref(asked.name, asked.version)), _config)
+
+
+def _config(meta: ModelMetadata) -> bytes:
+    """Triton's rule: where `max_batch_size` is not 0, `dims` leave the batch out."""
+    batched = meta.signature.batched
+
+    def tensors(specs: tuple[TensorSpec, ...]) -> list[dict[str, Any]]:
+        return [
+            {"name": s.name, "data_type": _data_type(s), "dims": s.oip_shape()[1:] if batched else s.oip_shape()}
+            for s in specs
+        ]
+
+    told: bytes = message("inference.ModelConfigResponse")(config={
+        "name": meta.name, "platform": meta.framework, "backend": BACKEND,
+        "max_batch_size": (meta.max_batch or NO_LIMIT) if batched else 0,
+        "input": tensors(meta.signature.inputs), "output": tensors(meta.signature.outputs),
+        **({"dynamic_batching": {}} if batched else {}),
+    }).SerializeToString()  # fmt: skip
+    return told
+
+
+def _data_type(spec: TensorSpec) -> str:
+    return "TYPE_STRING" if spec.dtype.kind == "string" else f"TYPE_{spec.dtype.oip}"
