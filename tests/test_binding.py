@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from setsail.binding import bind
+from setsail.binding import _at_once, _bind, bind
 from setsail.errors import SetsailError
 from setsail.messages import Body, Cells, Columns, Rows, Tensor, Tensors
 from setsail.signature import Signature, TensorSpec
-from setsail.tensors import BY_NAME, DTYPES, NULL
+from setsail.tensors import BY_NAME, DTYPES, NULL, Numbers
 
 OUT = (TensorSpec.parse("y:float32[N]"),)
 
@@ -317,3 +317,102 @@ def test_any_json_is_bound_or_refused_with_a_code(signature: Signature, values: 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
 def test_float64_values_are_kept_to_the_bit(values: list[float]) -> None:
     assert bind(model("x:float64[N]"), Rows(values))["x"].tolist() == values
+
+
+# -- the short way, held against the general one -----------------------------------------------------------------------
+
+EDGES = [0, 1, -1, 127, 128, 255, 256, 2**24 + 1, 2**31, 2**53 + 1, 2**63 - 1, 2**63, 2**64, -(2**63), 10**40, 10**400,
+         0.5, 0.1, -0.0, 65519.0, 65520.0, 3.4028235e38, 3.4028236e38, 1.7976931348623157e308, 1e-320,
+         float("nan"), float("inf"), True, None, "1", b"1234", {}, [1]]  # fmt: skip
+NUMBER = st.sampled_from(EDGES) | st.integers(-300, 300) | st.floats(width=32) | st.floats()
+SOLE = [model(f"x:{d}[{shape}]", nullable=n) for d in DTYPES for shape in ("N", "N,2", "N,2,1") for n in (False, True)]
+
+
+@st.composite
+def one_input_bodies(draw: Any, signature: Signature) -> Body:
+    """Mostly rows of the right form, now and then not, as every form of body."""
+    (spec,) = signature.inputs
+    kind = draw(st.sampled_from(["plain", "edges", "near"]))
+    few = st.integers(0, 5) if spec.dtype.kind in ("int", "uint") else st.floats(-4, 4, width=16) | st.integers(-4, 4)
+    value = few if kind == "plain" else NUMBER
+    rows = draw(st.integers(0, 3))
+    shape = [rows, *(d for d in spec.shape[1:] if isinstance(d, int))]
+    if kind == "near":
+        shape = draw(st.lists(st.integers(0, 3), max_size=4))
+    data: Any = draw(st.lists(value, min_size=int(np.prod(shape)), max_size=int(np.prod(shape))))
+    flat = data
+    for size in reversed(shape[1:]):
+        data = [data[i : i + size] for i in range(0, len(data), size or 1)]
+    form = draw(st.sampled_from(["rows", "bare", "named", "flat tensor", "tensor", "array"]))
+    if form in ("rows", "bare", "named"):
+        return Rows(data) if form == "rows" else Columns(data if form == "bare" else {"x": data})
+    dtype = draw(st.sampled_from([spec.dtype] * 4 + list(DTYPES)))
+    if form == "array":
+        with np.errstate(all="ignore"):
+            array = np.array(draw(st.lists(st.integers(0, 100), min_size=len(flat), max_size=len(flat)))).astype(
+                dtype.numpy
+            )
+        return Tensors((Tensor("x", array, dtype, tuple(shape)),))
+    return Tensors((Tensor("x", flat if form == "flat tensor" else data, dtype, tuple(shape)),))
+
+
+def outcome(way: Any, signature: Signature, body: Body) -> Any:
+    try:
+        return {n: (a.dtype, a.shape, a.tobytes() if a.dtype != object else a.tolist()) for n, a in
+                way(signature, body).items()}  # fmt: skip
+    except SetsailError as fault:
+        return fault.to_json()
+
+
+@settings(max_examples=400)
+@given(st.data())
+def test_the_short_way_agrees_with_the_general_one(data: Any) -> None:
+    signature = data.draw(st.sampled_from(SOLE))
+    body = data.draw(one_input_bodies(signature))
+    assert outcome(bind, signature, body) == outcome(_bind, signature, body)
+
+
+@pytest.mark.parametrize("dtype", [d for d in DTYPES if d.size and d.name != "bool"], ids=str)
+def test_the_short_way_is_taken_by_ordinary_rows(dtype: Any) -> None:
+    sole = model(f"x:{dtype}[N,2]").sole
+    assert sole is not None
+    array = np.array([[1, 2], [3, 4]], dtype.numpy)
+    numbers = Numbers.of(np.array([[1, 2], [3, 4]]), lambda: None)
+    for data in ([1, 2, 3, 4], [[1, 2], [3, 4]], array, numbers, numbers.reshape(-1)):
+        made = _at_once(sole, Tensors((Tensor("x", data, dtype, (2, 2)),)))
+        assert made is not None
+        assert (made.dtype, made.tolist()) == (dtype.numpy, [[1, 2], [3, 4]])
+    for body in (Rows([[1, 2], [3, 4]]), Columns([[1, 2], [3, 4]]), Columns({"x": [[1, 2], [3, 4]]}), Rows(numbers)):
+        assert _at_once(sole, body) is not None
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_packed_numbers_mean_what_the_list_means(data: Any) -> None:
+    """Numbers that a parser packed, with and without the text they came from."""
+    signature = data.draw(st.sampled_from([*SOLE, TABLE, MIXED, IMAGE]))
+    value = st.integers(-(2**63), 2**63 - 1) | st.integers(-300, 300)
+    if data.draw(st.booleans()):
+        value |= st.floats(allow_nan=False, allow_infinity=False)
+    shape = data.draw(st.lists(st.integers(1, 3), min_size=1, max_size=3))
+    flat = data.draw(st.lists(value, min_size=int(np.prod(shape)), max_size=int(np.prod(shape))))
+    listed: Any = flat
+    for size in reversed(shape[1:]):
+        listed = [listed[i : i + size] for i in range(0, len(listed), size)]
+    whole = all(type(v) is int for v in flat)
+    packed = Numbers.of(np.array(flat, np.int64 if whole else np.float64).reshape(shape), lambda: listed)
+    name = data.draw(st.sampled_from([s.name for s in signature.inputs] + ["age"]))
+    dtype = data.draw(st.sampled_from([signature.inputs[0].dtype, *DTYPES]))
+    for make in (
+        Rows, Columns, lambda v: Columns({name: v}), lambda v: Columns({name: v}, ignore_unknown=True),
+        lambda v: Tensors((Tensor(name, v, dtype, tuple(shape)),)), lambda v: Tensors((Tensor(name, v),)),
+    ):  # fmt: skip
+        assert outcome(bind, signature, make(packed)) == outcome(bind, signature, make(listed))
+
+
+def test_numbers_joined_from_several_requests() -> None:
+    joined = np.concatenate([Numbers.of(np.array([[1, 2]]), list), Numbers.of(np.array([[3, 4]]), list)])
+    assert isinstance(joined, Numbers)
+    assert bind(TABLE, Rows(joined))["input"].tolist() == [[1, 2], [3, 4]]
+    halves = np.concatenate([Numbers.of(np.array([1.5]), list), Numbers.of(np.array([2.0]), list)])
+    assert refused(model("x:int8[N]"), Rows(halves)).code == "input.dtype"

@@ -29,7 +29,7 @@ class ModelRef(Struct, frozen=True):
 
 
 class Tensor(Struct, frozen=True):
-    """One named tensor as it came: a numpy array, or JSON values flat or nested (row-major).
+    """One named tensor as it came: a numpy array, or JSON values (lists or `Numbers`) flat or nested (row-major).
 
     `dtype` and `shape` are what the client declared, None where its wire does not declare them.
     """
@@ -47,9 +47,9 @@ class Tensors(Struct, frozen=True):
 
 
 class Rows(Struct, frozen=True):
-    """A list of rows, each a scalar, a nested list or a mapping by name (TF Serving's `instances`)."""
+    """Rows, each a scalar, a nested list or a mapping by name (TF Serving's `instances`): a list, or `Numbers`."""
 
-    rows: Sequence[Any]
+    rows: Any
 
 
 class Columns(Struct, frozen=True):

@@ -9,17 +9,18 @@ column names; mixed columns are one `[N]` input per column, in order.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from setsail.errors import SetsailError
-from setsail.tensors import BY_NAME, NULL, Array, DType, dtype_of
+from setsail.tensors import BY_NAME, NULL, Array, DType, dtype_of, finite
 
-__all__ = ["BATCH", "Dim", "Signature", "TensorSpec"]
+__all__ = ["BATCH", "Dim", "Signature", "Sole", "TensorSpec"]
 
 BATCH: Final = "N"
 Dim = int | str
@@ -99,6 +100,28 @@ class TensorSpec:
         )  # fmt: skip
 
 
+class Sole(NamedTuple):
+    """The one input of a model whose rows are all of one known size, of numbers of which any will do.
+
+    Most models are like that; their requests are bound without detours (`binding.py`).
+    """
+
+    name: str
+    dtype: DType
+    tail: tuple[int, ...]  # the shape of a row
+    width: int  # values of a row
+
+    @classmethod
+    def of(cls, inputs: tuple[TensorSpec, ...]) -> Sole | None:
+        spec = inputs[0] if len(inputs) == 1 else None
+        if spec is None or not spec.batched or spec.closed or spec.dtype.kind in ("bool", "string"):
+            return None
+        tail = tuple(d for d in spec.shape[1:] if isinstance(d, int))
+        if len(tail) != len(spec.shape) - 1 or not math.prod(tail):
+            return None
+        return cls(spec.name, spec.dtype, tail, math.prod(tail))
+
+
 @dataclass(frozen=True, slots=True)
 class Signature:
     """Inputs in order, outputs in order, and which outputs a bare answer gives.
@@ -112,10 +135,12 @@ class Signature:
     defaults: tuple[str, ...]
     _inputs: Mapping[str, TensorSpec] = field(init=False, repr=False, compare=False)
     _outputs: Mapping[str, TensorSpec] = field(init=False, repr=False, compare=False)
+    sole: Sole | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_inputs", {s.name: s for s in self.inputs})
         object.__setattr__(self, "_outputs", {s.name: s for s in self.outputs})
+        object.__setattr__(self, "sole", Sole.of(self.inputs))
 
     def input(self, name: str) -> TensorSpec:
         if name not in self._inputs:
@@ -165,7 +190,8 @@ class Signature:
                     "input.missing", f"input {spec.name!r} is missing", field=spec.name, expected=str(spec)
                 )
             array = tensors[spec.name]
-            if dtype_of(array) != spec.dtype:
+            came = dtype_of(array)
+            if came is not spec.dtype and came != spec.dtype:  # equal ones that were pickled are not identical
                 raise SetsailError(
                     "input.dtype",
                     f"input {spec.name!r} has the wrong dtype",
@@ -234,13 +260,11 @@ def _check_shape(spec: TensorSpec, array: Array, sizes: dict[str, tuple[int, str
 
 
 def _check_values(spec: TensorSpec, array: Array) -> None:
-    missing = array == NULL if spec.dtype.kind == "string" else np.zeros(0, dtype=bool)
-    if spec.dtype.kind == "float" and not spec.nullable:
-        finite = np.isfinite(array)
-        if not finite.all():
-            _refuse_at("input.nan", spec, array, ~finite, "a finite number")
-    if missing.size and not spec.nullable and missing.any():
-        _refuse_at("input.null", spec, array, missing, "a text")
+    if not spec.nullable:
+        if spec.dtype.kind == "float" and not finite(array):
+            _refuse_at("input.nan", spec, array, ~np.isfinite(array), "a finite number")
+        if spec.dtype.kind == "string" and NULL in array.ravel().tolist():
+            _refuse_at("input.null", spec, array, array == NULL, "a text")
     if spec.closed:
         known = {*spec.categories, NULL} if spec.nullable else set(spec.categories)
         bad = np.array([str(v) not in known for v in array.ravel().tolist()], dtype=bool).reshape(array.shape)

@@ -10,13 +10,17 @@ Text is held as numpy `object` arrays of `str`. A missing text is NULL, a Unicod
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-__all__ = ["BY_NAME", "BY_OIP", "BY_ONNX", "BY_TF", "DTYPES", "NULL", "Array", "DType", "dtype_of", "widens"]
+__all__ = [
+    "BY_NAME", "BY_OIP", "BY_ONNX", "BY_TF", "DTYPES", "NULL", "Array", "DType", "Numbers", "dtype_of", "finite",
+    "widens",
+]  # fmt: skip
 
 # What numpy.typing calls NDArray[Any]; importing that module costs ten milliseconds.
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
@@ -35,10 +39,10 @@ class DType:
     tf: str
     tf_number: int
     js: str | None
+    numpy: np.dtype[Any] = field(init=False, repr=False, compare=False)
 
-    @property
-    def numpy(self) -> np.dtype[Any]:
-        return np.dtype(object) if self.kind == "string" else np.dtype(self.name)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "numpy", np.dtype(object if self.kind == "string" else self.name))
 
     def __str__(self) -> str:
         return self.name
@@ -64,13 +68,53 @@ BY_NAME: Final[Mapping[str, DType]] = {d.name: d for d in DTYPES}
 BY_ONNX: Final[Mapping[int, DType]] = {d.onnx: d for d in DTYPES}
 BY_OIP: Final[Mapping[str, DType]] = {d.oip: d for d in DTYPES}
 BY_TF: Final[Mapping[str, DType]] = {d.tf: d for d in DTYPES}
+_BY_NUMPY: Final[Mapping[np.dtype[Any], DType]] = {d.numpy: d for d in DTYPES}
 
 
 def dtype_of(array: Array) -> DType | None:
     """Our dtype of a numpy array, or None where we have none (complex, dates, structured)."""
-    if array.dtype.kind in "OUST":
+    known = _BY_NUMPY.get(array.dtype)
+    if known is not None:
+        return known
+    if array.dtype.kind in "UST":
         return BY_NAME["string"]
-    return BY_NAME.get(array.dtype.name)
+    return BY_NAME.get(array.dtype.name)  # the other byte order; asking for the name is slow
+
+
+def finite(array: Array) -> bool:
+    """Whether a float array has neither NaN nor infinities.
+
+    Few values are proven finite by their sum as doubles: it is so only where every value is. It may overflow where all
+    are, and then, as for many values, each is looked at.
+    """
+    if array.size <= _FEW and math.isfinite(sum(array.ravel().tolist())):
+        return True
+    return bool(np.isfinite(array).all())
+
+
+_FEW: Final = 64  # above it, numpy's own way is faster
+
+
+class Numbers(np.ndarray[Any, np.dtype[Any]]):
+    """Numbers of a JSON text that were never Python objects: a nested, regular list as int64, uint64 or float64.
+
+    It stands where a list would, and means the same: values without a dtype of their own. float64 may hold what was
+    written as an integer; where that makes a difference, `listed` reads the text again.
+    """
+
+    __array_priority__ = 1.0  # what numpy joins of them is of this class too
+    again: Callable[[], Any] | None = None
+
+    @classmethod
+    def of(cls, array: Array, again: Callable[[], Any]) -> Numbers:
+        """Args: again: gives the list itself."""
+        made = array.view(cls)
+        made.again = again
+        return made
+
+    def listed(self) -> Any:
+        """The list that was sent. Numbers joined from several requests have lost it: theirs has equal values."""
+        return self.tolist() if self.again is None else self.again()
 
 
 def widens(source: DType, target: DType) -> bool:
