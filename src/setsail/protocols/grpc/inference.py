@@ -10,19 +10,19 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
-from msgspec import Struct
 
 from setsail.errors import SetsailError
-from setsail.messages import Request, Response, Tensor, Tensors
+from setsail.messages import Request, Tensor, Tensors
 from setsail.protocols import binary
+from setsail.protocols.grpc.answers import FINAL, Answer
 from setsail.protocols.grpc.method import Exchange, model_ref, status_of
 from setsail.protocols.grpc.pool import message, parse
+from setsail.protocols.grpc.templates import Templates
 from setsail.protocols.oip import datatype, refuse_extensions, shape
-from setsail.tensors import Array, DType, dtype_of
+from setsail.tensors import Array, DType
 
-__all__ = ["model_infer", "stream_fault", "stream_infer"]
+__all__ = ["model_infer", "request", "stream_fault", "stream_infer"]
 
-FINAL: Final = "triton_final_response"
 ALLOWED: Final = "triton_enable_empty_final_response"  # every answer here is a request's only and last one
 _RESERVED: Final = "triton_"
 _FIELDS: Final[Mapping[str, tuple[str, str]]] = {  # datatype -> its contents field, and the dtype the field holds
@@ -37,12 +37,24 @@ _FIELDS: Final[Mapping[str, tuple[str, str]]] = {  # datatype -> its contents fi
 }
 
 
+_TEMPLATES: Final = Templates()
+
+
 def model_infer(data: bytes | memoryview) -> Exchange:
-    return _exchange(data, stream=False)
+    asked = _TEMPLATES.request(data) or _read(data)
+    return Exchange(asked, Answer(asked.id, asked.outputs, False).encode)
 
 
 def stream_infer(data: bytes | memoryview) -> Exchange:
-    return _exchange(data, stream=True)
+    asked = _TEMPLATES.request(data) or _read(data)
+    return Exchange(asked, Answer(asked.id, asked.outputs, True).encode)
+
+
+def _read(data: bytes | memoryview) -> Request:
+    """What no template knows, read by protobuf; the next message like it is."""
+    asked = request(data)
+    _TEMPLATES.learn(data, asked)
+    return asked
 
 
 def stream_fault(fault: SetsailError, data: bytes | memoryview) -> bytes:
@@ -62,15 +74,20 @@ def stream_fault(fault: SetsailError, data: bytes | memoryview) -> bytes:
 # -- the request -------------------------------------------------------------------------------------------------------
 
 
-def _exchange(data: bytes | memoryview, *, stream: bool) -> Exchange:
+def request(data: bytes | memoryview) -> Request:
+    """A message of any form as a request.
+
+    Raises:
+        SetsailError: `request.malformed`, `request.form`, `request.binary`, `request.unsupported`, `model.version`,
+            `input.dtype`, `input.shape` or `input.range`.
+    """
     asked = parse(message("inference.ModelInferRequest"), data)
     ref = model_ref(asked.model_name, asked.model_version)
     parameters = _parameters(asked.parameters)
     items = [(item.name, item.parameters) for item in (*asked.inputs, *asked.outputs)]
     refuse_extensions(items, parameters)
     wanted = tuple(item.name for item in asked.outputs) or None
-    request = Request(ref, Tensors(_tensors(asked)), wanted, id=asked.id, parameters=parameters)
-    return Exchange(request, _Answer(asked.id, wanted, stream).encode)
+    return Request(ref, Tensors(_tensors(asked)), wanted, id=asked.id, parameters=parameters)
 
 
 def _parameters(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,34 +165,3 @@ def _narrowed(name: str, dtype: DType, array: Array) -> Array:
             value=array[cast != array][0].item(), expected=f"values of {dtype.oip}",
         )  # fmt: skip
     return cast
-
-
-# -- the answer --------------------------------------------------------------------------------------------------------
-
-
-class _Answer(Struct, frozen=True):
-    """How a client wants its answer: echoed id, order of outputs, alone or in a stream's message."""
-
-    id: str
-    wanted: tuple[str, ...] | None
-    stream: bool
-
-    def encode(self, response: Response) -> bytes:
-        names = tuple(dict.fromkeys(self.wanted or response.outputs))
-        arrays = [response.outputs[name] for name in names]
-        inner = message("inference.ModelInferResponse")(
-            model_name=response.model, model_version=str(response.version), id=self.id,
-            outputs=[_described(name, array) for name, array in zip(names, arrays, strict=True)],
-            raw_output_contents=[binary.pack(array) for array in arrays],
-        )  # fmt: skip
-        if not self.stream:
-            told: bytes = inner.SerializeToString()
-            return told
-        inner.parameters[FINAL].bool_param = True
-        told = message("inference.ModelStreamInferResponse")(infer_response=inner).SerializeToString()
-        return told
-
-
-def _described(name: str, array: Array) -> dict[str, Any]:
-    dtype = dtype_of(array)
-    return {"name": name, "datatype": dtype.oip if dtype else "BYTES", "shape": array.shape}

@@ -1,0 +1,151 @@
+"""A fast way to read a `ModelInferRequest`, for clients that send the same request again with other values.
+
+Its fields come in the order of their numbers, so that the tensors' bytes are last. What stands before them, the head,
+says everything else; it is the same from request to request, but for the id. Heads are remembered with what protobuf
+read in them, and a message is then only cut in two: 3 µs instead of 17.
+
+This never refuses anything: whatever is not exactly as expected is None here, and read by protobuf, which says what is
+wrong with it (`tests/protocols/grpc/test_templates.py` holds the two against each other).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from setsail.messages import ModelRef, Request, Tensor, Tensors
+from setsail.protocols import binary
+from setsail.tensors import Array, DType
+
+__all__ = ["Templates"]
+
+_ID, _RAW = 0x1A, 0x3A  # tags of the fields 3 and 7
+_HEAD: Final = frozenset((0x0A, 0x12, 0x22, 0x2A, 0x32))  # of 1, 2, 4, 5 and 6, all of them a length and bytes
+_LONGEST: Final = 2048
+_KEPT: Final = 1024
+
+
+class _Input(NamedTuple):
+    """One input of a head. `size` is in bytes; -1 for text, which says so itself."""
+
+    name: str
+    dtype: DType
+    shape: tuple[int, ...]
+    values: int
+    size: int
+    plain: np.dtype[Any] | None  # None: not simply an array's bytes
+
+
+class _Template(NamedTuple):
+    """What a head says."""
+
+    ref: ModelRef
+    inputs: tuple[_Input, ...]
+    wanted: tuple[str, ...] | None
+    parameters: Mapping[str, Any]
+
+
+class Templates:
+    """Heads seen before. When there are too many, all are forgotten."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, _Template] = {}
+
+    def request(self, data: bytes | memoryview) -> Request | None:
+        """The request of a message whose head is known, or None."""
+        cut = _cut(data)
+        if cut is None:
+            return None
+        head, name, spans = cut
+        template = self._known.get(head)
+        if template is None or len(spans) != len(template.inputs):
+            return None
+        tensors = []
+        for item, (start, end) in zip(template.inputs, spans, strict=True):
+            array = _array(item, data, start, end)
+            if array is None:
+                return None
+            tensors.append(Tensor(item.name, array, item.dtype, item.shape))
+        return Request(template.ref, Tensors(tuple(tensors)), template.wanted, id=name, parameters=template.parameters)
+
+    def learn(self, data: bytes | memoryview, request: Request) -> None:
+        """Remember the head of a message, and what protobuf read in it."""
+        cut = _cut(data)
+        if cut is None or len(cut[0]) > _LONGEST or not isinstance(request.body, Tensors):
+            return
+        if len(self._known) >= _KEPT:
+            self._known.clear()
+        inputs = tuple(map(_input, request.body.tensors))
+        self._known[cut[0]] = _Template(request.model, inputs, request.outputs, request.parameters)
+
+
+def _input(tensor: Tensor) -> _Input:
+    dtype, shape = tensor.dtype, tensor.shape
+    assert dtype is not None
+    assert shape is not None
+    values = prod(shape)
+    plain = None if dtype.kind in ("string", "bool") else dtype.numpy.newbyteorder("<")
+    return _Input(tensor.name, dtype, shape, values, -1 if dtype.kind == "string" else values * dtype.size, plain)
+
+
+def _array(item: _Input, data: bytes | memoryview, start: int, end: int) -> Array | None:
+    """What `binary.unpack` would give, or None where it would refuse."""
+    if item.plain is None:
+        if item.size not in (-1, end - start):
+            return None
+        return binary.unpack(item.name, item.dtype, item.shape, memoryview(data)[start:end])
+    if end - start != item.size:
+        return None
+    array: Array = np.frombuffer(data, item.plain, item.values, start)
+    if not array.flags.aligned:
+        array = array.copy()
+    return array.reshape(item.shape)
+
+
+def _cut(data: bytes | memoryview) -> tuple[bytes, str, list[tuple[int, int]]] | None:
+    """A message as its head without the id, the id, and where each raw tensor begins and ends."""
+    at, total = 0, len(data)
+    name, id_at, id_end = "", 0, 0
+    try:
+        while (tag := data[at]) != _RAW:
+            size, start = data[at + 1], at + 2
+            if size > 0x7F:
+                size, start = _varint(data, at + 1)
+            if tag == _ID:
+                if id_end:
+                    return None
+                id_at, id_end = at, start + size
+                name = str(data[start:id_end], "utf-8")
+            elif tag not in _HEAD:
+                return None
+            at = start + size
+        head = bytes(data[:id_at]) + bytes(data[id_end:at]) if id_end else bytes(data[:at])
+        spans = []
+        while at < total:
+            if data[at] != _RAW:
+                return None
+            size, start = data[at + 1], at + 2
+            if size > 0x7F:
+                size, start = _varint(data, at + 1)
+            at = start + size
+            spans.append((start, at))
+    except (IndexError, UnicodeDecodeError):
+        return None
+    return (head, name, spans) if at == total else None
+
+
+def _varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
+    """A length of up to four bytes and where it ends; a longer one is more than a message may have: IndexError."""
+    value = 0
+    for shift in (0, 7, 14, 21):
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise IndexError
