@@ -12,13 +12,15 @@ from msgspec import Struct, field
 
 from setsail.errors import SetsailError
 
-__all__ = ["JSON", "HttpReply", "HttpRequest", "error_reply"]
+__all__ = ["JSON", "JSON_HEADERS", "HttpReply", "HttpRequest", "error_reply"]
 
 JSON: Final = "application/json"
+JSON_HEADERS: Final = (("content-type", JSON),)  # one object, so that a server may remember what it becomes on its wire
 _FACTS: Final = (
     ("allow", "allow"),  # RFC 9110 §15.5.6
     ("accept_encoding", "accept-encoding"),  # §12.5.3
     ("challenge", "www-authenticate"),  # §11.6.1
+    ("retry_after", "retry-after"),  # §10.2.3, seconds
     ("id", "x-setsail-error-id"),
 )
 
