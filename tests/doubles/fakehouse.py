@@ -18,8 +18,10 @@ from setsail.catalog import (
     Metadata,
     ModelMetadata,
     ServerInfo,
+    Statistics,
     Status,
     Unload,
+    VersionStatistics,
     VersionStatus,
 )
 from setsail.errors import SetsailError
@@ -71,6 +73,10 @@ class FakeHouse:
                 return self._ready(ref).metadata()
             case Index(ready_only=ready_only):
                 return tuple(m.status() for m in self.models.values() if m.state == "ready" or not ready_only)
+            case Statistics(model=None):
+                return tuple(VersionStatistics(m.name, m.version) for m in self.models.values() if m.state == "ready")
+            case Statistics(model=ref):
+                return (VersionStatistics(self._ready(ref).name, self._find(ref).version),)
             case Load(name=name) | Unload(name=name):
                 if not control:
                     raise SetsailError("control.refused", "model control is off here")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -12,9 +12,11 @@ from setsail.errors import SetsailError
 from setsail.messages import ModelRef, Request
 from setsail.protocols import routes
 
-__all__ = ["EACH", "UNARY", "WATCH", "Exchange", "Method", "model_ref", "status_of"]
+__all__ = ["EACH", "UNARY", "WATCH", "WIRE", "Exchange", "Method", "fault_metadata", "model_ref", "status_of"]
 
+WIRE: Final = "open-inference-grpc"  # its name in metrics and docs
 UNARY, EACH, WATCH = "unary", "each", "watch"
+_FACTS: Final = (("retry_after", "retry-after"), ("id", "x-setsail-error-id"))
 
 
 class Exchange(Struct, frozen=True, gc=False):
@@ -47,6 +49,12 @@ class Method(Struct, frozen=True):
 def status_of(fault: SetsailError) -> tuple[int, str]:
     """The canonical status code and the text of a fault: the text is every wire's."""
     return fault.family.grpc, str(fault)
+
+
+def fault_metadata(fault: SetsailError) -> tuple[tuple[str, str], ...]:
+    """What the HTTP wires say of a fault in headers, as trailing metadata."""
+    facts = tuple((key, str(fault.facts[fact])) for fact, key in _FACTS if fact in fault.facts)
+    return (("x-setsail-error", fault.code), *facts)
 
 
 def model_ref(name: str, version: str) -> ModelRef:

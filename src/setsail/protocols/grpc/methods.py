@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from setsail.protocols.grpc import health, inference, metadata, reflection, repository, statistics, unsupported
-from setsail.protocols.grpc.method import EACH, UNARY, WATCH, Exchange, Method, status_of
+from setsail.protocols.grpc.method import EACH, UNARY, WATCH, WIRE, Exchange, Method, fault_metadata, status_of
 
-__all__ = ["METHODS", "Exchange", "Method", "status_of"]
+__all__ = ["METHODS", "WIRE", "Exchange", "Method", "fault_metadata", "status_of"]
 
 Decode = Callable[[bytes | memoryview], Exchange]
 

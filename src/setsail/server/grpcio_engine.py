@@ -1,0 +1,233 @@
+"""The fallback of `--grpc-engine grpcio`: gRPC by Google's own library, on a port of its own.
+
+It reads the same table of methods as our engine and asks the same desk on the same event loop, so only the bytes on
+the wire are somebody else's. It costs about ten times as much a request, and grpcio is an extra, so this module is
+imported only when it was chosen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from math import inf
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+
+from setsail.errors import SetsailError
+from setsail.messages import Response
+from setsail.protocols.grpc.method import EACH, WATCH, WIRE, Exchange, Method, fault_metadata, status_of
+from setsail.protocols.grpc.methods import METHODS
+from setsail.scheduling import Ticket
+from setsail.server.dispatch import Desk
+from setsail.server.settings import Settings
+
+__all__ = ["GrpcioEngine"]
+
+WATCH_SECONDS: Final = 0.25  # between two looks at whether a watched answer has changed
+_STREAMS: Final = 256  # of one connection
+_AT_ONCE: Final = 64  # messages of one stream that are asked before the first of them is answered
+_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+_Context = Any  # grpc.aio.ServicerContext, which has no types
+
+
+class GrpcioEngine:
+    """gRPC on `--grpc-port`. `start` and `stop` it on the event loop of the desk.
+
+    Args:
+        shared: several processes listen on the port (SO_REUSEPORT).
+    """
+
+    def __init__(self, desk: Desk, settings: Settings, *, shared: bool = False) -> None:
+        self._desk, self._settings, self._shared = desk, settings, shared
+        self._server: Any = None
+
+    async def start(self) -> int:
+        """Listen; gives the port. Raises `port.in_use`."""
+        settings = self._settings
+        self._server = grpc.aio.server(options=[
+            ("grpc.max_receive_message_length", settings.max_body),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.max_metadata_size", settings.max_head),
+            ("grpc.max_concurrent_streams", _STREAMS),
+            ("grpc.so_reuseport", int(self._shared)),
+        ])  # fmt: skip
+        self._server.add_generic_rpc_handlers((_Handlers(self._desk),))
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        address = f"{host}:{settings.grpc_port}"
+        try:
+            credentials = _credentials(settings)
+            if credentials is None:
+                port = int(self._server.add_insecure_port(address))
+            else:
+                port = int(self._server.add_secure_port(address, credentials))
+        except RuntimeError as fault:
+            raise SetsailError(
+                "port.in_use", f"grpcio cannot listen on {address}", field="--grpc-port", value=settings.grpc_port,
+                todo="choose another --grpc-port, or 0 for any free one",
+            ) from fault  # fmt: skip
+        await self._server.start()
+        return port
+
+    async def stop(self, seconds: float) -> None:
+        """Take no new calls, give running ones so many seconds."""
+        if self._server is not None:
+            await self._server.stop(seconds)
+
+
+def _credentials(settings: Settings) -> Any:
+    if not settings.tls_cert:
+        return None
+    pair = (Path(settings.tls_key).read_bytes(), Path(settings.tls_cert).read_bytes())
+    roots = Path(settings.tls_client_ca).read_bytes() if settings.tls_client_ca else None
+    return grpc.ssl_server_credentials([pair], root_certificates=roots, require_client_auth=roots is not None)
+
+
+class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """Our table of methods as grpcio asks for it. A path it does not have is UNIMPLEMENTED."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def service(self, details: Any) -> Any:
+        method = METHODS.get(details.method)
+        if method is None:
+            return None
+        calls = _Calls(self._desk, method)
+        if method.kind == EACH:
+            return grpc.stream_stream_rpc_method_handler(calls.each)
+        if method.kind == WATCH:
+            return grpc.unary_stream_rpc_method_handler(calls.watch)
+        return grpc.unary_unary_rpc_method_handler(calls.unary)
+
+
+class _Calls:
+    """The calls of one method."""
+
+    def __init__(self, desk: Desk, method: Method) -> None:
+        self._desk, self._method = desk, method
+
+    async def unary(self, data: bytes, context: _Context) -> bytes:
+        try:
+            self._check_key(context)
+            return await self._answered(data, context)
+        except SetsailError as fault:
+            await _abort(context, fault)
+            raise
+
+    async def watch(self, data: bytes, context: _Context) -> AsyncIterator[bytes]:
+        try:
+            self._check_key(context)
+            exchange = self._method.decode(data)
+            told = b"\xff"  # no message is this
+            while True:
+                answer = await self._asked(exchange, len(data), context)
+                if answer != told:
+                    told = answer
+                    yield answer
+                await asyncio.sleep(WATCH_SECONDS)
+        except SetsailError as fault:
+            await _abort(context, fault)
+
+    async def each(self, messages: AsyncIterator[bytes], context: _Context) -> AsyncIterator[bytes]:
+        """Messages are asked as they come and answered in their order, so those of one stream run together too."""
+        try:
+            self._check_key(context)
+            waiting: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue(_AT_ONCE)
+            reading = asyncio.ensure_future(self._read(messages, waiting, context))
+            try:
+                while (task := await waiting.get()) is not None:
+                    yield await task
+            finally:
+                reading.cancel()
+                while not waiting.empty():
+                    if (left := waiting.get_nowait()) is not None:
+                        left.cancel()
+        except SetsailError as fault:
+            await _abort(context, fault)
+
+    async def _read(
+        self, messages: AsyncIterator[bytes], waiting: asyncio.Queue[asyncio.Task[bytes] | None], context: _Context
+    ) -> None:
+        try:
+            async for data in messages:
+                await waiting.put(asyncio.ensure_future(self._told(data, context)))
+        finally:
+            await waiting.put(None)
+
+    async def _told(self, data: bytes, context: _Context) -> bytes:
+        """One message's answer, which may be its fault."""
+        try:
+            return await self._answered(data, context)
+        except SetsailError as fault:
+            if self._method.render_fault is None:
+                raise
+            return self._method.render_fault(fault, data)
+
+    async def _answered(self, data: bytes, context: _Context) -> bytes:
+        began, outcome, code = perf_counter(), None, "ok"
+        try:
+            exchange = self._method.decode(data)
+            outcome = await self._outcome(exchange, len(data), context)
+            return exchange.encode(outcome)
+        except asyncio.CancelledError:
+            code = "request.cancelled"
+            raise
+        except Exception as fault:
+            error = self._desk.failed(fault)
+            code = error.code
+            raise error from fault
+        finally:
+            self._count(outcome, code, perf_counter() - began)
+
+    async def _asked(self, exchange: Exchange, size: int, context: _Context) -> bytes:
+        try:
+            return exchange.encode(await self._outcome(exchange, size, context))
+        except Exception as fault:
+            raise self._desk.failed(fault) from fault
+
+    async def _outcome(self, exchange: Exchange, size: int, context: _Context) -> Any:
+        """What the house says. A call that ends meanwhile is not run any more."""
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[Any] = loop.create_future()
+
+        def done(outcome: Any) -> None:
+            if answered.done():
+                return
+            if isinstance(outcome, BaseException):
+                answered.set_exception(outcome)
+            else:
+                answered.set_result(outcome)
+
+        left = context.time_remaining()
+        deadline = inf if left is None else perf_counter() + left
+        ticket: Ticket | None = self._desk.ask(exchange.ask, done, size, loop, deadline)
+        try:
+            return await answered
+        except asyncio.CancelledError:
+            if ticket is not None:
+                ticket.cancelled = True
+            raise
+
+    def _check_key(self, context: _Context) -> None:
+        if self._method.keyless:
+            return
+        sent = dict(context.invocation_metadata() or ()).get("authorization", "")
+        scheme, _, key = str(sent).partition(" ")
+        self._desk.check_key(scheme, key)
+
+    def _count(self, outcome: Any, code: str, seconds: float) -> None:
+        if isinstance(outcome, Response):
+            rows = len(next(iter(outcome.outputs.values()))) if outcome.signature.batched and outcome.outputs else 1
+            self._desk.meter.answered(outcome.model, outcome.version, WIRE, code, seconds, rows)
+        elif code != "ok":
+            self._desk.meter.answered("", 0, WIRE, code, seconds, 0)
+
+
+async def _abort(context: _Context, fault: SetsailError) -> None:
+    """End a call with a fault: its status, its text, and what the HTTP wires say in headers as trailing metadata. Raises."""
+    code, text = status_of(fault)
+    await context.abort(_CODES[code], text, trailing_metadata=fault_metadata(fault))
