@@ -8,20 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Final
 
 from setsail.errors import SetsailError
-from setsail.runtime.runner import Runner
+from setsail.runtime.runner import Options, Runner, Weights
 from setsail.signature import Signature
 from setsail.steps import Step
 from setsail.tensors import Array
 from setsail.variants import Variant
 
-__all__ = ["RUNTIMES", "Files", "Runner", "load"]
+__all__ = ["RUNTIMES", "Files", "Options", "Runner", "Weights", "discard", "load"]
 
 Files = Mapping[str, bytes | memoryview]
 
-# format -> "module:function", called as function(variant, files, signature, threads=n) -> Runner
+# format -> "module:function", called as function(variant, files, signature, options) -> Runner
 RUNTIMES: Final[Mapping[str, str]] = {
     "onnx": "setsail.runtime.onnx_runner:load",
     "xgboost-ubj": "setsail.runtime.xgboost_native:load",
@@ -30,10 +31,12 @@ RUNTIMES: Final[Mapping[str, str]] = {
 # package a runtime needs -> the extra that installs it
 _EXTRAS: Final[Mapping[str, str]] = {"xgboost": "xgboost", "lightgbm": "lightgbm"}
 _STEPS: Final = "setsail.runtime.steps:apply"
+_DISCARD: Final = "setsail.runtime.prepared:discard"
+_PLAIN: Final = Options()
 
 
 def load(
-    variant: Variant, files: Files, signature: Signature, steps: tuple[Step, ...] = (), *, threads: int = 1
+    variant: Variant, files: Files, signature: Signature, steps: tuple[Step, ...] = (), options: Options = _PLAIN
 ) -> Runner:
     """Load one variant.
 
@@ -41,7 +44,7 @@ def load(
         files: relative file name -> content, `variant.entry` among them. Views (of a mapped artifact) are not kept
             after this returns.
         steps: done to the inputs before every run.
-        threads: of one run; 1 is right for anything that answers in under a few milliseconds.
+        options: threads of a run, and whether large weights are shared between processes.
 
     Raises:
         SetsailError: `artifact.requires` for a format we have no runtime for, `dependency.missing` when its package
@@ -53,8 +56,13 @@ def load(
             "artifact.requires", f"variant {variant.id!r} has a format this setsail cannot run", field="format",
             value=variant.format, expected=", ".join(RUNTIMES),
         )  # fmt: skip
-    runner: Runner = _named(target)(variant, files, signature, threads=threads)
+    runner: Runner = _named(target)(variant, files, signature, options)
     return Stepped(runner, steps, _named(_STEPS)) if steps else runner
+
+
+def discard(weights: Weights) -> None:
+    """Remove shared weights that turned out to be wrong. The next load makes them again."""
+    _named(_DISCARD)(Path(weights.path).parent)
 
 
 class Stepped:
@@ -66,7 +74,7 @@ class Stepped:
         steps: tuple[Step, ...],
         apply: Callable[[tuple[Step, ...], Mapping[str, Array]], Mapping[str, Array]],
     ) -> None:
-        self.signature, self.max_batch = runner.signature, runner.max_batch
+        self.signature, self.max_batch, self.weights = runner.signature, runner.max_batch, runner.weights
         self._runner, self._steps, self._apply = runner, steps, apply
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:

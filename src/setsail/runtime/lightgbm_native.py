@@ -13,6 +13,7 @@ import numpy as np
 
 from setsail.errors import SetsailError
 from setsail.runtime.native import NativeRunner, run_fault
+from setsail.runtime.runner import Options
 from setsail.signature import Signature
 from setsail.tensors import Array
 from setsail.variants import Variant
@@ -21,7 +22,7 @@ __all__ = ["LightGBMRunner", "load"]
 
 
 def load(
-    variant: Variant, files: Mapping[str, bytes | memoryview], signature: Signature, *, threads: int = 1
+    variant: Variant, files: Mapping[str, bytes | memoryview], signature: Signature, options: Options
 ) -> LightGBMRunner:
     """Read the model. Raises `model.failed`."""
     try:
@@ -30,7 +31,7 @@ def load(
         raise SetsailError(
             "model.failed", f"LightGBM cannot load variant {variant.id!r}", expected="a model of this LightGBM or older"
         ) from fault
-    return LightGBMRunner(variant, signature, booster, threads)
+    return LightGBMRunner(variant, signature, booster, options.threads)
 
 
 class LightGBMRunner(NativeRunner):

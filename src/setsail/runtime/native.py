@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from setsail.errors import SetsailError
+from setsail.runtime.runner import Weights
 from setsail.signature import Signature, TensorSpec
 from setsail.tensors import Array
 from setsail.variants import Variant
@@ -22,6 +23,7 @@ class NativeRunner:
     def __init__(self, variant: Variant, signature: Signature, booster: Any, threads: int) -> None:
         self.signature = signature
         self.max_batch: int | None = None
+        self.weights = Weights()
         self._booster = booster
         self._threads = threads
         self._settings = variant.settings

@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from setsail.signature import Signature
 from setsail.tensors import Array
 
-__all__ = ["Runner"]
+__all__ = ["Options", "Runner", "Weights"]
+
+
+class Options(NamedTuple):
+    """How a variant is loaded.
+
+    Attributes:
+        threads: of one run; 1 is right for anything that answers in under a few milliseconds.
+        identity: names the files' content and what may run them (`artifact.verdict.key`). With one, large weights are
+            kept on disk as the runtime needs them, and processes share them; "" keeps nothing.
+    """
+
+    threads: int = 1
+    identity: str = ""
+
+
+class Weights(NamedTuple):
+    """Where a runner has its weights: mapped from `path` and shared with every process that maps it, or of its own.
+
+    `note` says why large ones are not shared; "" where there was nothing to share.
+    """
+
+    path: str = ""
+    note: str = ""
 
 
 class Runner(Protocol):
@@ -20,6 +43,7 @@ class Runner(Protocol):
 
     signature: Signature
     max_batch: int | None
+    weights: Weights
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run checked inputs (as `binding.bind` returns them). Raises `model.run` when the runtime fails."""

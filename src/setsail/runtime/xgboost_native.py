@@ -14,6 +14,7 @@ import xgboost
 
 from setsail.errors import SetsailError
 from setsail.runtime.native import NativeRunner, run_fault
+from setsail.runtime.runner import Options
 from setsail.signature import Signature
 from setsail.tensors import Array
 from setsail.variants import Variant
@@ -22,18 +23,18 @@ __all__ = ["XGBoostRunner", "load"]
 
 
 def load(
-    variant: Variant, files: Mapping[str, bytes | memoryview], signature: Signature, *, threads: int = 1
+    variant: Variant, files: Mapping[str, bytes | memoryview], signature: Signature, options: Options
 ) -> XGBoostRunner:
     """Read the model. Raises `model.failed`."""
     booster = xgboost.Booster()
     try:
         booster.load_model(bytearray(files[variant.entry]))
-        booster.set_param({"nthread": threads})
+        booster.set_param({"nthread": options.threads})
     except xgboost.core.XGBoostError as fault:
         raise SetsailError(
             "model.failed", f"XGBoost cannot load variant {variant.id!r}", expected="a model of this XGBoost or older"
         ) from fault
-    return XGBoostRunner(variant, signature, booster, threads)
+    return XGBoostRunner(variant, signature, booster, options.threads)
 
 
 class XGBoostRunner(NativeRunner):

@@ -51,13 +51,14 @@ class House:
 
     Args:
         threads: of one run of one model.
+        share_weights: keep large weights on disk in the form that the runtime needs, so that processes share them.
         observers: told of every finished request (`observers.py`).
     """
 
-    def __init__(self, *, threads: int = 1, observers: Iterable[Observer] = ()) -> None:
+    def __init__(self, *, threads: int = 1, share_weights: bool = True, observers: Iterable[Observer] = ()) -> None:
         self.table = Table()
         self.observers = tuple(observers)
-        self._threads = threads
+        self._threads, self._share = threads, share_weights
         self._changed = Condition()  # held by whoever swaps the table; notified after
         self._loader = Loader()
         self._sources: dict[tuple[str, int], Path | Artifact] = {}
@@ -251,11 +252,11 @@ class House:
         _LOG.info("%s version %d is ready (%s)", name, version, loaded.facts.variant)
 
     def _open(self, opened: Artifact, name: str, version: int) -> Loaded:
-        loaded = loading.open_runner(opened, threads=self._threads)
+        loaded = loading.open_runner(opened, threads=self._threads, share=self._share)
         if _is(self.table, name, version, "loading"):
             self._swap(lambda table: table.moved(name, version, "warming"))
         try:
-            loading.warm(opened, loaded.runner)
+            loading.warm(opened, loaded, threads=self._threads)
         except BaseException:
             loaded.runner.close()
             raise

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from setsail.runtime import Runner
 
@@ -19,12 +19,22 @@ __all__ = ["Facts", "Loaded"]
 
 
 class Facts(Struct, frozen=True):
-    """What the catalog tells about a loaded version beside its signature."""
+    """What is known of a loaded version beside its signature.
+
+    Attributes:
+        framework, example, variant, digest: for the catalog.
+        ladder: seconds of a run by rows, as measured when it was loaded (`ladder.py`).
+        invariant: whether a row's answer is the same alone and among others, so that requests may share a run.
+        weights: where they are: the file that processes share, or why they are not shared ("" for small ones).
+    """
 
     framework: str
     example: Mapping[str, object]
     variant: str
     digest: str
+    ladder: Mapping[int, float] = field(default_factory=dict)
+    invariant: bool = False
+    weights: str = ""
 
 
 class Loaded:

@@ -7,27 +7,37 @@ neither; what is imported for them is imported only then.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Final
 
 import numpy as np
+from msgspec.structs import replace
 
 from setsail import parity, runtime
 from setsail.artifact import Artifact, verdict
 from setsail.errors import SetsailError
 from setsail.runtime import Runner
+from setsail.serving.ladder import climb, drawn
 from setsail.serving.leases import Facts, Loaded
 from setsail.serving.samples import Sample, example, stored
+from setsail.tensors import Array
 from setsail.variants import Variant
 
 __all__ = ["open_runner", "warm"]
 
+_LOG = logging.getLogger("setsail.serving")
 _GATE: Final = "setsail.artifact.gate"
 _TRYOUT: Final = "setsail.serving.tryout"
 
 
-def open_runner(artifact: Artifact, *, threads: int = 1) -> Loaded:
+def open_runner(artifact: Artifact, *, threads: int = 1, share: bool = True) -> Loaded:
     """Load the artifact's first variant that loads here.
+
+    Args:
+        threads: of one run.
+        share: keep large weights on disk as the runtime needs them, so that processes share them.
 
     Raises:
         SetsailError: the only variant's own fault, or `model.failed` with every variant's reason.
@@ -36,13 +46,13 @@ def open_runner(artifact: Artifact, *, threads: int = 1) -> Loaded:
     faults: list[SetsailError] = []
     for variant in artifact.variants:
         try:
-            runner = _open(artifact, variant, sample, threads)
+            runner = _open(artifact, variant, sample, threads, share)
         except SetsailError as fault:
             faults.append(fault)
             continue
         framework = f"{artifact.framework} {artifact.versions.get(artifact.framework, '')}".strip()
-        facts = Facts(framework, example(artifact.signature, sample), variant.id, artifact.digest)
-        return Loaded(runner, facts)
+        shown = example(artifact.signature, sample)
+        return Loaded(runner, Facts(framework, shown, variant.id, artifact.digest, weights=_where(runner)))
     if len(faults) == 1:
         raise faults[0]
     raise SetsailError(
@@ -51,16 +61,41 @@ def open_runner(artifact: Artifact, *, threads: int = 1) -> Loaded:
     ) from faults[-1]  # fmt: skip
 
 
-def warm(artifact: Artifact, runner: Runner) -> None:
-    """Run the stored sample, which also makes the first request fast, and hold the answers against the stored ones.
+def warm(artifact: Artifact, loaded: Loaded, *, threads: int = 1) -> None:
+    """Run the stored sample, hold the answers against the stored ones, and learn what batches cost.
+
+    `loaded` is changed: its facts tell what was learned. When weights that processes share give wrong answers, they are
+    removed and the runner is replaced by one with weights of its own.
 
     Raises:
         SetsailError: `model.failed` when an answer differs by more than the parity rule allows.
     """
     sample = stored(artifact)
-    if sample is None:
-        return
-    rows = len(next(iter(sample.inputs.values())))
+    answers = None
+    if sample is not None:
+        try:
+            answers = _checked(artifact, loaded.runner, sample)
+        except SetsailError as fault:
+            path = loaded.runner.weights.path
+            if not path:
+                raise
+            _LOG.warning("the shared weights in %s are wrong and are removed: %s", path, fault)
+            runtime.discard(loaded.runner.weights)
+            loaded.runner.close()
+            (variant,) = (v for v in artifact.variants if v.id == loaded.facts.variant)
+            loaded.runner = _open(artifact, variant, sample, threads, share=False)
+            answers = _checked(artifact, loaded.runner, sample)
+    usable = sample is not None and _rows(sample.inputs) > 0
+    rows = sample.inputs if sample is not None and usable else drawn(artifact.signature)
+    learned = climb(loaded.runner, rows, answers if usable else None, tolerance=artifact.parity.tolerance)
+    loaded.facts = replace(
+        loaded.facts, ladder=learned.seconds, invariant=learned.invariant, weights=_where(loaded.runner)
+    )
+
+
+def _checked(artifact: Artifact, runner: Runner, sample: Sample) -> dict[str, Array]:
+    """The runner's answers to the sample. Raises `model.failed` where they are not the stored ones."""
+    rows = _rows(sample.inputs)
     size = min(runner.max_batch or rows, rows) if runner.signature.batched else rows
     parts = [runner.run({n: a[i : i + size] for n, a in sample.inputs.items()}) for i in range(0, rows, size)]
     answers = {
@@ -75,9 +110,19 @@ def warm(artifact: Artifact, runner: Runner) -> None:
             f"rows differ", field=check.worst_output, value=f"a difference of {check.worst:.3g}",
             expected="agreement by the parity rule",
         )  # fmt: skip
+    return answers
 
 
-def _open(artifact: Artifact, variant: Variant, sample: Sample | None, threads: int) -> Runner:
+def _rows(arrays: Mapping[str, Array]) -> int:
+    return len(next(iter(arrays.values())))
+
+
+def _where(runner: Runner) -> str:
+    weights = runner.weights
+    return weights.path or (f"not shared: {weights.note}" if weights.note else "")
+
+
+def _open(artifact: Artifact, variant: Variant, sample: Sample | None, threads: int, share: bool) -> Runner:
     files = artifact.files(variant.id)
     key = verdict.key(variant, artifact.digests(variant.id))
     if not verdict.known(key):
@@ -85,4 +130,5 @@ def _open(artifact: Artifact, variant: Variant, sample: Sample | None, threads: 
         (gate.inspect if variant.format == "onnx" else gate.weigh)(files, variant.entry)
         import_module(_TRYOUT).survive(artifact, variant, sample)
         verdict.remember(key)
-    return runtime.load(variant, files, artifact.signature, artifact.steps, threads=threads)
+    options = runtime.Options(threads, key if share else "")
+    return runtime.load(variant, files, artifact.signature, artifact.steps, options)
