@@ -17,23 +17,14 @@ _END: Final = b"\r\n\r\n"
 _HEAD: Final = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-class Chunks:
-    """One body. Trailers are read and dropped (§7.1.2), chunk extensions ignored (§7.1.1).
+class _Inside:
+    """What llhttp finds. `Chunks` holds the parser, so it cannot be this: a ring would keep a body until a collection."""
 
-    Attributes:
-        framing, quiet: bytes that were no body, in all and since the last one that was.
-    """
-
-    __slots__ = ("_parser", "_tail", "body", "complete", "fault", "framing", "quiet")
+    __slots__ = ("body", "complete")
 
     def __init__(self) -> None:
         self.body = bytearray()
         self.complete = False
-        self.fault: httptools.HttpParserError | None = None
-        self.framing = self.quiet = 0
-        self._tail = b""  # the last bytes seen, where the empty line may have begun
-        self._parser = httptools.HttpRequestParser(self)
-        self._parser.feed_data(_HEAD)
 
     def on_body(self, data: bytes) -> None:
         self.body += data
@@ -41,13 +32,38 @@ class Chunks:
     def on_message_complete(self) -> None:
         self.complete = True
 
+
+class Chunks:
+    """One body. Trailers are read and dropped (§7.1.2), chunk extensions ignored (§7.1.1).
+
+    Attributes:
+        body: what has come so far; `complete` when that is all.
+        framing, quiet: bytes that were no body, in all and since the last one that was.
+        fault: what llhttp could not read.
+    """
+
+    __slots__ = ("_inside", "_parser", "_tail", "body", "fault", "framing", "quiet")
+
+    def __init__(self) -> None:
+        self._inside = _Inside()
+        self._parser = httptools.HttpRequestParser(self._inside)
+        self._parser.feed_data(_HEAD)
+        self._tail = b""  # the last bytes seen, where the empty line may have begun
+        self.body = self._inside.body
+        self.framing = self.quiet = 0
+        self.fault: httptools.HttpParserError | None = None
+
+    @property
+    def complete(self) -> bool:
+        return self._inside.complete
+
     def feed(self, data: bytes) -> int:
         """Read up to the end of the body; returns how many bytes that were."""
-        size, start = len(self.body), 0
+        size, start, inside = len(self.body), 0, self._inside
         straddle = (self._tail + data[:3]).find(_END)
         end = straddle + 4 - len(self._tail) if straddle >= 0 else 0
         try:
-            while start < len(data) and not self.complete:
+            while start < len(data) and not inside.complete:
                 if end <= start:
                     found = data.find(_END, start)
                     end = found + 4 if found >= 0 else len(data)

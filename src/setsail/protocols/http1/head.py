@@ -32,14 +32,14 @@ from msgspec import Struct
 
 from setsail.errors import SetsailError
 
-__all__ = ["CHUNKED", "Head", "Heads", "Limits"]
+__all__ = ["CHUNKED", "Head", "Heads", "Limits", "read_target"]
 
 CHUNKED: Final = -1  # a `Head.length`: the body says itself where it ends
 _KEPT: Final = 2048  # longer heads are parsed anew each time, so that the memo stays small
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _LINE: Final = re.compile(rb"(%s) ([!-~]+) HTTP/([0-9])\.([0-9])\r\n" % _TOKEN)
 _LINE_0_9: Final = re.compile(rb"%s [!-~]+\r\n" % _TOKEN)
-_ABSOLUTE: Final = re.compile(r"https?://([^/?#@]+)([^#]*)", re.IGNORECASE)
+_ABSOLUTE: Final = re.compile(r"https?://([^:/?#][^/?#]*)([/?].*)?", re.IGNORECASE)
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HOST: Final = re.compile(r"([A-Za-z0-9._~%!$&'()*+,;=-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?")  # RFC 3986 §3.2.2
 # What no head holds: control bytes but HTAB, CR and LF. llhttp refuses them too; this does not depend on its version.
@@ -139,7 +139,7 @@ def parse(raw: bytes, limits: Limits) -> Head:
     method = line[1].decode("ascii")
     if method == "CONNECT":
         raise SetsailError("request.unsupported", "this server is no proxy", field="method", value=method)
-    path, query = _target(line[2].decode("ascii"), method)
+    path, query = read_target(line[2].decode("ascii"), method)
     _check_host(headers, minor)
     tokens = {token.strip().lower() for token in headers.get("connection", "").split(",")}
     return Head(
@@ -214,7 +214,7 @@ def _minor(line: re.Match[bytes]) -> int:
     return int(line[4])
 
 
-def _target(target: str, method: str) -> tuple[str, str]:
+def read_target(target: str, method: str) -> tuple[str, str]:
     """Path, decoded, and query, raw. The authority of an absolute form is not looked at: we serve one site."""
     if target[0] != "/":
         if target == "*" and method == "OPTIONS":
@@ -222,7 +222,8 @@ def _target(target: str, method: str) -> tuple[str, str]:
         absolute = _ABSOLUTE.fullmatch(target)
         if absolute is None or not _HOST.fullmatch(absolute[1]):
             raise malformed("the request target is neither a path nor a URL", field="target", value=target)
-        target = absolute[2] if absolute[2].startswith("/") else "/" + absolute[2]
+        rest = absolute[2] or "/"
+        target = rest if rest[0] == "/" else "/" + rest
     path, _, query = target.partition("?")
     if "#" in target:
         raise malformed("the request target has a fragment", field="target", value=target)

@@ -137,7 +137,7 @@ class Reader:
     def eof(self) -> None:
         """The client sends no more."""
         if not self.idle and self.fault is None and (self.begun is not None or self._pending):
-            self.fault = malformed("the connection ended inside a request")
+            self._fail(malformed("the connection ended inside a request"))
         self._fresh = False
         self._pending.clear()
 
@@ -174,15 +174,15 @@ class Reader:
         """Refuse at once what no further byte can make a head; a client that speaks TLS here waits for an answer."""
         pending = self._pending
         if len(pending) > self._limits.head:
-            self.fault = too_long(self._limits)
+            self._fail(too_long(self._limits))
             return
         start = 2 if pending.startswith(b"\r\n") else 0
         if len(pending) > start and pending[start] not in _TOKEN and pending[start:] != b"\r":
-            self.fault = malformed("the bytes are not HTTP", value=bytes(pending[:16]))
+            self._fail(malformed("the bytes are not HTTP", value=bytes(pending[:16])))
             return
         new = pending[max(0, before - 1) :]
         if new.count(b"\n") - new.startswith(b"\n") != new.count(b"\r\n"):
-            self.fault = malformed("a line of the head ends in LF alone")
+            self._fail(malformed("a line of the head ends in LF alone"))
             return
         line = pending.find(b"\r\n", max(start, before - 1)) if pending.find(b"\r\n", start, before) < 0 else -1
         if line >= 0 and not pending[:line].endswith((b" HTTP/1.1", b" HTTP/1.0")):
@@ -192,7 +192,7 @@ class Reader:
         try:
             return self._heads.get(raw)
         except SetsailError as fault:
-            self.fault = fault
+            self._fail(fault)
             return None
 
     def _begin(self, raw: bytes, rest: memoryview) -> int:
@@ -235,7 +235,7 @@ class Reader:
         try:
             return np.empty(size, np.uint8).data
         except MemoryError:
-            self.fault = _busy(self._budget)
+            self._fail(_busy(self._budget))
             return None
 
     def _enlarge(self, room: memoryview) -> None:
@@ -252,21 +252,21 @@ class Reader:
         if not self._take(len(chunks.body) - before):
             return n
         if chunks.fault is not None:
-            self.fault = malformed(f"the chunked body cannot be read: {chunks.fault}", field="body")
+            self._fail(malformed(f"the chunked body cannot be read: {chunks.fault}", field="body"))
         elif len(chunks.body) > self._limits.body:
             self._refuse_body(len(chunks.body))
         elif chunks.framing > self._limits.head + 8 * len(chunks.body) or chunks.quiet > self._limits.head:
-            self.fault = too_long(self._limits)
+            self._fail(too_long(self._limits))
         elif chunks.complete:
             whole = chunks.body
             self._complete(bytes(whole) if len(whole) <= _SMALL else memoryview(whole).toreadonly())
         return n
 
     def _refuse_body(self, size: int) -> None:
-        self.fault = SetsailError(
+        self._fail(SetsailError(
             "request.too_large", "the body is too large", field="body", value=size,
             expected=f"at most {self._limits.body} bytes",
-        )  # fmt: skip
+        ))  # fmt: skip
 
     def _complete(self, body: bytes | memoryview) -> None:
         head = self.begun
@@ -277,11 +277,14 @@ class Reader:
         self._waits = False
         self._fresh = head.keep_alive  # RFC 9112 §9.6: nothing is read after a request that closes
 
+    def _fail(self, fault: SetsailError) -> None:
+        self.fault, self._fresh = fault, False
+
     # -- the budget ----------------------------------------------------------------------------------------------
 
     def _take(self, size: int) -> bool:
         if not self._budget.take(size):
-            self.fault = _busy(self._budget)
+            self._fail(_busy(self._budget))
             return False
         self._held += size
         return True
