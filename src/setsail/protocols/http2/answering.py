@@ -79,6 +79,7 @@ class Answering:
         if self.finished:
             return
         self.out.control(frames.goaway(self.last, code, reason))
+        self._events += [Reset(stream, code) for stream in self.streams.values()]
         self._events.append(Closed(code, reason))
         self.close()
 
