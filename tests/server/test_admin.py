@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from setsail.server.admin import application
 from setsail.server.lazy import Lazy
-from setsail.server.traffic import Outcome, Traffic
+from setsail.monitor.meter import Meter
 from setsail.signature import Signature, TensorSpec
 from setsail.tensors import BY_NAME
 
@@ -41,7 +41,7 @@ def house() -> FakeHouse:
 
 @pytest.fixture
 def app(house: FakeHouse) -> Any:
-    return application(house, data_url=DATA, traffic=Traffic())
+    return application(house, data_url=DATA, meter=Meter())
 
 
 def form_of(page: str) -> dict[str, str]:
@@ -170,11 +170,11 @@ def test_a_form_too_large_is_refused(app: Any) -> None:
 
 
 def test_metrics_parse_and_count(house: FakeHouse) -> None:
-    traffic = Traffic()
-    traffic.add(Outcome("plain", "iris", 1, "ok", 0.002, rows=3))
-    traffic.add(Outcome("plain", "iris", 1, "ok", 99.0, rows=1))
-    traffic.add(Outcome("plain", 'a"b\n', 0, "input.dtype", 0.1))
-    reply = send(application(house, data_url=DATA, traffic=traffic), "GET", "/metrics")
+    meter = Meter()
+    meter.answered("iris", 1, "plain", "ok", 0.002, 3)
+    meter.answered("iris", 1, "plain", "ok", 99.0, 1)
+    meter.answered('a"b\n', 0, "plain", "input.dtype", 0.1, 0)
+    reply = send(application(house, data_url=DATA, meter=meter), "GET", "/metrics")
     assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
     families = {f.name: f for f in text_string_to_metric_families(reply.text)}
     requests = {(s.labels["model"], s.labels["code"]): s.value for s in families["setsail_requests"].samples}

@@ -291,7 +291,7 @@ def test_traffic_counts_by_model_version_wire_and_code(app: Application) -> None
     send(app, "POST", "/predict/iris", content=b"{")
     send(app, "POST", "/predict/scanned-name", content=b"{")
     send(app, "GET", "/v2/health/live")
-    requests, rows, latencies = app.traffic.snapshot()
+    requests, rows, latencies = app.meter.snapshot()
     assert requests == {
         ("iris", 1, "plain", "ok"): 1, ("iris", 0, "plain", "request.json"): 1, ("", 0, "plain", "request.json"): 1
     }  # fmt: skip

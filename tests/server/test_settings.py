@@ -34,7 +34,7 @@ def test_flags_beat_variables_beat_the_file_beat_the_default(tmp_path: Path, mon
         ({"port": "eighty"}, "--port"),
         ({"max_body": -5}, "--max-body"),
         ({"model_control": "yes"}, "--model-control"),
-        ({"workers": 2}, "--workers"),
+        ({"workers": -1}, "--workers"),
         ({"tls_cert": "nowhere.pem"}, "--tls-key"),
         ({"tls_cert": "a.pem", "tls_key": "b.pem"}, "--tls-cert"),
         ({"api_key_file": "nowhere"}, "--api-key-file"),

@@ -29,10 +29,10 @@ from setsail.protocols import plain
 from setsail.protocols.curl import curl_lines
 from setsail.protocols.routes import model_ref
 from setsail.protocols.table import ROUTES, WIRES
-from setsail.server.asgi import Answering
+from setsail.server.dispatch import Answering
 from setsail.server.forms import answer_rows, body, fields
 from setsail.server.metrics import CONTENT_TYPE, Metrics
-from setsail.server.traffic import Traffic
+from setsail.monitor.meter import Meter
 from setsail.signature import TensorSpec
 
 __all__ = ["Admin", "application"]
@@ -53,7 +53,7 @@ def application(
     house: Answering,
     *,
     data_url: str | Callable[[], str],
-    traffic: Traffic | None = None,
+    meter: Meter | None = None,
     hosts: Collection[str] = (),
     keyed: bool = False,
 ) -> Starlette:
@@ -61,11 +61,11 @@ def application(
 
     Args:
         data_url: where the data port is, for the curl lines; a callable where the port is known only later.
-        traffic: what the data port counts.
+        meter: what the data port counts.
         hosts: names besides loopback that the Host header of a changing request may have.
         keyed: whether the data port asks for an API key, which the curl lines then send.
     """
-    return Admin(house, data_url, traffic or Traffic(), frozenset(h.lower() for h in hosts), keyed).starlette()
+    return Admin(house, data_url, meter or Meter(), frozenset(h.lower() for h in hosts), keyed).starlette()
 
 
 class Admin:
@@ -75,7 +75,7 @@ class Admin:
         self,
         house: Answering,
         data_url: str | Callable[[], str],
-        traffic: Traffic,
+        meter: Meter,
         hosts: frozenset[str],
         keyed: bool,
     ) -> None:
@@ -83,7 +83,7 @@ class Admin:
         self._data_url = data_url
         self._hosts = hosts
         self._keyed = keyed
-        self._metrics = Metrics(traffic, lambda: self._ask(Index()))
+        self._metrics = Metrics(meter, lambda: self._ask(Index()))
         self._pages = Environment(
             loader=PackageLoader("setsail.server", "pages"),
             autoescape=True,

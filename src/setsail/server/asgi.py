@@ -1,48 +1,31 @@
 """The data port as a raw ASGI application: bodies in, `protocols/` in the middle, bodies out.
 
-It knows no wire. It reads a body within the limit, finds the route, lets the wire decode it, asks the house and lets
-the wire encode what comes back. Predictions run in a pool of threads, so that health checks, which are answered on the
-event loop, stay live while models are busy. It can be mounted in another application (`setsail.asgi`).
+It is for those who bring their own server or mount the wires in an application of their own (`setsail.asgi`); what
+`setsail serve` runs is `connection.py`. Both ask the same desk. Predictions run in a pool of threads, so that health
+checks, which are answered on the event loop, stay live while models are busy.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
-import logging
 import os
-import uuid
 from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from time import perf_counter
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from msgspec.structs import replace
-
-from setsail.catalog import Ask, Index, Load, Unload
 from setsail.errors import SetsailError
-from setsail.messages import ModelRef, Request, Response
-from setsail.protocols import table
-from setsail.protocols.compression import decompress
+from setsail.monitor.meter import Meter
 from setsail.protocols.http import HttpReply, HttpRequest
-from setsail.protocols.plain import ONLY_MODEL
-from setsail.server.traffic import Outcome, Traffic
+from setsail.server.dispatch import Answering, Desk, Plan
+from setsail.server.origins import NO_ORIGINS, Origins
 
-__all__ = ["MAX_BODY", "Answering", "Application", "Receive", "Scope", "Send", "application"]
+__all__ = ["MAX_BODY", "Application", "Receive", "Scope", "Send", "application"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 MAX_BODY: Final = 64 << 20
-_LOG = logging.getLogger("setsail.server")
-_OPEN: Final = frozenset(("/", "/v2/health/live", "/v2/health/ready"))  # answered without an API key
-
-
-class Answering(Protocol):
-    """What the application needs of `serving.house.House`."""
-
-    def answer(self, ask: Request | Ask, *, control: bool) -> Any: ...
 
 
 def application(house: Answering, **settings: Any) -> Application:
@@ -57,7 +40,7 @@ class Application:
         max_body: largest body in bytes, before and after decompression.
         control: whether clients may load and unload.
         api_keys: when there are any, everything but health needs `Authorization: Bearer KEY`.
-        traffic: where outcomes are counted.
+        meter: where outcomes are counted.
         threads: that predict at the same time.
         close: called at the end of the lifespan, after the last request.
     """
@@ -69,15 +52,15 @@ class Application:
         max_body: int = MAX_BODY,
         control: bool = False,
         api_keys: Collection[str] = (),
-        traffic: Traffic | None = None,
+        meter: Meter | None = None,
+        origins: Origins = NO_ORIGINS,
         threads: int | None = None,
         close: Callable[[], object] | None = None,
     ) -> None:
         self.house = house
-        self.traffic = traffic if traffic is not None else Traffic()
+        self.meter = meter if meter is not None else Meter()
         self._max_body = max_body
-        self._control = control
-        self._keys = tuple(key.encode() for key in api_keys)
+        self._desk = Desk(house, meter=self.meter, max_body=max_body, control=control, api_keys=api_keys, origins=origins)
         self._close = close
         self._pool = ThreadPoolExecutor(threads or max(4, 2 * (os.cpu_count() or 1)), "setsail-answer")
 
@@ -103,106 +86,36 @@ class Application:
     def close(self) -> None:
         """End the threads after their last request, then whatever was given as `close`."""
         self._pool.shutdown()
+        self._desk.close()
         if self._close is not None:
             self._close()
 
     # -- one request ---------------------------------------------------------------------------------------------
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        began = perf_counter()
         method, path, headers = scope["method"], _path(scope), _headers(scope)
+        plan = self._desk.plan(method, path, headers)
         try:
-            self._check_key(path, headers)
-            if method == "OPTIONS" and table.allowed(path):
-                reply = HttpReply(204, headers=(("allow", ", ".join(table.allowed(path))),))
-            else:
-                match = table.find(method, path)
+            reply = plan.reply
+            if reply is None:
                 raw = await self._read(receive, headers)
                 if raw is None:
                     return  # the client has gone
                 query = scope.get("query_string", b"").decode("latin-1")
-                reply = await self._dispatch(match, HttpRequest(method, path, query, headers, raw), began)
-        except SetsailError as fault:
-            reply = self._refusal(path, fault)
-            self.traffic.add(Outcome(table.wire_of(path).name, "", 0, fault.code, perf_counter() - began))
+                reply = await self._answer(plan, HttpRequest(method, path, query, headers, raw))
+            elif plan.code != "ok":
+                self._desk.count(path, plan.code)
+                reply = _last(reply)
         except Exception as fault:
-            reply = self._refusal(path, _unexpected(fault))
-        await _send(send, reply, head=method == "HEAD")
+            reply = _last(self._desk.refuse(path, self._desk.failed(fault)))
+        await _send(send, reply, plan)
 
-    async def _dispatch(self, match: table.Match, request: HttpRequest, began: float) -> HttpReply:
-        if match.route.method == "GET":
-            return self._answer(match, request, began)
+    async def _answer(self, plan: Plan, request: HttpRequest) -> HttpReply:
+        assert plan.match is not None
+        if plan.match.route.method == "GET":
+            return self._desk.answer(plan.match, request)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, self._answer, match, request, began)
-
-    def _answer(self, match: table.Match, request: HttpRequest, began: float) -> HttpReply:
-        """Decode, ask, encode; every fault becomes a reply in the wire's shape. Runs in any thread."""
-        answer: Any = None
-        code = "ok"
-        try:
-            coding = request.headers.get("content-encoding", "")
-            body = decompress(bytes(request.body), coding, self._max_body)
-            exchange = match.decode(replace(request, body=body))
-            if isinstance(exchange.ask, Load | Unload):
-                self._check_origin(request)
-            answer = self.house.answer(self._named(exchange.ask), control=self._control)
-            reply = exchange.encode(answer)
-        except SetsailError as fault:
-            code, reply = fault.code, match.route.wire.render_error(_with_id(fault))
-        except Exception as fault:
-            error = _unexpected(fault)
-            code, reply = error.code, match.route.wire.render_error(error)
-        if match.route.method == "POST" or code != "ok":
-            self._count(match, answer, code, perf_counter() - began)
-        return reply
-
-    def _named(self, ask: Request | Ask) -> Request | Ask:
-        """`POST /predict` means the only model there is."""
-        if not isinstance(ask, Request) or ask.model.name != ONLY_MODEL:
-            return ask
-        names = self._names()
-        if len(names) != 1:
-            raise SetsailError(
-                "model.unknown",
-                "the path names no model and not exactly one is served",
-                field="path",
-                value="/predict",
-                expected=" or ".join(f"/predict/{name}" for name in names[:8]) or "a model",
-            )
-        return replace(ask, model=ModelRef(names[0]))
-
-    def _names(self) -> list[str]:
-        return list(dict.fromkeys(status.name for status in self.house.answer(Index(), control=False)))
-
-    def _count(self, match: table.Match, answer: Any, code: str, seconds: float) -> None:
-        wire = match.route.wire.name
-        if isinstance(answer, Response):
-            self.traffic.add(Outcome(wire, answer.model, answer.version, code, seconds, _rows(answer)))
-            return
-        name = match.params.get("model", "")
-        self.traffic.add(Outcome(wire, name if name in self._names() else "", 0, code, seconds))
-
-    def _refusal(self, path: str, fault: SetsailError) -> HttpReply:
-        """An error found before a route was, or while the body came; the connection may hold unread bytes then."""
-        reply = table.wire_of(path).render_error(fault)
-        return replace(reply, headers=(*reply.headers, ("connection", "close")))
-
-    def _check_key(self, path: str, headers: Mapping[str, str]) -> None:
-        if not self._keys or path in _OPEN:
-            return
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        sent = given.strip().encode("latin-1", "replace")
-        # Every key is compared, so that time does not tell which one was near.
-        if scheme.lower() != "bearer" or sum(hmac.compare_digest(sent, key) for key in self._keys) == 0:
-            raise SetsailError("request.key", "this server needs an API key", field="authorization", challenge="Bearer")
-
-    def _check_origin(self, request: HttpRequest) -> None:
-        """Without keys, a page on any site could have a visitor's browser unload models here: browsers say Origin."""
-        if "origin" in request.headers and not self._keys:
-            raise SetsailError(
-                "control.refused", "a browser may not load or unload here", field="origin",
-                value=request.headers["origin"], todo="use the admin port",
-            )  # fmt: skip
+        return await loop.run_in_executor(self._pool, self._desk.answer, plan.match, request)
 
     # -- the body ------------------------------------------------------------------------------------------------
 
@@ -251,32 +164,15 @@ def _headers(scope: Scope) -> dict[str, str]:
     return headers
 
 
-async def _send(send: Send, reply: HttpReply, *, head: bool) -> None:
-    headers = [(name.lower().encode("latin-1"), value.encode("latin-1", "replace")) for name, value in reply.headers]
-    headers.append((b"content-length", str(len(reply.body)).encode()))
-    if reply.status == 204:
-        headers.pop()
+async def _send(send: Send, reply: HttpReply, plan: Plan) -> None:
+    pairs = (*reply.headers, *plan.headers)
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1", "replace")) for name, value in pairs]
+    if reply.status != 204:
+        headers.append((b"content-length", str(len(reply.body)).encode()))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if head else reply.body})
+    await send({"type": "http.response.body", "body": b"" if plan.head_only else reply.body})
 
 
-def _rows(response: Response) -> int:
-    if not response.signature.batched or not response.outputs:
-        return 1
-    return len(next(iter(response.outputs.values())))
-
-
-def _with_id(fault: SetsailError) -> SetsailError:
-    """An internal error gets an id, and its cause goes to the log under it."""
-    if fault.family.http == 500 and "id" not in fault.facts:
-        fault.facts["id"] = uuid.uuid4().hex[:12]
-        fault.what += f" (error {fault.facts['id']})"
-        _LOG.error("error %s: %s", fault.facts["id"], fault, exc_info=fault)
-    return fault
-
-
-def _unexpected(fault: Exception) -> SetsailError:
-    """What a client may know of an exception nobody planned for: an id. The rest is in the log."""
-    error = SetsailError("server.fault", "the server failed")
-    error.__cause__ = fault
-    return _with_id(error)
+def _last(reply: HttpReply) -> HttpReply:
+    """A refusal that came before the body was read: the connection may hold the rest of it."""
+    return HttpReply(reply.status, reply.body, (*reply.headers, ("connection", "close")))

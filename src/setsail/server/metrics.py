@@ -1,4 +1,4 @@
-"""The admin port's /metrics: the counts of `traffic.py` and the states of the models in Prometheus' text form."""
+"""The admin port's /metrics: the counts of `monitor.meter` and the states of the models in Prometheus' text form."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector
 
 from setsail.catalog import STATES, VersionStatus
-from setsail.server.traffic import BUCKETS, Traffic
+from setsail.monitor.meter import BUCKETS, Meter
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
@@ -22,8 +22,8 @@ CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 class Metrics(Collector):
     """Reads the counts whenever Prometheus asks; keeps nothing itself and touches no global registry."""
 
-    def __init__(self, traffic: Traffic, index: Callable[[], Sequence[VersionStatus]]) -> None:
-        self._traffic = traffic
+    def __init__(self, meter: Meter, index: Callable[[], Sequence[VersionStatus]]) -> None:
+        self._meter = meter
         self._index = index
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -35,7 +35,7 @@ class Metrics(Collector):
         return []  # names are fixed below; nothing else is in this registry to collide with
 
     def collect(self) -> Iterator[Metric]:
-        requests, rows, latencies = self._traffic.snapshot()
+        requests, rows, latencies = self._meter.snapshot()
         counter = CounterMetricFamily(
             "setsail_requests",
             "Requests by the error's code, or ok; version 0 where none answered.",

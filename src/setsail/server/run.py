@@ -1,8 +1,8 @@
 """A server: a house, a data port and an admin port, in one process.
 
 The ports are bound in the caller's thread, so that a taken port is an error before anything answers; the event loop
-runs in a thread of its own, so that a notebook and the command line use the same class. What stands behind the data
-port is uvicorn for now; it sees only the ASGI application.
+runs in a thread of its own, so that a notebook and the command line use the same class. Behind the data port stands
+our own engine (`plane.py`), behind the admin port an ordinary web framework (`admin_port.py`).
 """
 
 from __future__ import annotations
@@ -13,31 +13,37 @@ import logging
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Final
 
-import uvicorn
-
 from setsail.catalog import Index, Metadata, ModelMetadata, VersionStatus
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef
+from setsail.monitor.meter import Meter
 from setsail.protocols.curl import curl_lines
+from setsail.scheduling import Rules
+from setsail.server.admin_port import AdminPort
 from setsail.server.asgi import Application
+from setsail.server.dispatch import Desk
 from setsail.server.lazy import Lazy
 from setsail.server.opening import Opening, Progress, is_repository, pack_source, resolve
+from setsail.server.origins import Origins
+from setsail.server.plane import Plane
 from setsail.server.settings import Settings
 from setsail.serving.house import House
+from setsail.serving.intake import Intake
 from setsail.serving.model import predict_rows
 from setsail.serving.repository import Repository
+from setsail.serving.turns import Turns
 
-__all__ = ["Server", "data_application"]
+__all__ = ["Server", "bind", "data_application"]
 
 _LOG = logging.getLogger("setsail.server")
 _BACKLOG: Final = 2048
+_QUIET: Final = 1.0  # see Plane.drain
 
 
 class Server:
@@ -49,19 +55,28 @@ class Server:
             server.open(Path("credit.setsail"))
             server.start()
             print(server.url)
+
+    Args:
+        listeners: sockets of the data port that somebody else has bound and will close; without any, it binds one.
     """
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, listeners: Sequence[socket.socket] = ()) -> None:
         self.settings = settings or Settings()
+        self.meter = Meter()
         self.house = House(threads=self.settings.threads)
         self.stopped_by: signal.Signals | None = None
         self._repositories: list[Repository] = []
+        self._inherited = list(listeners)
         self._sockets: list[socket.socket] = []
         self._ports: list[int] = []
-        self._servers: list[_Uvicorn] = []
+        self._desk: Desk | None = None
+        self._plane: Plane | None = None
+        self._admin: AdminPort | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: Thread | None = None
-        self._app: Application | None = None
-        self._over = Event()
+        self._stop: asyncio.Event | None = None
+        self._began, self._over = Event(), Event()
+        self._quiet, self._whole = 0.0, True
 
     # -- models --------------------------------------------------------------------------------------------------
 
@@ -132,28 +147,43 @@ class Server:
         port = self._ports[1] if len(self._ports) > 1 else self.settings.admin_port
         return _url(self.settings.admin_host, port, False)
 
+    @property
+    def ready_gate(self) -> bool:
+        """False makes readiness say no, whatever the models' states: other parts of the server are missing."""
+        return self._desk is None or self._desk.ready
+
+    @ready_gate.setter
+    def ready_gate(self, ready: bool) -> None:
+        if self._desk is not None:
+            self._desk.ready = ready
+
     def start(self) -> Server:
         """Bind the ports and answer in a background thread. Raises `port.in_use` or `setting.value`."""
         settings = self.settings
-        app = self._app = data_application(self.house, settings)
         try:
-            self._sockets.append(_bind(settings.host, settings.port, "--port"))
-            self._servers.append(_Uvicorn(_config(app, settings, _tls(settings))))
+            tls = _tls(settings)
+            self._desk = Desk(self.house, meter=self.meter, api_keys=_keys(settings), **_desk_settings(settings))
+            data = self._inherited or [self._bind(settings.host, settings.port, "--port")]
+            self._ports = [data[0].getsockname()[1]]
             if settings.admin_port >= 0:
-                self._sockets.append(_bind(settings.admin_host, settings.admin_port, "--admin-port"))
+                bound = self._bind(settings.admin_host, settings.admin_port, "--admin-port")
+                self._ports.append(bound.getsockname()[1])
                 admin = Lazy("setsail.server.admin:application", self.house, data_url=lambda: self.url,
-                             traffic=app.traffic, hosts=(settings.admin_host,),
+                             meter=self.meter, hosts=(settings.admin_host,),
                              keyed=bool(settings.api_key_file))  # fmt: skip
-                self._servers.append(_Uvicorn(_config(admin, settings, {})))
+                self._admin = AdminPort(admin, bound, settings.drain_timeout)
         except BaseException:
             self.close()
             raise
-        self._ports = [bound.getsockname()[1] for bound in self._sockets]
-        self._thread = Thread(target=self._loop, name="setsail-server", daemon=True)
+        self._thread = Thread(target=self._run, args=(data, tls), name="setsail-server", daemon=True)
         self._thread.start()
-        while not all(server.started for server in self._servers) and self._thread.is_alive():
-            self._over.wait(0.001)
+        self._began.wait()
         return self
+
+    def _bind(self, host: str, port: int, flag: str) -> socket.socket:
+        bound = bind(host, port, flag)
+        self._sockets.append(bound)
+        return bound
 
     def wait(self) -> None:
         """Block until SIGINT or SIGTERM, then drain; a second signal ends at once. Call from the main thread."""
@@ -161,6 +191,8 @@ class Server:
         try:
             while not self._over.wait(3600):
                 pass
+            if self.stopped_by is signal.SIGTERM:
+                self.drain()
             self.close()
         finally:
             for number, handler in before.items():
@@ -172,21 +204,39 @@ class Server:
         self.stopped_by = signal.Signals(number)
         self._over.set()
 
+    def drain(self) -> bool:
+        """Say not ready, go on answering for `drain_delay`, then answer everybody once more and stop.
+
+        Returns:
+            False when something was still owed to a client after `drain_timeout`.
+        """
+        self.ready_gate = False
+        self._over.wait(0)
+        if self.settings.drain_delay:
+            Event().wait(self.settings.drain_delay)
+        self._quiet = _QUIET
+        self._end_loop()
+        return self._whole
+
     def close(self) -> None:
         """Stop accepting, let running requests end, unload."""
         self._over.set()
         for repository in self._repositories:
             repository.close()
-        for server in self._servers:
-            server.should_exit = True
-        if self._thread is not None:
-            self._thread.join(self.settings.drain_timeout + 5)
+        self._end_loop()
         for bound in self._sockets:
             bound.close()
-        if self._app is not None:
-            self._app.close()
+        if self._desk is not None:
+            self._desk.close()
         if not self.house.close(self.settings.drain_timeout):
             _LOG.warning("requests were still running after %d s", self.settings.drain_timeout)
+
+    def _end_loop(self) -> None:
+        if self._thread is None or self._loop is None or self._stop is None:
+            return
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(self.settings.drain_timeout + 5)
 
     def __enter__(self) -> Server:
         return self
@@ -198,54 +248,88 @@ class Server:
         names = ", ".join(f"{s.name}/{s.version}" for s in self._ready()) or "no models"
         return f"<setsail server at {self.url}: {names}>"
 
-    def _loop(self) -> None:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(self._serve())
-        self._over.set()
+    # -- on the loop's thread ------------------------------------------------------------------------------------
 
-    async def _serve(self) -> None:
-        pairs = zip(self._servers, self._sockets, strict=True)
-        await asyncio.gather(*(server.serve(sockets=[bound]) for server, bound in pairs))
+    def _run(self, data: list[socket.socket], tls: ssl.SSLContext | None) -> None:
+        try:
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(self._serve(data, tls))
+        except Exception:
+            _LOG.exception("the server's event loop failed")
+        finally:
+            self._began.set()
+            self._over.set()
+
+    async def _serve(self, data: list[socket.socket], tls: ssl.SSLContext | None) -> None:
+        loop = self._loop = asyncio.get_running_loop()
+        assert self._desk is not None
+        self._desk.intake = Intake(
+            lambda: self.house.table, Turns(loop), rules=_rules(self.settings), meter=self.meter,
+            observers=self.house.observers,
+        )  # fmt: skip
+        plane = self._plane = Plane(self._desk, self.settings, loop)
+        self._stop = asyncio.Event()
+        await plane.listen(data, tls)
+        if self._admin is not None:
+            self._admin.start(loop)
+        self._began.set()
+        try:
+            await self._stop.wait()
+            self._whole = await plane.drain(self.settings.drain_timeout, self._quiet)
+        finally:
+            plane.close()
+            if self._admin is not None:
+                await self._admin.close()
 
 
 def data_application(house: House, settings: Settings, close: Callable[[], object] | None = None) -> Application:
-    """The data port's ASGI application with the settings that concern it."""
-    keys: tuple[str, ...] = ()
-    if settings.api_key_file:
-        keys = tuple(line.strip() for line in Path(settings.api_key_file).read_text().splitlines() if line.strip())
-        if not keys:
-            raise SetsailError("setting.value", "the key file holds no key", field="--api-key-file",
-                               value=settings.api_key_file, expected="one key a line")  # fmt: skip
-    control = settings.model_control == "explicit"
-    return Application(house, max_body=settings.max_body, control=control, api_keys=keys, close=close)
+    """The data port as an ASGI application, with the settings that concern it."""
+    return Application(house, api_keys=_keys(settings), close=close, **_desk_settings(settings))
 
 
-# -- uvicorn -----------------------------------------------------------------------------------------------------
+# -- settings ------------------------------------------------------------------------------------------------------
 
 
-class _Uvicorn(uvicorn.Server):
-    """uvicorn without its signal handlers: two of them share one process, and signals are `Server.wait`'s."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+def _desk_settings(settings: Settings) -> dict[str, Any]:
+    origins = Origins(settings.cors_origins.split(","))
+    return {"max_body": settings.max_body, "control": settings.model_control == "explicit", "origins": origins}
 
 
-def _config(app: Any, settings: Settings, tls: dict[str, Any]) -> uvicorn.Config:
-    return uvicorn.Config(
-        app, http="httptools", ws="none", lifespan="off", interface="asgi3", access_log=False, log_config=None,
-        server_header=False, timeout_keep_alive=settings.idle_timeout, backlog=_BACKLOG,
-        timeout_graceful_shutdown=settings.drain_timeout, **tls,
+def _keys(settings: Settings) -> tuple[str, ...]:
+    if not settings.api_key_file:
+        return ()
+    keys = tuple(line.strip() for line in Path(settings.api_key_file).read_text().splitlines() if line.strip())
+    if not keys:
+        raise SetsailError("setting.value", "the key file holds no key", field="--api-key-file",
+                           value=settings.api_key_file, expected="one key a line")  # fmt: skip
+    return keys
+
+
+def _rules(settings: Settings) -> Rules:
+    return Rules(
+        queue_rows=settings.queue_rows, queue_bytes=settings.queue_bytes, max_batch=settings.max_batch,
+        max_delay=settings.max_delay, latency_target=settings.latency_target,
     )  # fmt: skip
 
 
-def _tls(settings: Settings) -> dict[str, Any]:
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    """TLS 1.2 or newer; HTTP/2 is offered by ALPN (RFC 7301)."""
     if not settings.tls_cert:
-        return {}
-    options: dict[str, Any] = {"ssl_certfile": settings.tls_cert, "ssl_keyfile": settings.tls_key}
-    if settings.tls_client_ca:
-        options |= {"ssl_ca_certs": settings.tls_client_ca, "ssl_cert_reqs": int(ssl.CERT_REQUIRED)}
-    return options
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+        if settings.tls_client_ca:
+            context.load_verify_locations(settings.tls_client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ssl.SSLError) as fault:
+        raise SetsailError("setting.value", "the certificate, key or CA cannot be used", field="--tls-cert",
+                           value=str(fault), expected="PEM files that belong together") from fault  # fmt: skip
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    return context
+
+
+# -- sockets -------------------------------------------------------------------------------------------------------
 
 
 def _loop_factory() -> Any:
@@ -256,7 +340,8 @@ def _loop_factory() -> Any:
         return None
 
 
-def _bind(host: str, port: int, flag: str) -> socket.socket:
+def bind(host: str, port: int, flag: str) -> socket.socket:
+    """A listening socket. Raises `port.in_use`, naming a free one, or `setting.value`."""
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -1,0 +1,336 @@
+"""The desk of the data port: what a request means, who answers it, and how the answer is written.
+
+It knows no sockets and no wire. `plan` looks at a request's head alone: key, cross-origin rules, route. `handle` takes a
+whole request from an event loop and calls back with the reply; predictions go through the intake, where those of one turn
+run together, what blocks goes to a thread, everything else is answered on the spot. `answer` does the same in the
+caller's thread, for servers that bring their own (`asgi.py`). Every fault becomes a reply in the wire's own shape.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import uuid
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from math import inf
+from time import perf_counter
+from typing import Any, Final, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from setsail.catalog import Ask, Index, IsReady, Load, Unload
+from setsail.errors import SetsailError
+from setsail.messages import ModelRef, Request, Response
+from setsail.monitor.meter import Meter
+from setsail.protocols import table
+from setsail.protocols.compression import decompress
+from setsail.protocols.http import HttpReply, HttpRequest
+from setsail.protocols.plain import ONLY_MODEL
+from setsail.protocols.routes import Exchange, model_ref
+from setsail.scheduling import Ticket
+from setsail.server.origins import NO_ORIGINS, Origins
+from setsail.serving.intake import Intake
+
+__all__ = ["Answering", "Desk", "Plan", "Refused", "Replied"]
+
+_LOG = logging.getLogger("setsail.server")
+_OPEN: Final = frozenset(("/", "/v2/health/live", "/v2/health/ready"))  # answered without an API key
+_SAMPLED: Final = 7  # decoding and encoding are timed for one request in eight
+_MIDDLE: Final = 100  # the priority of a request that states none; 1 is the most urgent, as in Triton
+Replied = Callable[[HttpReply], None]
+Refused = SetsailError | None
+
+
+class Answering(Protocol):
+    """What is needed of `serving.house.House`."""
+
+    def answer(self, ask: Request | Ask, *, control: bool) -> Any: ...
+
+
+class Plan(Struct, frozen=True):
+    """What a head means. `reply` is set when it is answered without its body; `headers` go on every reply.
+
+    `code` is what the meter counts for `reply`: `ok`, or the fault's.
+    """
+
+    path: str
+    match: table.Match | None = None
+    reply: HttpReply | None = None
+    model: ModelRef | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    head_only: bool = False
+    code: str = "ok"
+
+
+class Desk:
+    """Answers requests of one house.
+
+    Args:
+        intake: where predictions go; None for a desk that only `answer`s.
+        max_body: largest body in bytes once it is decompressed.
+        control: whether clients may load and unload.
+        api_keys: when there are any, everything but health needs `Authorization: Bearer KEY`.
+        origins: whose pages may call.
+
+    Attributes:
+        ready: False makes every readiness question answer no: draining, or another worker is missing.
+    """
+
+    def __init__(
+        self,
+        house: Answering,
+        *,
+        meter: Meter,
+        intake: Intake | None = None,
+        max_body: int,
+        control: bool = False,
+        api_keys: Collection[str] = (),
+        origins: Origins = NO_ORIGINS,
+    ) -> None:
+        self.house, self.meter, self.intake = house, meter, intake
+        self.ready = True
+        self.max_body = max_body
+        self._control = control
+        self._keys = tuple(key.encode() for key in api_keys)
+        self._origins = origins
+        self._blocking = ThreadPoolExecutor(2, "setsail-control")
+        self._count = 0
+
+    def close(self) -> None:
+        """Wait for loads and unloads that were begun."""
+        self._blocking.shutdown()
+
+    # -- before the body -----------------------------------------------------------------------------------------
+
+    def plan(self, method: str, path: str, headers: Mapping[str, str]) -> Plan:
+        """What a head means. It depends on the head alone, so it may be remembered with it."""
+        shared = self._origins.headers(headers)
+        head_only = method == "HEAD"
+        try:
+            if method == "OPTIONS" and (allowed := table.allowed(path)):
+                preflight = self._origins.preflight(headers, allowed)
+                reply = HttpReply(204, headers=(("allow", ", ".join(allowed)), *preflight))
+                return Plan(path, None, reply, None, shared)
+            self._check_key(path, headers)
+            match = table.find(method, path)
+            return Plan(path, match, None, _predicted(match), shared, head_only)
+        except SetsailError as fault:
+            return Plan(path, None, self.refusal(path, fault), None, shared, head_only, fault.code)
+
+    def admit(self, plan: Plan, nbytes: int) -> Refused:
+        """Why the body should not be read or decoded, or None."""
+        if plan.model is None or self.intake is None:
+            return None
+        fault = self.intake.admit(plan.model, nbytes)
+        return fault if fault is not None and fault.kind.family in ("exhausted", "deadline") else None
+
+    def refuse(self, path: str, fault: SetsailError) -> HttpReply:
+        """Count and write an error that came before the request was whole."""
+        self.count(path, fault.code)
+        return self.refusal(path, fault)
+
+    def count(self, path: str, code: str) -> None:
+        """Count a request that reached no model."""
+        self.meter.answered("", 0, table.wire_of(path).name, code, 0.0, 0)
+
+    @staticmethod
+    def refusal(path: str, fault: SetsailError) -> HttpReply:
+        """An error in the shape of the wire that owns the path, which need not exist."""
+        return table.wire_of(path).render_error(_with_id(fault))
+
+    # -- a whole request -----------------------------------------------------------------------------------------
+
+    def handle(self, match: table.Match, request: HttpRequest, done: Replied, loop: Any) -> Ticket | None:
+        """Answer a request from an event loop.
+
+        Args:
+            done: called once with the reply, on the loop's thread; perhaps before this returns.
+            loop: the running event loop.
+
+        Returns:
+            What can be cancelled when the client goes away, if anything can.
+        """
+        answer = _Answer(self, match, done)
+        try:
+            exchange = self.decode(match, request)
+        except Exception as fault:
+            answer(fault)
+            return None
+        self._count += 1
+        if not self._count & _SAMPLED:
+            self.meter.stage(match.params.get("model", ""), 0, "decode", perf_counter() - answer.began)
+        answer.exchange = exchange
+        return self.ask(exchange.ask, answer, len(request.body), loop)
+
+    def ask(
+        self, ask: Request | Ask, done: Callable[[Any], None], nbytes: int, loop: Any, deadline: float = inf
+    ) -> Ticket | None:
+        """Have anything a wire decodes to answered; `done` gets the answer or the fault, on the loop's thread."""
+        if isinstance(ask, Request) and self.intake is not None:
+            priority = 0
+            if ask.parameters:
+                priority, deadline = _terms(ask.parameters, deadline)
+            return self.intake.submit(ask, done, nbytes=nbytes, deadline=deadline, priority=priority)
+        if isinstance(ask, Load | Unload):
+            waiting = loop.run_in_executor(self._blocking, self._ask, ask)
+            waiting.add_done_callback(lambda ended: done(ended.exception() or ended.result()))
+            return None
+        try:
+            outcome = self._ask(ask)
+        except Exception as fault:
+            outcome = fault
+        done(outcome)
+        return None
+
+    def answer(self, match: table.Match, request: HttpRequest) -> HttpReply:
+        """Answer a request in this thread."""
+        replies: list[HttpReply] = []
+        answer = _Answer(self, match, replies.append)
+        try:
+            answer.exchange = self.decode(match, request)
+            outcome = self._ask(answer.exchange.ask)
+        except Exception as fault:
+            outcome = fault
+        answer(outcome)
+        return replies[0]
+
+    def decode(self, match: table.Match, request: HttpRequest) -> Exchange:
+        """Decompress and decode a body. Raises what the wire's decoder raises."""
+        coding = request.headers.get("content-encoding")
+        if coding:
+            request = replace(request, body=decompress(bytes(request.body), coding, self.max_body))
+        exchange = match.decode(request)
+        ask = exchange.ask
+        if isinstance(ask, Load | Unload):
+            self._check_origin(request)
+        elif isinstance(ask, Request) and ask.model.name == ONLY_MODEL:
+            return replace(exchange, ask=replace(ask, model=self._only_model()))
+        return exchange
+
+    def failed(self, fault: BaseException) -> SetsailError:
+        """What a client is told: of a fault nobody planned for no more than an id."""
+        return _with_id(fault if isinstance(fault, SetsailError) else _unexpected(fault))
+
+    def _ask(self, ask: Request | Ask) -> Any:
+        if not self.ready and isinstance(ask, IsReady):
+            return False
+        return self.house.answer(ask, control=self._control)
+
+    def _only_model(self) -> ModelRef:
+        """`POST /predict` means the only model there is."""
+        names = self.names()
+        if len(names) != 1:
+            raise SetsailError(
+                "model.unknown",
+                "the path names no model and not exactly one is served",
+                field="path",
+                value="/predict",
+                expected=" or ".join(f"/predict/{name}" for name in names[:8]) or "a model",
+            )
+        return ModelRef(names[0])
+
+    def names(self) -> list[str]:
+        return list(dict.fromkeys(status.name for status in self.house.answer(Index(), control=False)))
+
+    # -- who may ask ---------------------------------------------------------------------------------------------
+
+    def _check_key(self, path: str, headers: Mapping[str, str]) -> None:
+        if not self._keys or path in _OPEN:
+            return
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        self.check_key(scheme, given)
+
+    def check_key(self, scheme: str, given: str) -> None:
+        """Raises `request.key`. Every key is compared, so that time does not tell which one was near."""
+        sent = given.strip().encode("latin-1", "replace")
+        if self._keys and (
+            scheme.lower() != "bearer" or sum(hmac.compare_digest(sent, key) for key in self._keys) == 0
+        ):
+            raise SetsailError("request.key", "this server needs an API key", field="authorization", challenge="Bearer")
+
+    def _check_origin(self, request: HttpRequest) -> None:
+        """Without keys, a page on any site could have a visitor's browser unload models here: browsers say Origin."""
+        if "origin" in request.headers and not self._keys:
+            raise SetsailError(
+                "control.refused", "a browser may not load or unload here", field="origin",
+                value=request.headers["origin"], todo="use the admin port",
+            )  # fmt: skip
+
+
+class _Answer:
+    """Takes the house's answer to one request, writes it as its wire does, and counts it."""
+
+    __slots__ = ("began", "desk", "done", "exchange", "match")
+
+    def __init__(self, desk: Desk, match: table.Match, done: Replied) -> None:
+        self.desk, self.match, self.done = desk, match, done
+        self.exchange: Exchange | None = None
+        self.began = perf_counter()
+
+    def __call__(self, outcome: Any) -> None:
+        desk, route = self.desk, self.match.route
+        code = "ok"
+        if isinstance(outcome, BaseException):
+            error = desk.failed(outcome)
+            code, reply = error.code, route.wire.render_error(error)
+        else:
+            try:
+                assert self.exchange is not None
+                reply = self.exchange.encode(outcome)
+            except Exception as fault:
+                error = desk.failed(fault)
+                code, reply = error.code, route.wire.render_error(error)
+        self._count(outcome, code)
+        self.done(reply)
+
+    def _count(self, outcome: Any, code: str) -> None:
+        """Labels come from the server, never from a client: a scanner must not make the page of metrics grow."""
+        meter, wire = self.desk.meter, self.match.route.wire.name
+        seconds = perf_counter() - self.began
+        if isinstance(outcome, Response):
+            meter.answered(outcome.model, outcome.version, wire, code, seconds, _rows(outcome))
+        elif self.match.route.method == "POST" or code != "ok":
+            name = self.match.params.get("model", "")
+            meter.answered(name if name in self.desk.names() else "", 0, wire, code, seconds, 0)
+
+
+def _predicted(match: table.Match) -> ModelRef | None:
+    """The model that a route's predictions go to; None where it predicts nothing, or names a version nobody has."""
+    if not match.route.predicts or "model" not in match.params:
+        return None
+    try:
+        return model_ref(match.params)
+    except SetsailError:
+        return None
+
+
+def _terms(parameters: Mapping[str, Any], deadline: float) -> tuple[int, float]:
+    """Priority and deadline as Triton's clients state them: `priority` from 1 (first), `timeout` in microseconds."""
+    level, timeout = parameters.get("priority"), parameters.get("timeout")
+    if type(timeout) is int and timeout > 0:
+        deadline = min(deadline, perf_counter() + timeout / 1e6)
+    return (_MIDDLE - min(level, 2 * _MIDDLE) if type(level) is int and level > 0 else 0), deadline
+
+
+def _rows(response: Response) -> int:
+    if not response.signature.batched or not response.outputs:
+        return 1
+    return len(next(iter(response.outputs.values())))
+
+
+def _with_id(fault: SetsailError) -> SetsailError:
+    """An internal error gets an id, and its cause goes to the log under it."""
+    if fault.family.http == 500 and "id" not in fault.facts:
+        fault.facts["id"] = uuid.uuid4().hex[:12]
+        fault.what += f" (error {fault.facts['id']})"
+        _LOG.error("error %s: %s", fault.facts["id"], fault, exc_info=fault)
+    return fault
+
+
+def _unexpected(fault: BaseException) -> SetsailError:
+    """What a client may know of an exception nobody planned for: an id. The rest is in the log."""
+    error = SetsailError("server.fault", "the server failed")
+    error.__cause__ = fault
+    return error

@@ -1,0 +1,162 @@
+"""The data plane of one process: what all connections of its event loop share, and how it ends.
+
+`Plane` owns the limits, the byte budget, the memo of heads, the scratch buffer, the date of the replies, and the list of
+connections that its clock looks at once a second. Draining is its third job: say not ready, answer everybody once more
+with `Connection: close`, close who stays quiet, and stop when nothing is owed to anybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections import Counter
+from contextlib import suppress
+from email.utils import formatdate
+from importlib import import_module
+from typing import Any, Final
+
+from setsail.errors import SetsailError
+from setsail.protocols.budget import Budget
+from setsail.protocols.http1.head import Heads, Limits
+from setsail.server.connection import Connection
+from setsail.server.dispatch import Desk
+from setsail.server.settings import Settings
+
+__all__ = ["Plane"]
+
+_SCRATCH: Final = 1 << 16
+_RATE_SECONDS: Final = 10
+_LINGER: Final = 2.0
+
+
+class Plane:
+    """Answers on listening sockets.
+
+    Attributes:
+        now, date: of the last tick of the clock: monotonic seconds, and an RFC 9110 date.
+        inflight: requests that were read and not answered yet.
+        draining: every reply says `Connection: close`.
+    """
+
+    def __init__(self, desk: Desk, settings: Settings, loop: asyncio.AbstractEventLoop) -> None:
+        self.desk, self.loop = desk, loop
+        self.limits = Limits(settings.max_head, settings.max_headers, settings.max_body)
+        self.heads = Heads(self.limits)
+        self.budget = Budget(settings.max_inflight_bytes)
+        self.scratch = memoryview(bytearray(_SCRATCH))
+        self.gzip_replies = settings.gzip_replies
+        self.idle_timeout, self.header_timeout = settings.idle_timeout, settings.header_timeout
+        self.min_bytes = settings.min_rate * _RATE_SECONDS
+        self.draining = False
+        self.inflight = 0
+        self.connections: set[Connection] = set()
+        self._addresses: Counter[str] = Counter()
+        self._settings = settings
+        self._servers: list[asyncio.Server] = []
+        self._sockets: list[socket.socket] = []
+        self._streams: Any = None
+        self._clock: asyncio.TimerHandle | None = None
+        self._tick()
+
+    async def listen(self, sockets: list[socket.socket], tls: ssl.SSLContext | None = None) -> None:
+        """Accept connections."""
+        for bound in sockets:
+            server = await self.loop.create_server(lambda: Connection(self), sock=bound, ssl=tls, backlog=2048)
+            self._servers.append(server)
+        self._sockets += sockets
+
+    # -- what connections ask ----------------------------------------------------------------------------------------
+
+    def opened(self, connection: Connection, address: str) -> SetsailError | None:
+        """A connection has come; the fault says that it is one too many."""
+        self.connections.add(connection)
+        self._addresses[address] += 1
+        most, most_of_one = self._settings.max_connections, self._settings.max_connections_per_address
+        if len(self.connections) > most:
+            return _busy("connections", most)
+        if most_of_one and self._addresses[address] > most_of_one:
+            return _busy("connections from this address", most_of_one)
+        return None
+
+    def lost(self, connection: Connection, address: str) -> None:
+        self.connections.discard(connection)
+        self._addresses[address] -= 1
+        if not self._addresses[address]:
+            del self._addresses[address]
+
+    def refusal(self) -> SetsailError | None:
+        """Why no further request can be taken, or None."""
+        if self.inflight > self._settings.max_inflight:
+            return _busy("requests", self._settings.max_inflight)
+        return None
+
+    def streams(self, transport: Any) -> Any:
+        """The HTTP/2 side of a connection; imported with the first one."""
+        if self._streams is None:
+            self._streams = import_module("setsail.server.streams").Streams
+        return self._streams(self, transport)
+
+    def linger(self, connection: Connection) -> None:
+        """Close a connection a little later, if its client has not by then."""
+        self.loop.call_later(_LINGER, connection.close)
+
+    # -- the clock ---------------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        self.now = self.loop.time()
+        self.date = formatdate(usegmt=True).encode()
+        for connection in list(self.connections):
+            connection.tick(self.now)
+        self._clock = self.loop.call_later(1.0, self._tick)
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    async def drain(self, seconds: float, quiet: float) -> bool:
+        """Answer everybody once more and close; False when something was still owed after `seconds`.
+
+        Requests that come meanwhile, on old connections or new ones, are answered and their connections closed. An idle
+        connection is closed when no connection has asked anything for `quiet` seconds: its client then knows no better,
+        but a busy client is told by the `Connection: close` of its next reply.
+        """
+        self.draining = True
+        for connection in list(self.connections):
+            connection.drain()
+        end, served, since = self.loop.time() + seconds, -1, self.loop.time()
+        while (now := self.loop.time()) < end:
+            total = sum(c.served for c in self.connections) + self.inflight
+            if total != served or self.inflight:
+                served, since = total, now
+            if not self.connections or (not self.inflight and now - since >= quiet):
+                break
+            await asyncio.sleep(0.02)
+        await self._last_accepts()
+        owed = self.inflight
+        for connection in list(self.connections):
+            connection.close() if connection.quiet else connection.abort()
+        return owed == 0
+
+    async def _last_accepts(self) -> None:
+        """Stop accepting. What the kernel has already accepted for us is answered, not reset."""
+        while True:
+            await asyncio.sleep(0)
+            before = len(self.connections)
+            await asyncio.sleep(0.01)
+            if len(self.connections) <= before:
+                break
+        for server in self._servers:
+            server.close()
+
+    def close(self) -> None:
+        """Stop the clock and drop what is left."""
+        if self._clock is not None:
+            self._clock.cancel()
+        for server in self._servers:
+            with suppress(RuntimeError):
+                server.close()
+        for connection in list(self.connections):
+            connection.abort()
+
+
+def _busy(what: str, limit: int) -> SetsailError:
+    return SetsailError("server.busy", f"the server has too many {what}", value=limit, retry_after=1)
