@@ -133,11 +133,15 @@ class Signature:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     defaults: tuple[str, ...]
+    batched: bool = field(init=False, repr=False, compare=False)
     _inputs: Mapping[str, TensorSpec] = field(init=False, repr=False, compare=False)
     _outputs: Mapping[str, TensorSpec] = field(init=False, repr=False, compare=False)
     sole: Sole | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        specs = (*self.inputs, *self.outputs)
+        rows = all(s.batched for s in specs) and len({s.shape[0] for s in specs}) <= 1
+        object.__setattr__(self, "batched", rows)
         object.__setattr__(self, "_inputs", {s.name: s for s in self.inputs})
         object.__setattr__(self, "_outputs", {s.name: s for s in self.outputs})
         object.__setattr__(self, "sole", Sole.of(self.inputs))
@@ -161,12 +165,6 @@ class Signature:
         """The one homogeneous 2-D table input, or None."""
         only = self.inputs[0] if len(self.inputs) == 1 else None
         return only if only is not None and only.columns and len(only.shape) == 2 else None
-
-    @property
-    def batched(self) -> bool:
-        """Whether requests have rows: every input and output has the batch, one symbol, as its first axis."""
-        specs = (*self.inputs, *self.outputs)
-        return all(s.batched for s in specs) and len({s.shape[0] for s in specs}) <= 1
 
     def check(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
         """Check arrays that are already of the right dtype: names, shapes, missing values, categories.
