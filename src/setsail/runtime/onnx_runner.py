@@ -27,7 +27,7 @@ from typing import Any, Final
 import onnxruntime as ort
 
 from setsail.errors import SetsailError
-from setsail.runtime import prepared
+from setsail.runtime import heap, prepared
 from setsail.runtime.runner import Options, Weights
 from setsail.signature import Signature, TensorSpec
 from setsail.tensors import BY_NAME, Array, DType
@@ -62,16 +62,20 @@ def load(
                 expected="a program this onnxruntime runs",
             ) from fault  # fmt: skip
     _agree(variant, signature, session)
-    return OnnxRunner(variant, signature, session, weights)
+    large = sum(map(len, files.values())) >= prepared.SMALLEST
+    if large:
+        heap.give_back()
+    return OnnxRunner(variant, signature, session, weights, large)
 
 
 class OnnxRunner:
-    """A session with the signature's names, order, dtypes and shapes."""
+    """A session with the signature's names, order, dtypes and shapes. `large`: closing it frees much."""
 
-    def __init__(self, variant: Variant, signature: Signature, session: Any, weights: Weights) -> None:
+    def __init__(self, variant: Variant, signature: Signature, session: Any, weights: Weights, large: bool) -> None:
         self.signature = signature
         self.max_batch = variant.max_batch
         self.weights = weights
+        self._large = large
         # The wrapper in Python checks again what `binding.bind` has checked, which takes longer than a small model.
         inner = getattr(session, "_sess", None)
         self._call: Callable[..., list[Array]] | None = session.run if inner is None else inner.run
@@ -91,7 +95,10 @@ class OnnxRunner:
         return dict(zip(self._outputs, answers, strict=True))
 
     def close(self) -> None:
-        self._call = None
+        if self._call is not None:
+            self._call = None
+            if self._large:
+                heap.give_back()
 
 
 def run_fault(fault: Exception) -> SetsailError:

@@ -70,10 +70,10 @@ def climb(
         rungs = _rungs(runner, inputs, seconds, end)
     except SetsailError:
         return Ladder()
-    batches = [rungs[max(rungs)]] if rungs else []
-    if answers is not None and len(next(iter(answers.values()))) > 1 and runner.max_batch is None:
-        batches.append(answers)
-    return Ladder(seconds, bool(batches) and all(_same(runner, alone, batch, tolerance) for batch in batches))
+    if answers is None or runner.max_batch is not None or len(next(iter(answers.values()))) < 2:
+        answers = None
+    together = rungs[max(rungs)] if rungs else answers
+    return Ladder(seconds, together is not None and _same(runner, alone, together, tolerance))
 
 
 def drawn(signature: Signature) -> dict[str, Array]:

@@ -146,7 +146,8 @@ class Table(Struct, frozen=True):
 
     def _with(self, entry: Entry) -> Table:
         versions = self.models.get(entry.name, Versions()).with_entry(entry)
-        return Table(dict(sorted({**self.models, entry.name: versions}.items())))
+        models = {**self.models, entry.name: versions}
+        return Table(models if entry.name in self.models else dict(sorted(models.items())))
 
 
 def _version(versions: Versions, ref: ModelRef) -> int | None:
