@@ -228,6 +228,6 @@ class _Calls:
 
 
 async def _abort(context: _Context, fault: SetsailError) -> None:
-    """End a call with a fault: its status, its text, and what the HTTP wires say in headers as trailing metadata. Raises."""
+    """End a call with a fault: its status, its text, and in trailing metadata what HTTP has headers for. Raises."""
     code, text = status_of(fault)
     await context.abort(_CODES[code], text, trailing_metadata=fault_metadata(fault))

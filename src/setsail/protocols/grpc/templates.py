@@ -4,8 +4,9 @@ Its fields come in the order of their numbers, so that the tensors' bytes are la
 says everything else; it is the same from request to request, but for the id. Heads are remembered with what protobuf
 read in them, and a message is then only cut in two: 3 µs instead of 17.
 
-This never refuses anything: whatever is not exactly as expected is None here, and read by protobuf, which says what is
-wrong with it (`tests/protocols/grpc/test_templates.py` holds the two against each other).
+Whatever is not exactly as expected is None here, and read by protobuf, which says what is wrong with it; only texts that
+do not add up are refused on the spot, by the same function (`tests/protocols/grpc/test_templates.py` holds the two
+against each other).
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def _input(tensor: Tensor) -> _Input:
 
 
 def _array(item: _Input, data: bytes | memoryview, start: int, end: int) -> Array | None:
-    """What `binary.unpack` would give, or None where it would refuse."""
+    """What `binary.unpack` would give; None where it would refuse a size."""
     if item.plain is None:
         if item.size not in (-1, end - start):
             return None
