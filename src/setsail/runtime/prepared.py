@@ -104,9 +104,12 @@ def _whole(place: Path) -> dict[str, Any] | None:
     """What the entry says, if its files are what it says; else None."""
     try:
         body: dict[str, Any] = json.loads((place / _ENTRY).read_bytes())
-        for name in ("", _ENTRY, *body["files"]):
+        files: dict[str, Any] = body["files"]
+        if set(files) not in (set(), {PROGRAM, WEIGHTS}):
+            return None
+        for name in ("", _ENTRY, *files):
             _check_owner(place / name, secret=True)
-        return body if all(_same(place / name, facts) for name, facts in body["files"].items()) else None
+        return body if all(_same(place / name, facts) for name, facts in files.items()) else None
     except (OSError, ValueError, LookupError, TypeError, Skipped):
         return None
 
