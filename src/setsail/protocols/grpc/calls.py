@@ -90,6 +90,13 @@ class Call:
         return self.plan.head.headers
 
     @property
+    def unbegun(self) -> bool:
+        """A request is owed: nothing of it, or not all, has arrived yet."""
+        return (
+            not self.over and not self.waiting and not (self.plan.method is not None and self.plan.method.kind == EACH)
+        )
+
+    @property
     def partial(self) -> int:
         """Octets of a message, or of a body, that is not whole yet."""
         if self._framing is not None:
@@ -356,12 +363,11 @@ class Calls:
         if "expect" in call.metadata and not call._begun and not call.over:
             self.connection.headers(call.stream, _CONTINUE)
 
-    def cancel(self, call: Call) -> None:
-        """End a call without an answer."""
-        if not call.over:
-            call.over = True
-            self._release(call)
-            self.connection.reset(call.stream, frames.CANCEL)
+    def abandon(self, call: Call) -> None:
+        """End a call without an answer, or within one that its client does not take."""
+        call.over = True
+        self._release(call)
+        self.connection.reset(call.stream, frames.CANCEL)
 
     def close(self) -> list[Call]:
         """The socket is gone. Returns the calls that were not answered yet."""

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from setsail.errors import SetsailError
-from setsail.protocols.grpc.method import status_of
+from setsail.protocols.grpc.method import fault_metadata, status_of
 from setsail.protocols.http2.fields import encode
 
 __all__ = ["OK", "fault_trailers", "percent_encoded", "seconds", "trailers"]
@@ -31,12 +31,10 @@ def trailers(status: int, text: str = "", metadata: tuple[tuple[str, str], ...] 
 def fault_trailers(fault: SetsailError) -> bytes:
     """What every wire says of a fault: its text, its code, the id the log has it under, when to try again."""
     status, text = status_of(fault)
-    metadata = [("x-setsail-error", fault.code)]
-    if "id" in fault.facts:
-        metadata.append(("x-setsail-error-id", str(fault.facts["id"])))
+    metadata = fault_metadata(fault)
     if "retry_after" in fault.facts:
-        metadata.append(("grpc-retry-pushback-ms", str(int(fault.facts["retry_after"] * 1000))))
-    return trailers(status, text, tuple(metadata))
+        metadata = (*metadata, ("grpc-retry-pushback-ms", str(int(fault.facts["retry_after"] * 1000))))
+    return trailers(status, text, metadata)
 
 
 def percent_encoded(text: str) -> str:

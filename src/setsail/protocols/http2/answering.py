@@ -15,6 +15,7 @@ from setsail.protocols.http2.streams import Allowances, Limits, Stream
 __all__ = ["DRAIN_PING", "Answering"]
 
 DRAIN_PING: Final = b"setsail!"
+_STILL_THERE: Final = b"hello..?"
 _REMEMBERED: Final = 512  # streams that have ended, by number
 
 
@@ -184,6 +185,11 @@ class Answering:
             self._leaving = True
             self.out.control(frames.goaway(self.last, frames.NO_ERROR, "the server is shutting down"))
             self._settle()
+
+    def ask(self) -> None:
+        """Whether the client is still there: anything that it sends says so."""
+        if not self.finished:
+            self.out.control(frames.ping(_STILL_THERE))
 
     def goaway(self, code: int = frames.NO_ERROR) -> None:
         """End the connection now: what runs is finished, nothing new is taken."""

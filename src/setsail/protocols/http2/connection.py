@@ -64,6 +64,11 @@ class Connection(Answering):
         self._room = limits.connection_window  # what the client may send on the connection
         self._owed = 0
 
+    @property
+    def half_read(self) -> bool:
+        """The preface, a frame or a header block has begun and not ended."""
+        return bool(self._have) or self._block is not None or not self._settled
+
     # -- reading
 
     def receive(self, data: bytes | memoryview) -> list[Event]:
