@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
+import sys
 from typing import Final
 
 import numpy as np
@@ -18,6 +19,7 @@ from setsail.tensors import NULL, Array, DType
 __all__ = ["pack", "unpack"]
 
 _LENGTH: Final = struct.Struct("<I")
+_LITTLE: Final = sys.byteorder == "little"
 
 
 def pack(array: Array) -> bytes:
@@ -28,7 +30,9 @@ def pack(array: Array) -> bytes:
             text = value if isinstance(value, bytes) else b"" if value == NULL else str(value).encode()
             parts += (_LENGTH.pack(len(text)), text)
         return b"".join(parts)
-    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+    if not _LITTLE or not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    return array.tobytes()
 
 
 def unpack(name: str, dtype: DType, shape: tuple[int, ...], data: memoryview) -> Array:
@@ -53,8 +57,12 @@ def unpack(name: str, dtype: DType, shape: tuple[int, ...], data: memoryview) ->
     if dtype.kind == "bool":
         truth: Array = np.frombuffer(data, np.uint8) != 0
         return truth.reshape(shape)
-    array = np.frombuffer(data, dtype.numpy.newbyteorder("<")).astype(dtype.numpy, copy=False)
-    return np.require(array, requirements=["C", "A"]).reshape(shape)
+    if not count:
+        return np.zeros(shape, dtype.numpy)
+    array = np.ndarray(shape, dtype.numpy if _LITTLE else dtype.numpy.newbyteorder("<"), data)
+    if not _LITTLE:
+        return array.astype(dtype.numpy)
+    return array if array.flags.aligned else array.copy()
 
 
 def _unpack_texts(name: str, count: int, data: memoryview) -> Array:

@@ -5,7 +5,6 @@ So one fault has one text on both.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -45,8 +44,12 @@ def datatype(name: str, declared: str) -> DType:
 
 def shape(name: str, sizes: Iterable[int]) -> tuple[int, ...]:
     """The shape an input is declared with. Raises `input.shape` for one that no tensor can have."""
-    declared = tuple(sizes)
-    if len(declared) > 32 or any(d < 0 for d in declared) or math.prod(max(d, 1) for d in declared) > _MAX_VALUES:
+    declared, values = tuple(sizes), 1
+    for size in declared:
+        values = values * (size or 1) if size >= 0 else _MAX_VALUES + 1
+        if values > _MAX_VALUES:
+            break
+    if values > _MAX_VALUES or len(declared) > 32:
         raise SetsailError(
             "input.shape",
             f"input {name!r} is declared with an impossible shape",

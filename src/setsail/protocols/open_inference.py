@@ -8,9 +8,11 @@ protocol's main client sends none.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 from msgspec import Struct
 
 from setsail.catalog import (
@@ -29,7 +31,7 @@ from setsail.catalog import (
 from setsail.errors import SetsailError
 from setsail.messages import Request, Response, Tensor, Tensors
 from setsail.protocols import binary
-from setsail.protocols.http import JSON, HttpReply, HttpRequest, error_reply
+from setsail.protocols.http import JSON_HEADERS, HttpReply, HttpRequest, error_reply
 from setsail.protocols.oip import (
     SERVER_NAME,
     datatype,
@@ -40,13 +42,14 @@ from setsail.protocols.oip import (
 )
 from setsail.protocols.oip import shape as declared_shape
 from setsail.protocols.routes import Exchange, Params, Route, Wire, model_ref
-from setsail.protocols.values import array_json, convert, dump, parse
+from setsail.protocols.values import UNREAD, array_json, convert, dump, parse
 from setsail.signature import TensorSpec
 from setsail.tensors import dtype_of
 
 __all__ = ["ROUTES", "WIRE"]
 
 HEADER_LENGTH: Final = "inference-header-content-length"
+_NOTHING: Final = memoryview(b"")
 
 
 def render_error(error: SetsailError) -> HttpReply:
@@ -59,36 +62,82 @@ WIRE: Final = Wire("open-inference", "Open Inference Protocol v2", "docs/wires/o
 # -- the body of an infer request --------------------------------------------------------------------------------------
 
 
-class _Input(msgspec.Struct):
+class _Input(msgspec.Struct, gc=False):
     name: str
-    shape: list[int]
+    shape: tuple[int, ...]
     datatype: str
     parameters: dict[str, Any] = {}
     data: Any = msgspec.UNSET
 
 
-class _Wanted(msgspec.Struct):
+class _Wanted(msgspec.Struct, gc=False):
     name: str
     parameters: dict[str, Any] = {}
 
 
-class _Infer(msgspec.Struct):
+class _Infer(msgspec.Struct, gc=False):
     inputs: list[_Input]
     id: str = ""
     parameters: dict[str, Any] = {}
     outputs: list[_Wanted] = []
 
 
+# The same without unknown keys, which msgspec would skip without a look at their values: read straight from the bytes.
+class _ExactInput(_Input, gc=False, forbid_unknown_fields=True):
+    pass
+
+
+class _ExactWanted(_Wanted, gc=False, forbid_unknown_fields=True):
+    pass
+
+
+class _ExactInfer(_Infer, gc=False, forbid_unknown_fields=True):
+    inputs: list[_ExactInput]  # type: ignore[assignment]
+    outputs: list[_ExactWanted] = []  # type: ignore[assignment]
+
+
+_read: Final = msgspec.json.Decoder(_ExactInfer).decode
+
+
+def _form(header: bytes | memoryview) -> _Infer:
+    try:
+        return _read(header)
+    except UNREAD:
+        return convert(parse(header), _Infer)
+
+
 def _infer(request: HttpRequest, params: Params) -> Exchange:
-    header, blobs = _split(request)
-    body = convert(parse(header), _Infer)
+    header, blobs = _split(request) if HEADER_LENGTH in request.headers else (request.body, None)
+    body = _form(header)
     items: list[_Input | _Wanted] = [*body.inputs, *body.outputs]
-    refuse_extensions([(item.name, item.parameters) for item in items], body.parameters)
+    extended = bool(body.parameters)
+    for item in items:
+        if item.parameters:
+            extended = True
+    if extended:
+        refuse_extensions([(item.name, item.parameters) for item in items], body.parameters)
+    if extended or blobs is not None:
+        tensors = _mixed_tensors(body, _NOTHING if blobs is None else blobs)
+    else:
+        tensors = [_tensor(item, None) for item in body.inputs]
+    wanted = tuple([w.name for w in body.outputs]) if body.outputs else None
+    ask = Request(model_ref(params), Tensors(tuple(tensors)), wanted, "serving_default", body.id, body.parameters)
+    if wanted is None and not body.id and not extended:
+        return Exchange(ask, _encode_plainly)
+    form = _AnswerForm(body.id, wanted, _binary_outputs(body), bool(body.parameters.get("binary_data_output", False)))
+    return Exchange(ask, form.encode)
+
+
+def _mixed_tensors(body: _Infer, blobs: memoryview) -> list[Tensor]:
+    """Tensors as JSON or as bytes after the JSON header, and not a byte more."""
     tensors, at = [], 0
     for item in body.inputs:
-        size = _binary_size(item, len(blobs) - at)
-        tensors.append(_tensor(item, None if size is None else blobs[at : at + size]))
-        at += size or 0
+        size = _binary_size(item, len(blobs) - at) if item.parameters else None
+        if size is None:
+            tensors.append(_tensor(item, None))
+        else:
+            tensors.append(_tensor(item, blobs[at : at + size]))
+            at += size
     if at != len(blobs):
         raise SetsailError(
             "request.binary",
@@ -96,18 +145,13 @@ def _infer(request: HttpRequest, params: Params) -> Exchange:
             value=len(blobs),
             expected=f"{at} bytes after the JSON header",
         )
-    wanted = tuple(w.name for w in body.outputs) or None
-    ask = Request(model_ref(params), Tensors(tuple(tensors)), wanted, id=body.id, parameters=body.parameters)
-    form = _AnswerForm(body.id, wanted, _binary_outputs(body), bool(body.parameters.get("binary_data_output", False)))
-    return Exchange(ask, form.encode)
+    return tensors
 
 
 def _split(request: HttpRequest) -> tuple[bytes | memoryview, memoryview]:
     """The JSON header and the bytes after it."""
     view = memoryview(request.body)
-    text = request.headers.get(HEADER_LENGTH)
-    if text is None:
-        return view, view[:0]
+    text = request.headers[HEADER_LENGTH]
     length = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else -1
     if not 0 < length <= len(view):
         raise SetsailError(
@@ -176,36 +220,51 @@ class _AnswerForm(Struct, frozen=True):
     binary_default: bool
 
     def encode(self, response: Response) -> HttpReply:
-        entries: list[bytes] = []
-        blobs: list[bytes] = []
-        for name in dict.fromkeys(self.wanted or response.outputs):
+        parts, blobs = [_top(response.model, response.version)], []
+        if self.id:
+            parts += (b',"id":', dump(self.id))
+        opening = b',"outputs":['
+        for name in dict.fromkeys(self.wanted) if self.wanted else response.outputs:
             array = response.outputs[name]
-            dtype = dtype_of(array)
-            entry: dict[str, Any] = {
-                "name": name,
-                "datatype": dtype.oip if dtype else "BYTES",
-                "shape": list(array.shape),
-            }
+            entry = _entry(name, array.dtype, array.shape)
             if self.binary.get(name, self.binary_default):
                 blobs.append(binary.pack(array))
-                entries.append(dump(entry | {"parameters": {"binary_data_size": len(blobs[-1])}}))
+                parts += (opening, entry, b',"parameters":{"binary_data_size":%d}' % len(blobs[-1]))
             else:
-                entries.append(dump(entry)[:-1] + b',"data":' + array_json(array.ravel()) + b"}")
-        top: dict[str, Any] = {"model_name": response.model, "model_version": str(response.version)}
-        if self.id:
-            top["id"] = self.id
-        header = dump(top)[:-1] + b',"outputs":[' + b",".join(entries) + b"]}"
+                parts += (opening, entry, b',"data":', array_json(array.ravel()))
+            opening = b"},"
+        parts.append(b"}]}" if len(parts) > 3 else b',"outputs":[]}')
         if not blobs:
-            return HttpReply(200, header, (("content-type", JSON),))
-        kind = (("content-type", "application/octet-stream"), ("Inference-Header-Content-Length", str(len(header))))
-        return HttpReply(200, b"".join((header, *blobs)), kind)
+            return HttpReply(200, b"".join(parts), JSON_HEADERS)
+        header = b"".join(parts)
+        return HttpReply(200, b"".join((header, *blobs)), _binary_headers(len(header)))
+
+
+_encode_plainly: Final = _AnswerForm("", None, {}, False).encode
+
+
+@lru_cache(1024)
+def _top(model: str, version: int) -> bytes:
+    return dump({"model_name": model, "model_version": str(version)})[:-1]
+
+
+@lru_cache(4096)
+def _entry(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """One output's description, still open."""
+    known = dtype_of(np.empty(0, dtype))
+    return dump({"name": name, "datatype": known.oip if known else "BYTES", "shape": shape})[:-1]
+
+
+@lru_cache(1024)
+def _binary_headers(length: int) -> tuple[tuple[str, str], ...]:
+    return (("content-type", "application/octet-stream"), ("Inference-Header-Content-Length", str(length)))
 
 
 # -- health, metadata, repository --------------------------------------------------------------------------------------
 
 
 def _json(status: int, value: Any) -> HttpReply:
-    return HttpReply(status, dump(value), (("content-type", JSON),))
+    return HttpReply(status, dump(value), JSON_HEADERS)
 
 
 def _flag(name: str, extra: Mapping[str, Any] | None = None) -> Callable[[bool], HttpReply]:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import csv
 import io
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from setsail.errors import SetsailError
 from setsail.messages import Body, Cells, Columns, ModelRef, Request, Response, Rows
-from setsail.protocols.http import JSON, HttpReply, HttpRequest, error_reply
+from setsail.protocols.http import JSON, JSON_HEADERS, HttpReply, HttpRequest, error_reply
 from setsail.protocols.routes import Exchange, Params, Route, Wire, model_ref
-from setsail.protocols.values import STRICT, array_json, dump, parse, texts
+from setsail.protocols.values import STRICT, array_json, dump, key_json, parse, texts
 from setsail.signature import TensorSpec
 from setsail.tensors import Array
 
@@ -42,14 +43,20 @@ WIRE: Final = Wire("plain", "Plain JSON and CSV", "docs/wires/plain.md", render_
 
 def _predict(request: HttpRequest, params: Params) -> Exchange:
     model = model_ref(params) if "model" in params else ModelRef(ONLY_MODEL)
-    asked = [v for k, v in parse_qsl(request.query) if k == "outputs"]
-    outputs = tuple(name for text in asked for name in text.split(",") if name) or None
-    ask = Request(model, _body(request), outputs)
-    return Exchange(ask, _encode_csv if _wants_csv(request) else _encode_json)
+    outputs = _chosen(request.query) if request.query else None
+    wants_csv = "csv" in request.headers.get("accept", "").lower() and _wants_csv(request)
+    return Exchange(Request(model, _body(request), outputs), _encode_csv if wants_csv else _encode_json)
+
+
+def _chosen(query: str) -> tuple[str, ...] | None:
+    asked = [v for k, v in parse_qsl(query) if k == "outputs"]
+    return tuple(name for text in asked for name in text.split(",") if name) or None
 
 
 def _body(request: HttpRequest) -> Body:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = request.headers.get("content-type", "")
+    if kind != JSON:
+        kind = kind.partition(";")[0].strip().lower()
     if kind in _CSV_TYPES:
         return _cells(request.body)
     if kind in _JSON_TYPES or kind.endswith("+json"):
@@ -101,9 +108,13 @@ def _wants_csv(request: HttpRequest) -> bool:
 
 
 def _encode_json(response: Response) -> HttpReply:
-    top = dump({"model": response.model, "version": response.version})
-    fields = b",".join(dump(name) + b":" + array_json(array, STRICT) for name, array in response.outputs.items())
-    return HttpReply(200, top[:-1] + b',"outputs":{' + fields + b"}}", (("content-type", JSON),))
+    fields = [key_json(name) + array_json(array, STRICT) for name, array in response.outputs.items()]
+    return HttpReply(200, _top(response.model, response.version) + b",".join(fields) + b"}}", JSON_HEADERS)
+
+
+@lru_cache(1024)
+def _top(model: str, version: int) -> bytes:
+    return dump({"model": model, "version": version})[:-1] + b',"outputs":{'
 
 
 def _encode_csv(response: Response) -> HttpReply:

@@ -8,7 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
+
+from msgspec import Struct
 
 from setsail.catalog import Ask
 from setsail.errors import SetsailError
@@ -30,8 +33,7 @@ class Wire:
     render_error: Callable[[SetsailError], HttpReply] = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(Struct, frozen=True, gc=False):
     """What to ask the house, and how its answer is written. `encode` may raise SetsailError."""
 
     ask: Request | Ask
@@ -58,15 +60,19 @@ class Route:
 
 def model_ref(params: Params) -> ModelRef:
     """The model a path means. A version that is no positive integer is one that does not exist: `model.version`."""
-    version = params.get("version")
+    return _model_ref(params["model"], params.get("version"), params.get("label"))
+
+
+@lru_cache(1024)
+def _model_ref(name: str, version: str | None, label: str | None) -> ModelRef:
     if version is None:
-        return ModelRef(params["model"], label=params.get("label"))
+        return ModelRef(name, label=label)
     if not (version.isascii() and version.isdigit() and 0 < len(version) < 19 and int(version)):
         raise SetsailError(
             "model.version",
-            f"model {params['model']!r} has no version {version!r}",
+            f"model {name!r} has no version {version!r}",
             field="version",
             value=version,
             expected="a positive integer",
         )
-    return ModelRef(params["model"], int(version))
+    return ModelRef(name, int(version))

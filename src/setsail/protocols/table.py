@@ -5,6 +5,7 @@ A wire owns its prefix, so that an error has the wire's own shape even where no 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from msgspec import Struct
@@ -18,7 +19,18 @@ __all__ = ["ROUTES", "WIRES", "Match", "allowed", "find", "route", "wire_of"]
 
 WIRES: Final = (open_inference.WIRE, tf_serving.WIRE, plain.WIRE)
 ROUTES: Final = (*open_inference.ROUTES, *tf_serving.ROUTES, *plain.ROUTES)
+# A part in braces matches no slash, and every first part is literal: few routes are left to try for a path.
+_Key = tuple[int, str]
 _PREFIXES: Final = (("/v2", open_inference.WIRE), ("/v1", tf_serving.WIRE))
+
+
+def _key(path: str) -> _Key:
+    return path.count("/"), path[1:].partition("/")[0]
+
+
+_INDEX: Final[Mapping[_Key, tuple[Route, ...]]] = {
+    key: tuple(r for r in ROUTES if _key(r.pattern) == key) for key in {_key(r.pattern) for r in ROUTES}
+}
 
 
 class Match(Struct, frozen=True):
@@ -38,7 +50,7 @@ def wire_of(path: str) -> Wire:
 
 def allowed(path: str) -> tuple[str, ...]:
     """The methods of a path, for `Allow`; empty where nothing answers."""
-    methods = {r.method for r in ROUTES if r.regex.fullmatch(path)}
+    methods = {r.method for r in _INDEX.get(_key(path), ()) if r.regex.fullmatch(path)}
     return (*sorted(methods), *(("HEAD",) if "GET" in methods else ()), *(("OPTIONS",) if methods else ()))
 
 
@@ -49,7 +61,7 @@ def find(method: str, path: str) -> Match:
         SetsailError: `request.path`, or `request.method` with the fact `allow`.
     """
     wanted = "GET" if method == "HEAD" else method
-    for row in ROUTES:
+    for row in _INDEX.get(_key(path), ()):
         if row.method == wanted and (match := row.regex.fullmatch(path)):
             return Match(row, match.groupdict())
     methods = allowed(path)

@@ -11,12 +11,14 @@ import binascii
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
+
 from setsail.catalog import STATES, Index, IsLive, Metadata, ModelMetadata, Status, VersionStatus
 from setsail.errors import SetsailError
-from setsail.messages import Columns, Request, Response, Rows
-from setsail.protocols.http import JSON, HttpReply, HttpRequest, error_reply
+from setsail.messages import Body, Columns, Request, Response, Rows
+from setsail.protocols.http import JSON_HEADERS, HttpReply, HttpRequest, error_reply
 from setsail.protocols.routes import Exchange, Params, Route, Wire, model_ref
-from setsail.protocols.values import array_json, dump, parse, records_json, texts
+from setsail.protocols.values import UNREAD, array_json, dump, key_json, parse, records_json, texts
 from setsail.signature import TensorSpec
 from setsail.tensors import Array
 
@@ -35,8 +37,36 @@ WIRE: Final = Wire("tf-serving", "TensorFlow Serving and KServe V1", "docs/wires
 # -- predict -----------------------------------------------------------------------------------------------------------
 
 
+class _Sent(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A body without keys of other servers, read straight from its bytes; everything else goes the general way."""
+
+    instances: list[Any] | msgspec.UnsetType = msgspec.UNSET
+    inputs: Any = msgspec.UNSET
+    signature_name: str = DEFAULT_SIGNATURE
+
+
+_read: Final = msgspec.json.Decoder(_Sent).decode
+
+
 def _predict(request: HttpRequest, params: Params) -> Exchange:
-    body = parse(request.body)
+    raw = request.body
+    try:
+        sent = _read(raw)
+        if (sent.instances is msgspec.UNSET) == (sent.inputs is msgspec.UNSET):
+            sent = _form(parse(raw))
+    except UNREAD:
+        sent = _form(parse(raw))
+    encoded = b'"b64"' in (raw if type(raw) is bytes else bytes(raw))
+    rows = sent.instances
+    if rows is not msgspec.UNSET:
+        body: Body = Rows(_decode_b64(rows) if encoded else rows)
+        return Exchange(Request(model_ref(params), body, None, sent.signature_name), _encode_rows)
+    body = Columns(_decode_b64(sent.inputs) if encoded else sent.inputs, True)
+    return Exchange(Request(model_ref(params), body, None, sent.signature_name), _encode_columns)
+
+
+def _form(body: Any) -> _Sent:
+    """The general way: other keys are left alone, as TensorFlow Serving does, and every fault is named."""
     if not isinstance(body, dict) or ("instances" in body) == ("inputs" in body):
         raise SetsailError(
             "request.form",
@@ -49,18 +79,14 @@ def _predict(request: HttpRequest, params: Params) -> Exchange:
         raise SetsailError(
             "request.form", "signature_name is no text", field="signature_name", value=signature, expected="a name"
         )
-    encoded = b'"b64"' in bytes(request.body)
     if "inputs" in body:
-        columns = _decode_b64(body["inputs"]) if encoded else body["inputs"]
-        ask = Request(model_ref(params), Columns(columns, ignore_unknown=True), signature=signature)
-        return Exchange(ask, _encode_columns)
+        return _Sent(inputs=body["inputs"], signature_name=signature)
     rows = body["instances"]
     if not isinstance(rows, list):
         raise SetsailError(
             "request.form", "`instances` is no list", field="instances", value=rows, expected="a list of rows"
         )
-    ask = Request(model_ref(params), Rows(_decode_b64(rows) if encoded else rows), signature=signature)
-    return Exchange(ask, _encode_rows)
+    return _Sent(rows, signature_name=signature)
 
 
 def _decode_b64(value: Any) -> Any:
@@ -85,6 +111,10 @@ def _bare(response: Response) -> Mapping[str, Array]:
 
 
 def _encode_rows(response: Response) -> HttpReply:
+    if len(response.defaults) == 1:
+        (name,) = response.defaults
+        if response.outputs[name].ndim:
+            return _ok(b'{"predictions":' + _value_json(name, response.outputs[name]) + b"}")
     outputs = _bare(response)
     sizes = {name: array.shape[0] if array.ndim else None for name, array in outputs.items()}
     if None in sizes.values() or len(set(sizes.values())) != 1:
@@ -95,8 +125,6 @@ def _encode_rows(response: Response) -> HttpReply:
             value=sizes,
             expected="`inputs`, the column form",
         )
-    if len(outputs) == 1:
-        return _ok(b'{"predictions":' + _value_json(*next(iter(outputs.items()))) + b"}")
     return _ok(b'{"predictions":' + records_json({n: _shown(n, a) for n, a in outputs.items()}) + b"}")
 
 
@@ -104,7 +132,7 @@ def _encode_columns(response: Response) -> HttpReply:
     outputs = _bare(response)
     if len(outputs) == 1:
         return _ok(b'{"outputs":' + _value_json(*next(iter(outputs.items()))) + b"}")
-    fields = b",".join(dump(name) + b":" + _value_json(name, array) for name, array in outputs.items())
+    fields = b",".join(key_json(name) + _value_json(name, array) for name, array in outputs.items())
     return _ok(b'{"outputs":{' + fields + b"}}")
 
 
@@ -123,12 +151,14 @@ def _as_b64(value: list[Any]) -> list[Any]:
 
 
 def _value_json(name: str, array: Array) -> bytes:
+    if array.dtype.kind not in "OUST":
+        return array_json(array)
     value = _shown(name, array)
     return dump(value) if isinstance(value, list) else array_json(value)
 
 
 def _ok(body: bytes) -> HttpReply:
-    return HttpReply(200, body, (("content-type", JSON),))
+    return HttpReply(200, body, JSON_HEADERS)
 
 
 def _refused(request: HttpRequest, params: Params) -> Exchange:
@@ -151,7 +181,7 @@ def _status(request: HttpRequest, params: Params) -> Exchange:
     def encode(answer: tuple[VersionStatus, ...]) -> HttpReply:
         ready = any(s.ready for s in answer)
         body = {"name": name, "ready": ready, "model_version_status": [_status_json(s) for s in answer]}
-        return HttpReply(200 if ready else 503, dump(body), (("content-type", JSON),))
+        return HttpReply(200 if ready else 503, dump(body), JSON_HEADERS)
 
     return Exchange(Status(model_ref(params)), encode)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
@@ -17,9 +18,21 @@ import numpy as np
 import orjson
 
 from setsail.errors import SetsailError
-from setsail.tensors import NULL, Array
+from setsail.tensors import NULL, Array, finite
 
-__all__ = ["BARE", "STRICT", "NonFinite", "array_json", "convert", "dump", "parse", "records_json", "texts"]
+__all__ = [
+    "BARE",
+    "STRICT",
+    "UNREAD",
+    "NonFinite",
+    "array_json",
+    "convert",
+    "dump",
+    "key_json",
+    "parse",
+    "records_json",
+    "texts",
+]
 
 
 class NonFinite(NamedTuple):
@@ -35,11 +48,24 @@ STRICT: Final = NonFinite(b"null", b'"Infinity"', b'"-Infinity"')  # what every 
 
 
 def parse(body: bytes | memoryview) -> Any:
-    """A JSON body as Python values.
+    """A JSON body as Python values. An integer of any size is itself.
 
     Raises:
         SetsailError: `request.json`, with line and column.
     """
+    try:
+        return _anything(body)
+    except UNREAD:
+        return _parse_odd(body)
+
+
+_anything: Final = msgspec.json.Decoder().decode
+# What msgspec's decoders raise. The slower readers say why, or know better.
+UNREAD: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)
+
+
+def _parse_odd(body: bytes | memoryview) -> Any:
+    """The body as orjson reads it, which says where a fault is; or, if it has the bare tokens, as Python does."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as fault:
@@ -105,36 +131,55 @@ def texts(array: Array) -> list[Any]:
 
 def array_json(array: Array, nonfinite: NonFinite = BARE) -> bytes:
     """An array of any of our dtypes as (nested) JSON."""
-    if array.ndim == 0:
-        return array_json(array.reshape(1), nonfinite)[1:-1]
-    if array.dtype.kind in "OUST":
-        return orjson.dumps(texts(array))
-    text = orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY)
-    if array.dtype.kind != "f":
-        return text
-    # orjson writes null for what is not finite, and for nothing else in a float array: put the tokens there, in order.
-    pieces = text.split(b"null")
-    if len(pieces) == 1:
+    try:
+        text = _dumps(array, None, _NUMPY)
+    except TypeError:  # text, a single value, or not in order in memory
+        return _odd_array_json(array, nonfinite)
+    # orjson writes null for what is not finite, and for nothing else in an array of numbers.
+    if b"null" not in text if len(text) < _LONG else array.dtype.kind != "f" or finite(array):
         return text
     odd = array[~np.isfinite(array)].tolist()
     tokens = [nonfinite.nan if math.isnan(v) else nonfinite.inf if v > 0 else nonfinite.minus for v in odd]
-    return b"".join(part for pair in zip(pieces, [*tokens, b""], strict=True) for part in pair)
+    return b"".join(part for pair in zip(text.split(b"null"), [*tokens, b""], strict=True) for part in pair)
+
+
+def _odd_array_json(array: Array, nonfinite: NonFinite) -> bytes:
+    if array.ndim == 0:
+        return array_json(array.reshape(1), nonfinite)[1:-1]
+    if array.dtype.kind in "OUST":
+        return _dumps(texts(array))
+    return array_json(np.require(array, array.dtype.newbyteorder("="), "C"), nonfinite)
+
+
+_LONG: Final = 4096  # above it, looking at the numbers is cheaper than looking through their text
+_NUMPY: Final = orjson.OPT_SERIALIZE_NUMPY
+_dumps: Final = orjson.dumps
+
+
+@lru_cache(1024)
+def key_json(name: str) -> bytes:
+    """An object's key and colon."""
+    return orjson.dumps(name) + b":"
 
 
 def records_json(columns: Mapping[str, Array | list[Any]], nonfinite: NonFinite = BARE) -> bytes:
     """Arrays (or lists of JSON values) with one first axis, as a JSON list of objects, one per row."""
-    rows = len(next(iter(columns.values())))
-    fields = {name: _row_values(array, nonfinite) for name, array in columns.items()}
-    return dump([{name: values[i] for name, values in fields.items()} for i in range(rows)])
+    fields = [_row_texts(values, key_json(name), nonfinite) for name, values in columns.items()]
+    return b"[{" + b"},{".join(map(b",".join, zip(*fields, strict=True))) + b"}]" if fields[0] else b"[]"
 
 
-def _row_values(array: Array | list[Any], nonfinite: NonFinite) -> Any:
-    """Something to index by row whose items `dump` can write."""
-    if isinstance(array, list):
-        return array
-    if array.dtype.kind in "OUST":
-        return texts(array)
-    array = np.ascontiguousarray(array)
-    if array.dtype.kind != "f" or bool(np.isfinite(array).all()):
-        return array
-    return [orjson.Fragment(array_json(np.asarray(row), nonfinite)) for row in array]
+def _row_texts(values: Array | list[Any], key: bytes, nonfinite: NonFinite) -> list[bytes]:
+    """Of every row, its key and JSON text."""
+    if isinstance(values, list):
+        return [key + dump(value) for value in values]
+    if values.dtype.kind in "OUST":
+        return [key + orjson.dumps(value) for value in texts(values)]
+    if len(values) == 1:
+        return [key + array_json(values, nonfinite)[1:-1]]
+    if not values.size:
+        return [key + array_json(np.asarray(row), nonfinite) for row in values]
+    # The text of all rows, cut between them: there are no brackets inside a row but its own.
+    text, opening, closing = array_json(values, nonfinite), b"[" * (values.ndim - 1), b"]" * (values.ndim - 1)
+    rows = text[values.ndim : -values.ndim].split(closing + b"," + opening)
+    head = key + opening
+    return [head + row + closing for row in rows]
