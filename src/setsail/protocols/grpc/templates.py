@@ -11,6 +11,7 @@ against each other).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from math import prod
 from typing import Any, Final, NamedTuple
@@ -35,7 +36,6 @@ class _Input(NamedTuple):
     name: str
     dtype: DType
     shape: tuple[int, ...]
-    values: int
     size: int
     plain: np.dtype[Any] | None  # None: not simply an array's bytes
 
@@ -89,9 +89,9 @@ def _input(tensor: Tensor) -> _Input:
     dtype, shape = tensor.dtype, tensor.shape
     assert dtype is not None
     assert shape is not None
-    values = prod(shape)
-    plain = None if dtype.kind in ("string", "bool") else dtype.numpy.newbyteorder("<")
-    return _Input(tensor.name, dtype, shape, values, -1 if dtype.kind == "string" else values * dtype.size, plain)
+    size = -1 if dtype.kind == "string" else prod(shape) * dtype.size
+    plain = size > 0 and dtype.kind != "bool" and sys.byteorder == "little"
+    return _Input(tensor.name, dtype, shape, size, dtype.numpy if plain else None)
 
 
 def _array(item: _Input, data: bytes | memoryview, start: int, end: int) -> Array | None:
@@ -102,10 +102,8 @@ def _array(item: _Input, data: bytes | memoryview, start: int, end: int) -> Arra
         return binary.unpack(item.name, item.dtype, item.shape, memoryview(data)[start:end])
     if end - start != item.size:
         return None
-    array: Array = np.frombuffer(data, item.plain, item.values, start)
-    if not array.flags.aligned:
-        array = array.copy()
-    return array.reshape(item.shape)
+    array: Array = np.ndarray(item.shape, item.plain, data, start)
+    return array if array.flags.aligned else array.copy()
 
 
 def _cut(data: bytes | memoryview) -> tuple[bytes, str, list[tuple[int, int]]] | None:
