@@ -51,7 +51,7 @@ class Line:
 
     def put(self, prediction: Prediction, done: Done, nbytes: int, deadline: float, priority: int = 0) -> Ticket:
         """Have a request answered. The ticket can be cancelled until its run begins."""
-        part = portion(prediction.request.body) if prediction.loaded.runner.signature.batched else None
+        part = portion(prediction.request.body) if prediction.signature.batched else None
         if part is not None:
             prediction.rows = part.rows
         ticket = Ticket(
@@ -83,11 +83,11 @@ class Line:
                 self._worker.run(what)
                 continue
             timings = Timings()
-            begun = perf_counter()
             outcomes = together([ticket.payload[0] for ticket in what.tickets], timings, self._observers)
-            now = perf_counter()
+            begun, now = now, perf_counter()
             scheduler.done(what, now - begun, now)
             self._answer(what, outcomes, timings, begun)
+            now = perf_counter()
 
     def close(self) -> None:
         """End the thread, if there is one. Nothing waits any more: every waiting request holds a lease."""

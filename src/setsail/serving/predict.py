@@ -38,12 +38,13 @@ Outcome = Response | BaseException
 class Prediction:
     """One request on its way: the version it leased, how many rows it has, and which outputs it wants (None: all)."""
 
-    __slots__ = ("began", "loaded", "request", "rows", "version", "wanted")
+    __slots__ = ("began", "loaded", "request", "rows", "signature", "version", "wanted")
 
     def __init__(
         self, request: Request, version: int, loaded: Loaded, wanted: frozenset[str] | None, began: float
     ) -> None:
         self.request, self.version, self.loaded, self.wanted, self.began = request, version, loaded, wanted, began
+        self.signature = loaded.runner.signature
         self.rows = 1
 
 
@@ -138,7 +139,7 @@ def conclude(
     prediction: Prediction, inputs: Mapping[str, Array], outputs: Mapping[str, Array], observers: Sequence[Observer] = ()
 ) -> Response:
     """The answer to one request out of all outputs of its rows; its observers are told."""
-    request, signature, wanted = prediction.request, prediction.loaded.runner.signature, prediction.wanted
+    request, signature, wanted = prediction.request, prediction.signature, prediction.wanted
     if observers:
         _tell(prediction, observers, inputs, outputs)
     if wanted is None:
@@ -178,10 +179,9 @@ def _apart(predictions: Sequence[Prediction], timings: Timings, observers: Seque
     outcomes: dict[int, Outcome] = {}
     right: list[tuple[int, Prediction, dict[str, Array]]] = []
     for index, prediction in enumerate(predictions):
-        signature = prediction.loaded.runner.signature
         try:
-            inputs = bind(signature, prediction.request.body)
-            prediction.rows = len(next(iter(inputs.values()))) if signature.batched else 1
+            inputs = bind(prediction.signature, prediction.request.body)
+            prediction.rows = len(next(iter(inputs.values()))) if prediction.signature.batched else 1
             right.append((index, prediction, inputs))
         except Exception as fault:
             outcomes[index] = _failed(prediction, fault, observers)

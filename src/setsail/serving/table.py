@@ -61,9 +61,10 @@ class Versions(Struct, frozen=True):
 
 
 class Table(Struct, frozen=True):
-    """Every name with its versions. Never changed, only replaced."""
+    """Every name with its versions. Never changed, only replaced; so what was found once need not be looked for again."""
 
     models: Mapping[str, Versions] = field(default_factory=dict)
+    found: dict[ModelRef, Entry] = field(default_factory=dict)
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -73,6 +74,9 @@ class Table(Struct, frozen=True):
         Raises:
             SetsailError: `model.unknown`, `.version`, `.label`, `.not_ready` or `.failed`.
         """
+        entry = self.found.get(ref)
+        if entry is not None:
+            return entry
         versions = self._versions(ref.name)
         version = _version(versions, ref)
         if version is None:
@@ -82,6 +86,7 @@ class Table(Struct, frozen=True):
             raise _no_version(ref.name, version, versions)
         if not entry.ready:
             raise _not_ready(entry)
+        self.found[ref] = entry  # only of models that exist, so it stays small
         return entry
 
     def get(self, name: str, version: int) -> Entry | None:
