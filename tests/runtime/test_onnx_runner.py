@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -176,3 +177,26 @@ def test_a_runtime_whose_package_is_missing_names_the_pip_line(monkeypatch: pyte
         )
     assert caught.value.code == "dependency.missing"
     assert "pip install 'setsail[xgboost]'" in str(caught.value)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+def test_memory_of_large_runs_goes_back_when_a_runner_rests() -> None:
+    """64 MiB of activations, in the arena that all sessions of the process share."""
+    stages = [helper.make_node("Sigmoid", ["x"], ["a"]), helper.make_node("Exp", ["a"], ["b"])]
+    total = helper.make_node("ReduceSum", ["b"], ["y"], keepdims=0, noop_with_empty_axes=0)
+    program = model([*stages, total], [info("x", TensorProto.FLOAT, ["N", 1024])], [info("y", TensorProto.FLOAT, [])])
+    runner = runtime.load(ONNX, {"model.onnx": program}, signature("x:float32[N,1024]", "y:float32[]"))
+    one = {"x": np.zeros((1, 1024), np.float32)}
+    runner.run(one)
+    before = own_memory()
+    runner.run({"x": np.zeros((1 << 14, 1024), np.float32)})
+    grown = own_memory() - before
+    runner.rest(one)
+    assert grown > 32 << 20
+    assert own_memory() - before < grown / 4
+
+
+def own_memory() -> int:
+    """Bytes that are this process's alone."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Anonymous:")) << 10

@@ -80,6 +80,9 @@ class Stepped:
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         return self._runner.run(self._apply(self._steps, inputs))
 
+    def rest(self, inputs: Mapping[str, Array]) -> None:
+        self._runner.rest(self._apply(self._steps, inputs))
+
     def close(self) -> None:
         self._runner.close()
 

@@ -35,6 +35,9 @@ class NativeRunner:
         scores = self._scores(booster, inputs[self.signature.inputs[0].name])
         return outputs(self.signature, self._settings["form"], scores)
 
+    def rest(self, inputs: Mapping[str, Array]) -> None:
+        """Nothing: boosters keep no memory of their runs."""
+
     def close(self) -> None:
         self._booster = None
 

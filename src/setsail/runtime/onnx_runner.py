@@ -6,10 +6,10 @@ weights go in as views of the mapped artifact. After the session is made nothing
 copied it.
 
 Memory (`docs/memory.md` has the figures). All sessions of a process share one arena, because an arena of its own costs
-every small model some 40 KiB and never shrinks. Memory patterns are off: onnxruntime keeps one for every shape that was
-ever seen, and batches have any size. Large programs are opened by path, because onnxruntime parses a file piece by
-piece, but a buffer as a whole and beside it; and once a session is made its Python wrapper goes, which would keep those
-bytes. Programs with large weights are opened in a form that processes share (`prepared.py`).
+every small model some 40 KiB; it shrinks when a runner is told to `rest`. Memory patterns are off: onnxruntime keeps one
+for every shape that was ever seen, and batches have any size. Large programs are opened by path, because onnxruntime
+parses a file piece by piece, but a buffer as a whole and beside it; and once a session is made its Python wrapper goes,
+which would keep those bytes. Programs with large weights are opened in a form that processes share (`prepared.py`).
 
 The program was let in by `artifact/gate.py`, so there are no custom operators and no paths in it.
 """
@@ -84,15 +84,20 @@ class OnnxRunner:
         self._fed = None if set(names) == {s.name for s in signature.inputs} else names
         self._outputs = [s.name for s in signature.outputs]
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def run(self, inputs: Mapping[str, Array], how: Any = None) -> dict[str, Array]:
         call, fed = self._call, self._fed  # a local reference: `close` in another thread must not pull it away
         if call is None:
             raise SetsailError("model.not_ready", "the model was unloaded")
         try:
-            answers = call(self._outputs, inputs if fed is None else {name: inputs[name] for name in fed}, None)
+            answers = call(self._outputs, inputs if fed is None else {name: inputs[name] for name in fed}, how)
         except Exception as fault:  # as above
             raise run_fault(fault) from fault
         return dict(zip(self._outputs, answers, strict=True))
+
+    def rest(self, inputs: Mapping[str, Array]) -> None:
+        how = ort.RunOptions()
+        how.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        self.run(inputs, how)
 
     def close(self) -> None:
         if self._call is not None:

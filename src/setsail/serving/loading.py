@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import import_module
 from typing import Final
 
@@ -88,6 +89,8 @@ def warm(artifact: Artifact, loaded: Loaded, *, threads: int = 1) -> None:
     usable = sample is not None and _rows(sample.inputs) > 0
     rows = sample.inputs if sample is not None and usable else drawn(artifact.signature)
     learned = climb(loaded.runner, rows, answers if usable else None, tolerance=artifact.parity.tolerance)
+    with suppress(SetsailError):  # drawn rows may be nothing that the model takes
+        loaded.runner.rest({n: a[:1] for n, a in rows.items()} if loaded.runner.signature.batched else rows)
     loaded.facts = replace(
         loaded.facts, ladder=learned.seconds, invariant=learned.invariant, weights=_where(loaded.runner)
     )
