@@ -103,6 +103,7 @@ def _rows() -> dict[str, Kind]:
         "request.cancelled": Kind("cancelled", "The client went away before its answer.", "Wait longer for answers."),
         "server.busy": Kind("unavailable", "The server holds as many connections or bytes as it may.", "Try again after Retry-After, or raise --max-connections or --max-inflight-bytes."),
         "server.draining": Kind("unavailable", "The server is shutting down.", "Send the request to another server."),
+        "server.worker": Kind("internal", "A worker process ended again and again.", "Read what it logged before it ended; --workers 1 runs without workers."),
         # -- models behind the server ----------------------------------------------------------------------
         "model.unknown": Kind("not_found", "No model of this name is served.", "GET /v2/repository/index lists the models."),
         "model.version": Kind("not_found", "The model has no such version.", "Leave the version out to get the default one."),

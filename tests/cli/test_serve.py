@@ -90,7 +90,7 @@ def test_a_taken_port_says_what_to_type(given: Given) -> None:
         (["iris.joblib", "x", "--name", "n"], "command.usage"),
         (["iris.joblib", "--admin-port", "-7"], "setting.value"),
         (["iris.joblib", "--config", "wrong.toml"], "setting.unknown"),
-        (["iris.joblib", "--workers", "2"], "command.usage"),
+        (["iris.joblib", "--workers", "-1"], "setting.value"),
     ],
 )
 def test_what_cannot_be_served(given: Given, args: list[str], code: str) -> None:

@@ -21,6 +21,7 @@ import click
 from setsail.cli.console import Console
 from setsail.cli.options import verb
 from setsail.errors import SetsailError
+from setsail.server.cores import processes
 from setsail.server.settings import Row, Settings, rows
 
 __all__ = ["command"]
@@ -70,7 +71,7 @@ def command(console: Console, paths: tuple[Path, ...], name: str | None, config:
     _end_on_sigterm()
     # numpy's BLAS multiplies nothing here, and starting its threads is an eighth of the time until the first answer
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    server = import_module("setsail.server.run").Server(settings)
+    server = _server(settings)
     told = False
     try:
         _open(console, server, paths, name)
@@ -86,6 +87,14 @@ def command(console: Console, paths: tuple[Path, ...], name: str | None, config:
             raise
     console.note("stopped")
     return 0 if server.stopped_by == signal.SIGTERM else 130
+
+
+def _server(settings: Settings) -> Any:
+    """One process that answers, or a supervisor of several, which imports next to nothing itself."""
+    count = processes(settings.workers)
+    if count == 1:
+        return import_module("setsail.server.run").Server(settings)
+    return import_module("setsail.server.supervisor").Supervisor(settings, count)
 
 
 def _open(console: Console, server: Any, paths: Sequence[Path], name: str | None) -> None:

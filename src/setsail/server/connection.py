@@ -214,7 +214,7 @@ class Connection(asyncio.BufferedProtocol):
     def _begin(self, message: Message) -> None:
         head, plane = message.head, self._plane
         plan: Plan = head.plan or self._plan(head)
-        place = _Place(self, message, plan, not head.keep_alive or plane.draining)
+        place = _Place(self, message, plan, not head.keep_alive)
         self._places.append(place)
         self.served += 1
         plane.inflight += 1
@@ -264,7 +264,9 @@ class Connection(asyncio.BufferedProtocol):
             reply = HttpReply(reply.status, reply.body, (*reply.headers, *plan.headers))
         if plane.gzip_replies and len(reply.body) >= plane.gzip_replies:
             reply = compress(reply, head.headers.get("accept-encoding", ""), plane.gzip_replies)
-        close = place.last or plane.draining or (self._half and not self._places and not self._reader.messages)
+        # The last reply says so. What was read, or is being read, is answered first: a server that ends loses nothing.
+        owing = self._places or self._reader.messages
+        close = place.last or (not owing and (self._half or (plane.draining and self._reader.idle)))
         if close:
             self._closing = True
         return render(reply, date=plane.date, close=close, head_only=plan.head_only, minor=head.minor)

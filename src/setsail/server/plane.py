@@ -21,6 +21,7 @@ from setsail.protocols.budget import Budget
 from setsail.protocols.http1.head import Heads, Limits
 from setsail.server.connection import Connection
 from setsail.server.dispatch import Desk
+from setsail.server.listeners import Doorway
 from setsail.server.settings import Settings
 
 __all__ = ["Plane"]
@@ -59,12 +60,19 @@ class Plane:
         self._clock: asyncio.TimerHandle | None = None
         self._tick()
 
-    async def listen(self, sockets: list[socket.socket], tls: ssl.SSLContext | None = None) -> None:
-        """Accept connections."""
+    async def listen(
+        self, sockets: list[socket.socket], tls: ssl.SSLContext | None = None, *, own: bool = True
+    ) -> None:
+        """Accept connections.
+
+        Args:
+            own: False where other processes listen on the same sockets, or somebody else sees to their end.
+        """
         for bound in sockets:
             server = await self.loop.create_server(lambda: Connection(self), sock=bound, ssl=tls, backlog=2048)
             self._servers.append(server)
-        self._sockets += sockets
+        if own:
+            self._sockets += sockets
 
     # -- what connections ask ----------------------------------------------------------------------------------------
 
@@ -120,6 +128,7 @@ class Plane:
         but a busy client is told by the `Connection: close` of its next reply.
         """
         self.draining = True
+        await self._stop_accepting(seconds)
         for connection in list(self.connections):
             connection.drain()
         end, served, since = self.loop.time() + seconds, -1, self.loop.time()
@@ -127,23 +136,25 @@ class Plane:
             total = sum(c.served for c in self.connections) + self.inflight
             if total != served or self.inflight:
                 served, since = total, now
-            if not self.connections or (not self.inflight and now - since >= quiet):
+            if not self.connections or (not self.inflight and now - since >= quiet and not (quiet and self._reading())):
                 break
             await asyncio.sleep(0.02)
-        await self._last_accepts()
-        owed = self.inflight
         for connection in list(self.connections):
-            connection.close() if connection.quiet else connection.abort()
-        return owed == 0
+            if connection.quiet:
+                connection.close()
+        while self.inflight and self.connections and self.loop.time() < end:
+            await asyncio.sleep(0.005)  # answers are still being read
+        return self.inflight == 0
 
-    async def _last_accepts(self) -> None:
-        """Stop accepting. What the kernel has already accepted for us is answered, not reset."""
-        while True:
-            await asyncio.sleep(0)
-            before = len(self.connections)
-            await asyncio.sleep(0.01)
-            if len(self.connections) <= before:
-                break
+    def _reading(self) -> bool:
+        """Whether a client is in the middle of a request."""
+        return not all(connection.quiet for connection in self.connections)
+
+    async def _stop_accepting(self, seconds: float) -> None:
+        """Those whom the kernel has let in are accepted, not reset; sockets of others are just left to them."""
+        doorway = Doorway(self._sockets, self.loop.time(), seconds) if self._sockets else None
+        while doorway is not None and not doorway.empty(self.loop.time()):
+            await asyncio.sleep(0.002)
         for server in self._servers:
             server.close()
 

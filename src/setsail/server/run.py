@@ -8,7 +8,6 @@ our own engine (`plane.py`), behind the admin port an ordinary web framework (`a
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import signal
 import socket
@@ -27,8 +26,9 @@ from setsail.protocols.curl import curl_lines
 from setsail.scheduling import Rules
 from setsail.server.admin_port import AdminPort
 from setsail.server.asgi import Application
-from setsail.server.dispatch import Desk
+from setsail.server.dispatch import Answering, Desk
 from setsail.server.lazy import Lazy
+from setsail.server.listeners import bind, url
 from setsail.server.opening import Opening, Progress, is_repository, pack_source, resolve
 from setsail.server.origins import Origins
 from setsail.server.plane import Plane
@@ -39,10 +39,9 @@ from setsail.serving.model import predict_rows
 from setsail.serving.repository import Repository
 from setsail.serving.turns import Turns
 
-__all__ = ["Server", "bind", "data_application"]
+__all__ = ["Server", "data_application"]
 
 _LOG = logging.getLogger("setsail.server")
-_BACKLOG: Final = 2048
 _QUIET: Final = 1.0  # see Plane.drain
 
 
@@ -58,12 +57,16 @@ class Server:
 
     Args:
         listeners: sockets of the data port that somebody else has bound and will close; without any, it binds one.
+
+    Attributes:
+        answering: what clients of the data port ask but predictions; the house, unless there are other processes.
     """
 
     def __init__(self, settings: Settings | None = None, listeners: Sequence[socket.socket] = ()) -> None:
         self.settings = settings or Settings()
         self.meter = Meter()
-        self.house = House(threads=self.settings.threads)
+        self.house = House(threads=self.settings.threads, share_weights=self.settings.weights_cache == "auto")
+        self.answering: Answering = self.house
         self.stopped_by: signal.Signals | None = None
         self._repositories: list[Repository] = []
         self._inherited = list(listeners)
@@ -76,7 +79,7 @@ class Server:
         self._thread: Thread | None = None
         self._stop: asyncio.Event | None = None
         self._began, self._over = Event(), Event()
-        self._quiet, self._whole = 0.0, True
+        self._gate, self._quiet, self._whole = True, 0.0, True
 
     # -- models --------------------------------------------------------------------------------------------------
 
@@ -119,7 +122,7 @@ class Server:
         if model is None and len(names) != 1:
             raise SetsailError("model.unknown", "not exactly one model is served", field="model",
                                expected=", ".join(names) or "a model")  # fmt: skip
-        return predict_rows(self.house, ModelRef(model or names[0]), X)
+        return predict_rows(self.house.answer, ModelRef(model or names[0]), X)
 
     def describe(self) -> dict[str, Any]:
         """Where it is and what it serves: the ready line of `setsail serve --json`."""
@@ -138,22 +141,23 @@ class Server:
     def url(self) -> str:
         """Of the data port; what was asked for until `start` has bound it."""
         port = self._ports[0] if self._ports else self.settings.port
-        return _url(self.settings.host, port, bool(self.settings.tls_cert))
+        return url(self.settings.host, port, bool(self.settings.tls_cert))
 
     @property
     def admin_url(self) -> str | None:
         if self.settings.admin_port < 0:
             return None
         port = self._ports[1] if len(self._ports) > 1 else self.settings.admin_port
-        return _url(self.settings.admin_host, port, False)
+        return url(self.settings.admin_host, port, False)
 
     @property
     def ready_gate(self) -> bool:
         """False makes readiness say no, whatever the models' states: other parts of the server are missing."""
-        return self._desk is None or self._desk.ready
+        return self._gate
 
     @ready_gate.setter
     def ready_gate(self, ready: bool) -> None:
+        self._gate = ready
         if self._desk is not None:
             self._desk.ready = ready
 
@@ -162,7 +166,8 @@ class Server:
         settings = self.settings
         try:
             tls = _tls(settings)
-            self._desk = Desk(self.house, meter=self.meter, api_keys=_keys(settings), **_desk_settings(settings))
+            self._desk = Desk(self.answering, meter=self.meter, api_keys=_keys(settings), **_desk_settings(settings))
+            self._desk.ready = self._gate
             data = self._inherited or [self._bind(settings.host, settings.port, "--port")]
             self._ports = [data[0].getsockname()[1]]
             if settings.admin_port >= 0:
@@ -269,7 +274,7 @@ class Server:
         )  # fmt: skip
         plane = self._plane = Plane(self._desk, self.settings, loop)
         self._stop = asyncio.Event()
-        await plane.listen(data, tls)
+        await plane.listen(data, tls, own=not self._inherited)
         if self._admin is not None:
             self._admin.start(loop)
         self._began.set()
@@ -329,7 +334,7 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
-# -- sockets -------------------------------------------------------------------------------------------------------
+# -- the loop -------------------------------------------------------------------------------------------------------
 
 
 def _loop_factory() -> Any:
@@ -338,32 +343,3 @@ def _loop_factory() -> Any:
         return import_module("uvloop").new_event_loop
     except ImportError:
         return None
-
-
-def bind(host: str, port: int, flag: str) -> socket.socket:
-    """A listening socket. Raises `port.in_use`, naming a free one, or `setting.value`."""
-    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((host, port))
-        bound.listen(_BACKLOG)
-    except OSError as fault:
-        bound.close()
-        if fault.errno == errno.EADDRINUSE:
-            advice = f"choose another: {flag} {_free(host)}, or {flag} 0 for any free one"
-            what = f"port {port} of {host} is taken"
-            raise SetsailError("port.in_use", what, field=flag, value=port, todo=advice) from fault
-        raise SetsailError("setting.value", f"cannot listen on {host}:{port}", field=flag, value=str(fault),
-                           expected="an address of this machine and a port it may use") from fault  # fmt: skip
-    return bound
-
-
-def _free(host: str) -> int:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
-
-
-def _url(host: str, port: int, tls: bool) -> str:
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    return f"http{'s' if tls else ''}://{shown}:{port}"

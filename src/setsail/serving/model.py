@@ -8,7 +8,7 @@ floats for an integer input and numbers for text are errors as everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ class Model:
         Raises:
             SetsailError: `input.*` for what the model cannot take, `model.not_ready` once closed.
         """
-        return predict_rows(self._house, self._ref, X)
+        return predict_rows(self._house.answer, self._ref, X)
 
     def answer(self, body: Body, outputs: tuple[str, ...] | None = None) -> Response:
         """Answer a request's body as a wire would: values keep the freedom JSON and CSV give them.
@@ -106,10 +106,10 @@ class Model:
         return answer
 
 
-def predict_rows(house: House, ref: ModelRef, X: Any) -> Any:
-    """`Model.predict` for any model of a house."""
-    metadata: ModelMetadata = house.answer(Metadata(ref))
-    response = house.predict(Request(ref, body_of(metadata.signature, X)))
+def predict_rows(answer: Callable[[Request | Metadata], Any], ref: ModelRef, X: Any) -> Any:
+    """`Model.predict` for any model of a house, whose `answer` this is."""
+    metadata: ModelMetadata = answer(Metadata(ref))
+    response: Response = answer(Request(ref, body_of(metadata.signature, X)))
     if isinstance(X, Mapping):
         return dict(response.outputs)
     if len(response.defaults) == 1:

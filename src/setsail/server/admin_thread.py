@@ -1,0 +1,59 @@
+"""The admin port of a server of several processes: in the supervisor, in a thread of its own.
+
+The module is imported when the port is first asked, and with it all that the supervisor otherwise does without:
+asyncio, numpy, a web framework. What happens here cannot delay the supervisor's loop by more than Python's switch
+interval, and a request that fails ends nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Collection
+from contextlib import suppress
+from threading import Event, Thread
+
+from setsail.server.admin_port import AdminPort
+from setsail.server.counts import Counts
+from setsail.server.fleet import Asker, Fleet
+from setsail.server.lazy import Lazy
+
+__all__ = ["AdminThread"]
+
+
+class AdminThread:
+    """Serves the admin application over all workers, on a bound socket."""
+
+    def __init__(
+        self, bound: socket.socket, asker: Asker, *, url: str, hosts: Collection[str], keyed: bool, seconds: int
+    ) -> None:
+        self._application = Lazy("setsail.server.admin:application", Fleet(asker), data_url=url, meter=Counts(asker),
+                                 hosts=hosts, keyed=keyed)  # fmt: skip
+        self._bound, self._seconds = bound, seconds
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._began = Event()
+        self._thread = Thread(target=self._run, name="setsail-admin", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Let running requests end."""
+        self._began.wait(self._seconds)
+        if self._loop is not None and self._stop is not None:
+            with suppress(RuntimeError):  # it has ended by itself
+                self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(self._seconds + 2)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        finally:
+            self._began.set()
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        port = AdminPort(self._application, self._bound, self._seconds)
+        port.start(self._loop)
+        self._began.set()
+        await self._stop.wait()
+        await port.close()

@@ -1,0 +1,164 @@
+"""All workers as one: a `Fleet` answers what a house answers, by asking each of them and merging what they say.
+
+A version is ready when it is ready in every worker; a load or unload is done when all have done it; statistics are
+sums. A single prediction, or a model's contract, is one worker's answer. The admin application runs over a fleet as it
+runs over a house, and so does what a client asks one worker about all of them (`Everywhere`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from msgspec.structs import replace
+
+from setsail.catalog import (
+    Ask,
+    BatchCount,
+    Duration,
+    Index,
+    IsLive,
+    IsReady,
+    Load,
+    Statistics,
+    Status,
+    Unload,
+    VersionStatistics,
+    VersionStatus,
+)  # fmt: skip
+from setsail.errors import SetsailError
+from setsail.messages import ModelRef, Request
+from setsail.server.channel import Answer
+from setsail.server.dispatch import Answering
+from setsail.server.questions import decode_answer, encode, subject
+from setsail.serving.model import predict_rows
+
+__all__ = ["Asker", "Everywhere", "Fleet", "merged_statuses", "predict", "summed"]
+
+
+class Asker(Protocol):
+    """Has workers asked: every one, or (`one`) any one. Blocks; raises `server.draining` when none is there.
+
+    What it returns is never empty, but for counts.
+    """
+
+    def __call__(self, kind: str, body: bytes = b"", name: str = "", one: bool = False) -> tuple[Answer, ...]: ...
+
+
+class Fleet:
+    """The models of all workers."""
+
+    def __init__(self, asker: Asker) -> None:
+        self._asker = asker
+
+    def answer(self, ask: Request | Ask, *, control: bool = True) -> Any:
+        """As `serving.house.House.answer`."""
+        if isinstance(ask, Load | Unload) and not control:
+            raise SetsailError("control.refused", "loading and unloading is off here")
+        if isinstance(ask, IsLive):
+            return True
+        merge = _MERGES.get(type(ask))
+        kind, body = encode(ask)
+        replies = self._asker(kind, body, subject(ask), merge is None)
+        faults = [answer.fault for answer in replies if answer.fault is not None]
+        if faults and (merge is None or len(faults) == len(replies) or not isinstance(ask, Statistics)):
+            raise faults[0].error()
+        found = [decode_answer(kind, answer.body) for answer in replies if answer.fault is None]
+        return found[0] if merge is None else merge(found)
+
+
+class Everywhere:
+    """One worker's house to its own clients, and the fleet for what concerns all workers."""
+
+    def __init__(self, house: Answering, fleet: Fleet) -> None:
+        self._house, self._fleet = house, fleet
+
+    def answer(self, ask: Request | Ask, *, control: bool) -> Any:
+        if isinstance(ask, Statistics) or (control and isinstance(ask, Load | Unload)):
+            return self._fleet.answer(ask)
+        return self._house.answer(ask, control=control)
+
+
+def predict(fleet: Fleet, X: Any, model: str | None) -> Any:
+    """As `Server.predict`."""
+    names = list(dict.fromkeys(status.name for status in fleet.answer(Index(ready_only=True))))
+    if model is None and len(names) != 1:
+        raise SetsailError("model.unknown", "not exactly one model is served", field="model",
+                           expected=", ".join(names) or "a model")  # fmt: skip
+    return predict_rows(fleet.answer, ModelRef(model or names[0]), X)
+
+
+# -- merging ---------------------------------------------------------------------------------------------------------
+
+# What a version is called when workers differ: the first of these that any of them says. Ready is last: all must be.
+_ORDER: Final = ("failed", "queued", "loading", "warming", "draining", "gone", "ready")
+
+
+def merged_statuses(found: Sequence[Sequence[VersionStatus]]) -> tuple[VersionStatus, ...]:
+    """One status a version; a version that some workers do not have yet is on its way."""
+    grouped: dict[tuple[str, int], list[VersionStatus]] = {}
+    for statuses in found:
+        for status in statuses:
+            grouped.setdefault((status.name, status.version), []).append(status)
+    merged = [_one(group, len(found)) for group in grouped.values()]
+    return tuple(_with_default(merged))
+
+
+def _one(group: list[VersionStatus], workers: int) -> VersionStatus:
+    worst = min(group, key=lambda status: _ORDER.index(status.state))
+    if len(group) < workers and worst.state in ("ready", "warming"):
+        worst = replace(worst, state="loading")
+    labels = tuple(label for label in group[0].labels if all(label in status.labels for status in group))
+    return replace(worst, default=worst.ready and any(status.default for status in group), labels=labels)
+
+
+def _with_default(statuses: list[VersionStatus]) -> list[VersionStatus]:
+    """Where one worker has gone over to a version that others still load, the highest that all have is meant."""
+    named = {status.name for status in statuses if status.default}
+    best: dict[str, int] = {}
+    for status in statuses:
+        if status.ready and status.name not in named:
+            best[status.name] = max(best.get(status.name, 0), status.version)
+    return [replace(s, default=True) if best.get(s.name) == s.version and s.ready else s for s in statuses]
+
+
+def summed(found: Sequence[Sequence[VersionStatistics]]) -> tuple[VersionStatistics, ...]:
+    """Statistics of all workers, added up a version."""
+    total: dict[tuple[str, int], VersionStatistics] = {}
+    for counts in found:
+        for one in counts:
+            key = (one.name, one.version)
+            total[key] = _added(total[key], one) if key in total else one
+    return tuple(total.values())
+
+
+def _added(a: VersionStatistics, b: VersionStatistics) -> VersionStatistics:
+    times = {key: _plus(getattr(a, key), getattr(b, key)) for key in _DURATIONS}
+    sizes = {batch.size: batch for batch in a.batches}
+    for batch in b.batches:
+        known = sizes.get(batch.size)
+        sizes[batch.size] = batch if known is None else BatchCount(
+            batch.size, _plus(known.input, batch.input), _plus(known.infer, batch.infer),
+            _plus(known.output, batch.output),
+        )  # fmt: skip
+    return VersionStatistics(
+        a.name, a.version, max(a.last_ms, b.last_ms), a.inferences + b.inferences, a.executions + b.executions,
+        **times, batches=tuple(sizes[size] for size in sorted(sizes)),
+    )  # fmt: skip
+
+
+_DURATIONS: Final = ("success", "fail", "queue", "input", "infer", "output", "cache_hit", "cache_miss")
+
+
+def _plus(a: Duration, b: Duration) -> Duration:
+    return Duration(a.count + b.count, a.ns + b.ns)
+
+
+def _nothing(found: Sequence[None]) -> None:
+    return None
+
+
+_MERGES: Final[Mapping[type, Callable[[Sequence[Any]], Any]]] = {
+    Index: merged_statuses, Status: merged_statuses, Statistics: summed, IsReady: all, Load: _nothing,
+    Unload: _nothing,
+}  # fmt: skip
