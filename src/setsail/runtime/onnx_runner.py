@@ -6,10 +6,11 @@ weights go in as views of the mapped artifact. After the session is made nothing
 copied it.
 
 Memory (`docs/memory.md` has the figures). All sessions of a process share one arena, because an arena of its own costs
-every small model some 40 KiB; it shrinks when a runner is told to `rest`. Memory patterns are off: onnxruntime keeps one
-for every shape that was ever seen, and batches have any size. Large programs are opened by path, because onnxruntime
-parses a file piece by piece, but a buffer as a whole and beside it; and once a session is made its Python wrapper goes,
-which would keep those bytes. Programs with large weights are opened in a form that processes share (`prepared.py`).
+every small model some 40 KiB; it shrinks when a runner is told to `rest`. Memory patterns are off: onnxruntime keeps
+one for every shape that was ever seen, and batches have any size. Large programs are opened by path, because
+onnxruntime parses a file piece by piece, but a buffer as a whole and beside it; and once a session is made its Python
+wrapper goes, which would keep those bytes. Programs with large weights are opened in a form that processes share
+(`prepared.py`).
 
 The program was let in by `artifact/gate.py`, so there are no custom operators and no paths in it.
 """
