@@ -7,6 +7,7 @@ protocol's main client sends none.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
@@ -30,7 +31,7 @@ from setsail.catalog import (
 )
 from setsail.errors import SetsailError
 from setsail.messages import Request, Response, Tensor, Tensors
-from setsail.protocols import binary
+from setsail.protocols import binary, packed
 from setsail.protocols.http import JSON_HEADERS, HttpReply, HttpRequest, error_reply
 from setsail.protocols.oip import (
     SERVER_NAME,
@@ -44,7 +45,7 @@ from setsail.protocols.oip import shape as declared_shape
 from setsail.protocols.routes import Exchange, Params, Route, Wire, model_ref
 from setsail.protocols.values import UNREAD, array_json, convert, dump, parse
 from setsail.signature import TensorSpec
-from setsail.tensors import dtype_of
+from setsail.tensors import BY_OIP, Numbers, dtype_of
 
 __all__ = ["ROUTES", "WIRE"]
 
@@ -101,9 +102,55 @@ _read: Final = msgspec.json.Decoder(_ExactInfer).decode
 
 def _form(header: bytes | memoryview) -> _Infer:
     try:
+        if len(header) >= packed.LONG:
+            form = _long_form(bytes(header))
+            if form is not None:
+                return form
         return _read(header)
     except UNREAD:
         return convert(parse(header), _Infer)
+
+
+_COLON_LIST: Final = re.compile(rb"\s*:\s*\[")
+
+
+def _long_form(header: bytes) -> _Infer | None:
+    """The same with numbers as arrays: every list called data is cut out and read by itself.
+
+    None where that could go wrong. Without a backslash left, `"data":` is a key and nothing else; there must be as
+    many as inputs, and each input must be left with an empty list.
+    """
+    cuts: list[tuple[int, int]] = []
+    rest: list[bytes] = []
+    at = 0
+    while (found := header.find(b'"data"', at)) >= 0:
+        match = _COLON_LIST.match(header, found + 6)
+        end = _list_end(header, match.end()) if match else -1
+        if match is None or end < 0:
+            return None
+        cuts.append((match.end() - 1, end))
+        rest.append(header[at : match.end() - 1])
+        at = end
+    rest.append(header[at:])
+    text = b"[]".join(rest)
+    form: _Infer = _read(text)
+    if b"\\" in text or len(form.inputs) != len(cuts) or any(item.data != [] for item in form.inputs):
+        return None
+    for item, (start, end) in zip(form.inputs, cuts, strict=True):
+        dtype = BY_OIP.get(item.datatype)
+        item.data = packed.numbers(header[start:end], dtype.kind if dtype else None)
+        if item.data is None:
+            return None
+    return form
+
+
+def _list_end(text: bytes, start: int) -> int:
+    """Where a list of numbers, or of such lists, ends; -1 where that is not seen at once."""
+    end = text.find(b"]", start)
+    if text.find(b"[", start, end) < 0:
+        return end + 1
+    ends = [end for after in (b"]}", b'],"', b'], "') if (end := text.find(after, start)) >= 0]
+    return min(ends) + 1 if ends else -1
 
 
 def _infer(request: HttpRequest, params: Params) -> Exchange:
@@ -192,7 +239,7 @@ def _tensor(item: _Input, blob: memoryview | None) -> Tensor:
     dtype, shape = datatype(item.name, item.datatype), declared_shape(item.name, item.shape)
     if blob is not None:
         return Tensor(item.name, binary.unpack(item.name, dtype, shape, blob), dtype, shape)
-    if not isinstance(item.data, list):
+    if not isinstance(item.data, list | Numbers):
         raise SetsailError(
             "request.form",
             f"input {item.name!r} has no list `data`",

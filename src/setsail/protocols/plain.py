@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 
 from setsail.errors import SetsailError
 from setsail.messages import Body, Cells, Columns, ModelRef, Request, Response, Rows
+from setsail.protocols import packed
 from setsail.protocols.http import JSON, JSON_HEADERS, HttpReply, HttpRequest, error_reply
 from setsail.protocols.routes import Exchange, Params, Route, Wire, model_ref
 from setsail.protocols.values import STRICT, array_json, dump, key_json, parse, texts
@@ -61,7 +62,8 @@ def _body(request: HttpRequest) -> Body:
         return _cells(request.body)
     if kind in _JSON_TYPES or kind.endswith("+json"):
         try:
-            return _json_body(parse(request.body))
+            long = _rows_of_numbers(bytes(request.body).strip()) if len(request.body) >= packed.LONG else None
+            return long or _json_body(parse(request.body))
         except SetsailError as fault:
             if fault.code == "request.json":  # a CSV file sent without saying so is the likeliest cause
                 fault.todo = f"send JSON, or the header `Content-Type: {CSV}` if this is CSV"
@@ -70,6 +72,11 @@ def _body(request: HttpRequest) -> Body:
         "request.media_type", "a body of this type is not read here", field="content-type", value=kind,
         expected=f"{JSON} or {CSV}",
     )  # fmt: skip
+
+
+def _rows_of_numbers(raw: bytes) -> Body | None:
+    values = packed.numbers(raw) if raw.startswith(b"[") else None
+    return None if values is None else Rows(values)
 
 
 def _json_body(value: Any) -> Body:
