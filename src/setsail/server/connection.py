@@ -182,12 +182,13 @@ class Connection(asyncio.BufferedProtocol):
     def _advance(self) -> None:
         """Begin whatever has come and may begin."""
         reader, places = self._reader, self._places
-        if reader.begun is not None and not self._closing:
-            self._look_at_head(reader.begun)
         while reader.messages and not self._closing and self._writable and len(places) < _PIPELINED:
             self._begin(reader.messages.popleft())
-        if reader.fault is not None and not reader.messages and not places and not self._closing:
-            self._end(reader.fault)
+        if not reader.messages and not places and not self._closing:  # replies, and 100 Continue too, come in order
+            if reader.begun is not None:
+                self._look_at_head(reader.begun)
+            if reader.fault is not None and not self._closing:
+                self._end(reader.fault, self._plan(reader.begun) if reader.begun is not None else None)
         if self._paused or len(places) >= _PIPELINED or not self._writable:
             self._look_after_reading()
 
@@ -200,8 +201,6 @@ class Connection(asyncio.BufferedProtocol):
             if self._reader.take_continue():
                 self._write(CONTINUE)
             return
-        if self._places:
-            return  # those before it are answered first; it is looked at again then
         reply = plan.reply if plan.reply is not None and fault is None else None
         self._end(fault, plan, reply)
 

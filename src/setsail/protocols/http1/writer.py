@@ -23,6 +23,7 @@ _FRAMING: Final = frozenset(("connection", "content-length", "date", "keep-alive
 _BODILESS: Final = frozenset((204, 304))  # RFC 9110 §15.3.5, §15.4.5; neither has Content-Length (§8.6)
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE: Final = re.compile(r"[\t !-~\u0080-\U0010ffff]*")  # RFC 9110 §5.5: no CR, LF, NUL or other control
+_SPACE: Final = " \t"
 _KEPT: Final = 512
 _prefixes: dict[tuple[int, tuple[tuple[str, str], ...]], bytes] = {}
 _GZIP: Final = zlib.MAX_WBITS | 16
@@ -63,7 +64,7 @@ def _prefix(status: int, headers: tuple[tuple[str, str], ...]) -> bytes:
                 expected="one line of text",
             )  # fmt: skip
         if name.lower() not in _FRAMING:
-            lines.append(f"{name}: {value.strip()}")
+            lines.append(f"{name}: {value.strip(_SPACE)}")
     prefix = "".join(line + "\r\n" for line in lines).encode("latin-1", "replace")
     if len(_prefixes) >= _KEPT:
         _prefixes.clear()
