@@ -107,10 +107,8 @@ class Connection(asyncio.BufferedProtocol):
             reader.filled(nbytes)
         elif self._sniffed:
             reader.feed(self._own[:nbytes])
-        else:
-            self._sniff(bytes(self._own[:nbytes]))
-            if self._streams is not None:
-                return
+        elif not self._sniff(bytes(self._own[:nbytes])):
+            return
         self._advance()
 
     def eof_received(self) -> bool:
@@ -157,21 +155,18 @@ class Connection(asyncio.BufferedProtocol):
 
     # -- requests ------------------------------------------------------------------------------------------------
 
-    def _sniff(self, data: bytes) -> None:
-        """HTTP/2 announces itself by its first bytes; three of them cannot be HTTP/1's."""
-        data = self._seen + data
-        self._seen = b""
-        if data[:3] == b"PRI" or (len(data) < 3 and _PREFACE.startswith(data)):
-            if not _PREFACE.startswith(data[:24]):
-                self._sniffed = True
-                self._reader.feed(data)
-            elif len(data) < 24:
-                self._seen = data
-            else:
-                self._become_streams(data)
-            return
-        self._sniffed = True
-        self._reader.feed(data)
+    def _sniff(self, data: bytes) -> bool:
+        """HTTP/2 announces itself by its first bytes, which no request of HTTP/1 has. True when this is HTTP/1."""
+        data, self._seen = self._seen + data, b""
+        if not _PREFACE.startswith(data[: len(_PREFACE)]):
+            self._sniffed = True
+            self._reader.feed(data)
+            return True
+        if len(data) < len(_PREFACE):
+            self._seen = data
+        else:
+            self._become_streams(data)
+        return False
 
     def _become_streams(self, data: bytes) -> None:
         self._sniffed = True
