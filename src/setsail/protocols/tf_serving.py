@@ -138,35 +138,27 @@ def _decode_b64(value: Any) -> Any:
         ) from fault
 
 
-def _bare(response: Response) -> Mapping[str, Array]:
-    """The outputs a bare answer gives."""
-    return {name: response.outputs[name] for name in response.defaults}
-
-
 def _encode_rows(response: Response) -> HttpReply:
-    if len(response.defaults) == 1:
-        (name,) = response.defaults
-        if response.outputs[name].ndim:
-            return _ok(b'{"predictions":' + _value_json(name, response.outputs[name]) + b"}")
-    outputs = _bare(response)
-    sizes = {name: array.shape[0] if array.ndim else None for name, array in outputs.items()}
-    if None in sizes.values() or len(set(sizes.values())) != 1:
+    outputs, names = response.outputs, response.defaults
+    if len({outputs[name].shape[:1] for name in names} | {()}) != 2:
         raise SetsailError(
             "request.form",
             "the outputs have no common rows",
             field="instances",
-            value=sizes,
+            value={name: outputs[name].shape[0] if outputs[name].ndim else None for name in names},
             expected="`inputs`, the column form",
         )
-    return _ok(b'{"predictions":' + records_json({n: _shown(n, a) for n, a in outputs.items()}) + b"}")
+    if len(names) == 1:
+        return _ok(b'{"predictions":', _value_json(names[0], outputs[names[0]]), b"}")
+    return _ok(b'{"predictions":', records_json({name: _shown(name, outputs[name]) for name in names}), b"}")
 
 
 def _encode_columns(response: Response) -> HttpReply:
-    outputs = _bare(response)
-    if len(outputs) == 1:
-        return _ok(b'{"outputs":' + _value_json(*next(iter(outputs.items()))) + b"}")
-    fields = b",".join(key_json(name) + _value_json(name, array) for name, array in outputs.items())
-    return _ok(b'{"outputs":{' + fields + b"}}")
+    outputs, names = response.outputs, response.defaults
+    if len(names) == 1:
+        return _ok(b'{"outputs":', _value_json(names[0], outputs[names[0]]), b"}")
+    fields = b",".join([key_json(name) + _value_json(name, outputs[name]) for name in names])
+    return _ok(b'{"outputs":{', fields, b"}}")
 
 
 def _shown(name: str, array: Array) -> Array | list[Any]:
@@ -190,8 +182,8 @@ def _value_json(name: str, array: Array) -> bytes:
     return dump(value) if isinstance(value, list) else array_json(value)
 
 
-def _ok(body: bytes) -> HttpReply:
-    return HttpReply(200, body, JSON_HEADERS)
+def _ok(*parts: bytes) -> HttpReply:
+    return HttpReply(200, b"".join(parts), JSON_HEADERS)
 
 
 def _refused(request: HttpRequest, params: Params) -> Exchange:

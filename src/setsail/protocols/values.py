@@ -18,7 +18,7 @@ import numpy as np
 import orjson
 
 from setsail.errors import SetsailError
-from setsail.tensors import NULL, Array, finite
+from setsail.tensors import NULL, Array
 
 __all__ = [
     "BARE",
@@ -135,9 +135,9 @@ def array_json(array: Array, nonfinite: NonFinite = BARE) -> bytes:
         text = _dumps(array, None, _NUMPY)
     except TypeError:  # text, a single value, or not in order in memory
         return _odd_array_json(array, nonfinite)
-    # orjson writes null for what is not finite, and for nothing else in an array of numbers.
-    if b"null" not in text if len(text) < _LONG else array.dtype.kind != "f" or finite(array):
+    if _N not in text:
         return text
+    # orjson writes null for what is not finite, and for nothing else in an array of numbers.
     odd = array[~np.isfinite(array)].tolist()
     tokens = [nonfinite.nan if math.isnan(v) else nonfinite.inf if v > 0 else nonfinite.minus for v in odd]
     return b"".join(part for pair in zip(text.split(b"null"), [*tokens, b""], strict=True) for part in pair)
@@ -151,7 +151,7 @@ def _odd_array_json(array: Array, nonfinite: NonFinite) -> bytes:
     return array_json(np.require(array, array.dtype.newbyteorder("="), "C"), nonfinite)
 
 
-_LONG: Final = 4096  # above it, looking at the numbers is cheaper than looking through their text
+_N: Final = ord("n")  # no number and no truth value has one: looking for one byte is ten times as fast as for null
 _NUMPY: Final = orjson.OPT_SERIALIZE_NUMPY
 _dumps: Final = orjson.dumps
 
@@ -172,10 +172,10 @@ def _row_texts(values: Array | list[Any], key: bytes, nonfinite: NonFinite) -> l
     """Of every row, its key and JSON text."""
     if isinstance(values, list):
         return [key + dump(value) for value in values]
-    if values.dtype.kind in "OUST":
-        return [key + orjson.dumps(value) for value in texts(values)]
     if len(values) == 1:
         return [key + array_json(values, nonfinite)[1:-1]]
+    if values.dtype.kind in "OUST":
+        return [key + orjson.dumps(value) for value in texts(values)]
     if not values.size:
         return [key + array_json(np.asarray(row), nonfinite) for row in values]
     # The text of all rows, cut between them: there are no brackets inside a row but its own.
