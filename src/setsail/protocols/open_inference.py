@@ -274,7 +274,7 @@ class _AnswerForm(Struct, frozen=True):
         for name in dict.fromkeys(self.wanted) if self.wanted else response.outputs:
             array = response.outputs[name]
             entry = _entry(name, array.dtype, array.shape)
-            if self.binary_default if name not in self.binary else self.binary[name]:
+            if self.binary.get(name, self.binary_default):
                 blobs.append(binary.pack(array))
                 parts += (opening, entry, b',"parameters":{"binary_data_size":%d}' % len(blobs[-1]))
             else:
