@@ -322,16 +322,13 @@ _OURS_IS_STRICTER = frozenset((frames.DATA, frames.WINDOW_UPDATE, frames.HEADERS
 @settings(max_examples=300)
 @given(conversations(), st.integers(1, 40))
 def test_it_does_not_matter_how_octets_are_cut(sent: list[bytes], step: int) -> None:
-    whole, cut = Peer(), Peer()
+    whole, cut = Peer(answers=False), Peer(answers=False)  # when an answer comes would depend on the cut
     octets = b"".join(sent)
     whole.send(octets)
     cut.send(octets, step)
     assert whole.connection.finished == cut.connection.finished
-    if whole.connection.finished:  # what came before the fault in one read has no answer any more
-        assert whole.got[-1].code == cut.got[-1].code
-    else:
-        assert whole.got == cut.got
-        assert whole.bodies == cut.bodies
+    assert whole.got == cut.got
+    assert whole.bodies == cut.bodies
 
 
 @settings(max_examples=300)
