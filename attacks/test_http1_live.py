@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+import shutil
 import socket
+import ssl
 import struct
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -28,7 +31,7 @@ def started(**settings: object) -> Server:
 
 
 def address(server: Server) -> Address:
-    host, _, port = server.url.removeprefix("http://").partition(":")
+    host, _, port = server.url.partition("://")[2].partition(":")
     return host, int(port)
 
 
@@ -302,3 +305,51 @@ def test_who_goes_on_sending_after_a_refusal_is_cut_off(at: Address) -> None:
                 sock.sendall(bytes(1000))
                 time.sleep(0.01)
         assert time.monotonic() - began < 5
+
+
+# -- TLS -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    if shutil.which("openssl") is None:
+        pytest.skip("makes its certificate with openssl")
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-keyout", key, "-out", cert],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    with started(header_timeout=1.0, tls_cert=str(cert), tls_key=str(key)) as server:
+        yield server
+
+
+def secure(server: Server) -> ssl.SSLSocket:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context.wrap_socket(connect(address(server)))
+
+
+@pytest.mark.parametrize("raw", [b"", b"\x16\x03\x01", LIVE, b"\x16\x03\x01\x40\x00" + b"\xff" * 100, b"\0" * 5000])
+def test_handshakes_that_lead_nowhere_are_ended(tls: Server, raw: bytes) -> None:
+    with connect(address(tls)) as sock:
+        sock.sendall(raw)
+        replies, closed = read_replies(sock, quiet=4)
+        assert closed
+        assert [r.status for r in replies] == []
+    with secure(tls) as sock:
+        sock.sendall(LIVE)
+        assert read_replies(sock, 1)[0][0].status == 200
+
+
+def test_the_same_limits_inside_tls(tls: Server) -> None:
+    for raw, code in ((b"GET / HTTP/1.1\r\n\r\n", "request.malformed"), (LIVE[:9], "request.slow")):
+        with secure(tls) as sock:
+            sock.sendall(raw)
+            assert refused_within(sock, 5).code == code
+    body = bytes(3 << 20)
+    with secure(tls) as sock:
+        sock.sendall(BODY % len(body) + body + LIVE)
+        replies, _ = read_replies(sock, 2)
+        assert [r.status >= 400 for r in replies] == [True, False]

@@ -68,8 +68,12 @@ class Plane:
         Args:
             own: False where other processes listen on the same sockets, or somebody else sees to their end.
         """
+        # Nobody sees a connection before its handshake is over, so the loop has to end one that goes on for ever.
+        handshake = (self.header_timeout or None) if tls is not None else None
         for bound in sockets:
-            server = await self.loop.create_server(lambda: Connection(self), sock=bound, ssl=tls, backlog=2048)
+            server = await self.loop.create_server(
+                lambda: Connection(self), sock=bound, ssl=tls, ssl_handshake_timeout=handshake, backlog=2048
+            )
             self._servers.append(server)
         if own:
             self._sockets += sockets
