@@ -121,9 +121,11 @@ class Desk:
 
     def admit(self, plan: Plan, nbytes: int) -> Refused:
         """Why the body should not be read or decoded, or None."""
-        if plan.model is None or self.intake is None:
-            return None
-        fault = self.intake.admit(plan.model, nbytes)
+        return None if plan.model is None else self.admit_model(plan.model, nbytes)
+
+    def admit_model(self, model: ModelRef, nbytes: int, deadline: float = inf) -> Refused:
+        """Why a message that names this model should not be decoded, or None."""
+        fault = None if self.intake is None else self.intake.admit(model, nbytes, deadline)
         return fault if fault is not None and fault.kind.family in ("exhausted", "deadline") else None
 
     def refuse(self, path: str, fault: SetsailError) -> HttpReply:

@@ -170,6 +170,7 @@ class _Calls:
     async def _answered(self, data: bytes, context: _Context) -> bytes:
         began, outcome, code = perf_counter(), None, "ok"
         try:
+            self._admit(data, context)
             exchange = self._method.decode(data)
             outcome = await self._outcome(exchange, len(data), context)
             return exchange.encode(outcome)
@@ -202,15 +203,20 @@ class _Calls:
             else:
                 answered.set_result(outcome)
 
-        left = context.time_remaining()
-        deadline = inf if left is None else perf_counter() + left
-        ticket: Ticket | None = self._desk.ask(exchange.ask, done, size, loop, deadline)
+        ticket: Ticket | None = self._desk.ask(exchange.ask, done, size, loop, _deadline(context))
         try:
             return await answered
         except asyncio.CancelledError:
             if ticket is not None:
                 ticket.cancelled = True
             raise
+
+    def _admit(self, data: bytes, context: _Context) -> None:
+        """Refuse what need not be decoded."""
+        model = None if self._method.model is None else self._method.model(data)
+        fault = None if model is None else self._desk.admit_model(model, len(data), _deadline(context))
+        if fault is not None:
+            raise fault
 
     def _check_key(self, context: _Context) -> None:
         if self._method.keyless:
@@ -225,6 +231,12 @@ class _Calls:
             self._desk.meter.answered(outcome.model, outcome.version, WIRE, code, seconds, rows)
         elif code != "ok":
             self._desk.meter.answered("", 0, WIRE, code, seconds, 0)
+
+
+def _deadline(context: _Context) -> float:
+    """On the clock of the desk."""
+    left = context.time_remaining()
+    return inf if left is None else perf_counter() + float(left)
 
 
 async def _abort(context: _Context, fault: SetsailError) -> None:

@@ -54,6 +54,9 @@ class _Asked:
         plane.inflight += 1
         self.open = True
         fault = plane.refusal()
+        deadline = inf if timeout is None else self.began + timeout
+        if fault is None and method.model is not None and (model := method.model(self.message)) is not None:
+            fault = plane.desk.admit_model(model, len(self.message), deadline)
         if fault is not None:
             return self(fault)
         try:
@@ -62,7 +65,6 @@ class _Asked:
             return self(found)
         ask: Request | Ask = exchange.ask
         self.encode = exchange.encode
-        deadline = inf if timeout is None else self.began + timeout
         if isinstance(ask, Request):
             self.model = ask.model.name
         self.ticket = plane.desk.ask(ask, self, len(self.message), plane.loop, deadline)

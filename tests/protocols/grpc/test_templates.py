@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from setsail.errors import SetsailError
-from setsail.messages import Request, Tensors
+from setsail.messages import ModelRef, Request, Tensors
 from setsail.protocols import binary
 from setsail.protocols.grpc import inference
 from setsail.protocols.grpc.pool import message
-from setsail.protocols.grpc.templates import Templates
+from setsail.protocols.grpc.templates import Templates, named
 from setsail.tensors import DTYPES, Array
 
 REQUEST = message("inference.ModelInferRequest")
@@ -181,3 +181,26 @@ def test_the_memory_is_bounded() -> None:
     templates.learn(data, inference.request(data))
     assert templates.request(data) is None
     assert sum(map(sys.getsizeof, templates._known)) < 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("fields", "model"),
+    [
+        ({"model_name": "m"}, None),
+        ({"model_name": "m", "inputs": [ONE]}, ModelRef("m")),
+        ({"model_name": "é", "model_version": "12", "inputs": [ONE]}, ModelRef("é", 12)),
+        ({"model_name": "m", "model_version": "x", "inputs": [ONE]}, None),
+        ({"model_name": "m", "model_version": "1" * 19, "inputs": [ONE]}, ModelRef("m")),
+        ({"model_name": "m" * 128, "inputs": [ONE]}, None),
+        ({"inputs": [ONE]}, None),
+    ],
+)
+def test_which_model_a_message_names(fields: dict[str, Any], model: ModelRef | None) -> None:
+    data = REQUEST(**fields).SerializeToString()
+    assert named(data) == named(memoryview(data)) == model
+
+
+@given(st.binary(max_size=12))
+def test_bytes_that_name_nothing(data: bytes) -> None:
+    named(data)
+    named(b"\x0a" + data)

@@ -37,6 +37,7 @@ class Method(Struct, frozen=True):
         render_fault: for "each", a fault as an answer to the message it is about, after which the stream goes on. None:
             a fault ends the call with its status.
         keyless: answered without an API key.
+        model: for what runs a model, which one a message means, told before it is decoded; None where it does not show.
     """
 
     path: str
@@ -44,6 +45,7 @@ class Method(Struct, frozen=True):
     decode: Callable[[bytes | memoryview], Exchange]
     render_fault: Callable[[SetsailError, bytes | memoryview], bytes] | None = None
     keyless: bool = False
+    model: Callable[[bytes | memoryview], ModelRef | None] | None = None
 
 
 def status_of(fault: SetsailError) -> tuple[int, str]:

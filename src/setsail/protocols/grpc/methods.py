@@ -7,6 +7,7 @@ from typing import Final
 
 from setsail.protocols.grpc import health, inference, metadata, reflection, repository, statistics, unsupported
 from setsail.protocols.grpc.method import EACH, UNARY, WATCH, WIRE, Exchange, Method, fault_metadata, status_of
+from setsail.protocols.grpc.templates import named
 
 __all__ = ["METHODS", "WIRE", "Exchange", "Method", "fault_metadata", "status_of"]
 
@@ -16,7 +17,6 @@ _OIP: Final[Mapping[str, Decode]] = {
     "ModelReady": metadata.model_ready,
     "ServerMetadata": metadata.server_metadata,
     "ModelMetadata": metadata.model_metadata,
-    "ModelInfer": inference.model_infer,
     "ModelConfig": metadata.model_config,
     "ModelStatistics": statistics.model_statistics,
     "RepositoryIndex": repository.index,
@@ -32,7 +32,8 @@ def _table() -> dict[str, Method]:
     rows += [
         Method(oip + "ServerLive", UNARY, metadata.server_live, keyless=True),
         Method(oip + "ServerReady", UNARY, metadata.server_ready, keyless=True),
-        Method(oip + "ModelStreamInfer", EACH, inference.stream_infer, inference.stream_fault),
+        Method(oip + "ModelInfer", UNARY, inference.model_infer, model=named),
+        Method(oip + "ModelStreamInfer", EACH, inference.stream_infer, inference.stream_fault, model=named),
         Method(health_path + "Check", UNARY, health.check, keyless=True),
         Method(health_path + "List", UNARY, health.listing, keyless=True),
         Method(health_path + "Watch", WATCH, health.watch, keyless=True),

@@ -4,8 +4,8 @@ Its fields come in the order of their numbers, so that the tensors' bytes are la
 says everything else; it is the same from request to request, but for the id. Heads are remembered with what protobuf
 read in them, and a message is then only cut in two: 3 µs instead of 17.
 
-Whatever is not exactly as expected is None here, and read by protobuf, which says what is wrong with it; only texts that
-do not add up are refused on the spot, by the same function (`tests/protocols/grpc/test_templates.py` holds the two
+Whatever is not exactly as expected is None here, and read by protobuf, which says what is wrong with it; only texts
+that do not add up are refused on the spot, by the same function (`tests/protocols/grpc/test_templates.py` holds the two
 against each other).
 """
 
@@ -22,9 +22,9 @@ from setsail.messages import ModelRef, Request, Tensor, Tensors
 from setsail.protocols import binary
 from setsail.tensors import Array, DType
 
-__all__ = ["Templates"]
+__all__ = ["Templates", "named"]
 
-_ID, _RAW = 0x1A, 0x3A  # tags of the fields 3 and 7
+_MODEL, _VERSION, _ID, _RAW = 0x0A, 0x12, 0x1A, 0x3A  # tags of the fields 1, 2, 3 and 7
 _HEAD: Final = frozenset((0x0A, 0x12, 0x22, 0x2A, 0x32))  # of 1, 2, 4, 5 and 6, all of them a length and bytes
 _LONGEST: Final = 2048
 _KEPT: Final = 1024
@@ -104,6 +104,23 @@ def _array(item: _Input, data: bytes | memoryview, start: int, end: int) -> Arra
         return None
     array: Array = np.ndarray(item.shape, item.plain, data, start)
     return array if array.flags.aligned else array.copy()
+
+
+def named(data: bytes | memoryview) -> ModelRef | None:
+    """The model that a message names where its fields come in order; None for any other, which says so when it is read.
+
+    Nobody may conclude more from it than whether that model takes requests at this moment.
+    """
+    if len(data) < 2 or data[0] != _MODEL or data[1] > 0x7F:
+        return None
+    end = 2 + data[1]
+    try:
+        name = str(data[2:end], "utf-8")
+        if data[end] != _VERSION or data[end + 1] > 18:
+            return ModelRef(name)
+        return ModelRef(name, int(bytes(data[end + 2 : end + 2 + data[end + 1]])))
+    except (IndexError, ValueError):  # UnicodeDecodeError is one
+        return None
 
 
 def _cut(data: bytes | memoryview) -> tuple[bytes, str, list[tuple[int, int]]] | None:
