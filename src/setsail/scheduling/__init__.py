@@ -4,10 +4,13 @@
 then `scheduler.py`.
 """
 
+from setsail.scheduling.cache import Hit, Lead, ResponseCache, Wait
 from setsail.scheduling.inline import Turn
 from setsail.scheduling.rules import Rules
 from setsail.scheduling.scheduler import Scheduler
 from setsail.scheduling.ticket import Batch, Ticket
 from setsail.scheduling.times import RunTimes
 
-__all__ = ["Batch", "Rules", "RunTimes", "Scheduler", "Ticket", "Turn"]
+__all__ = [
+    "Batch", "Hit", "Lead", "ResponseCache", "Rules", "RunTimes", "Scheduler", "Ticket", "Turn", "Wait",
+]  # fmt: skip

@@ -56,7 +56,7 @@ class Scheduler:
     """
 
     __slots__ = (
-        "_ghosts", "_limiter", "_per_row", "_runs", "_trust", "_turn", "_waiting", "batches", "cap", "max_rows",
+        "_ghosts", "_limiter", "_runs", "_trust", "_turn", "_useful", "_waiting", "batches", "cap", "max_rows",
         "rules", "running", "times", "waiting_bytes", "waiting_rows",
     )  # fmt: skip
 
@@ -81,8 +81,8 @@ class Scheduler:
         )
         self._runs: list[Batch] = []
         self.cap = 0
-        self._per_row = inf
-        self._learn()
+        self._useful = 0
+        self._set_cap()
 
     # -- who is let in ---------------------------------------------------------------------------------------------
 
@@ -160,8 +160,10 @@ class Scheduler:
             if self.rules.max_delay > 0 and not dropped:
                 until = self._until(line, now)
                 if until > now:
+                    self._waiting.expose(line)
                     return until
-            batch = self._gather(line, now, dropped)
+            batch = None if self._drops_first(line, now, dropped) else self._gather(line, now, dropped)
+            self._waiting.expose(line)
             if batch is not None:
                 return batch
         return Batch([], dropped=dropped) if dropped else None
@@ -178,12 +180,37 @@ class Scheduler:
         self._trust.ran(batch.inline, batch.predicted, seconds)
         if self._limiter is not None:
             self._limiter.ran(batch.tickets, batch.rows, seconds, batch.began)
-        self._learn()
+            self._set_cap()
+        elif self._useful != self.times.useful:
+            self._set_cap()
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _gather(self, line: Line, now: float, dropped: list[Ticket]) -> Batch | None:
-        """A batch of one line's first tickets; what is found dead goes to `dropped`. None when nothing is left."""
+    def _drops_first(self, line: Line, now: float, dropped: list[Ticket]) -> bool:
+        """Whether a line's first ticket was taken away because it must not run; another line may be first now."""
+        ticket = line.first()
+        if ticket is None:
+            return True
+        deadline = ticket.deadline
+        if not ticket.cancelled and (deadline == inf or now + self.times.predict(ticket.rows) <= deadline):
+            return False
+        if not ticket.cancelled and now < deadline and self.times.predict(ticket.rows) == inf:
+            return False  # nothing is known: try
+        line.levels[0].popleft()
+        self._leave(line, ticket, dropped)
+        return True
+
+    def _leave(self, line: Line, ticket: Ticket, dropped: list[Ticket]) -> None:
+        """A ticket that was taken out of a queue without being run."""
+        line.rows -= ticket.rows
+        if ticket.waiting:
+            self._forget(ticket)
+            dropped.append(ticket)
+        else:
+            self._ghosts -= 1
+
+    def _gather(self, line: Line, now: float, dropped: list[Ticket]) -> Batch:
+        """A batch of one line's first tickets, the very first of which may run; what must not goes to `dropped`."""
         cap, rows, nbytes, soonest = self.cap, 0, 0, inf
         tickets: list[Ticket] = []
         while line.first() is not None:
@@ -192,12 +219,7 @@ class Scheduler:
                 ticket = queue[0]
                 if ticket.cancelled or ticket.deadline <= now:
                     queue.popleft()
-                    line.rows -= ticket.rows
-                    if ticket.waiting:
-                        self._forget(ticket)
-                        dropped.append(ticket)
-                    else:
-                        self._ghosts -= 1
+                    self._leave(line, ticket, dropped)
                     continue
                 if tickets and rows + ticket.rows > cap:
                     break
@@ -213,10 +235,9 @@ class Scheduler:
         line.rows -= rows
         self.waiting_rows -= rows
         self.waiting_bytes -= nbytes
-        if soonest < inf and now + self.times.predict(rows) > soonest:
+        if soonest < inf and soonest < now + self.times.predict(rows) < inf:
             rows = self._hurry(line, tickets, dropped, now)
-        self._waiting.expose(line)
-        return self._batch(tickets, rows, dropped, now) if tickets else None
+        return self._batch(tickets, rows, dropped, now)
 
     def _batch(self, tickets: list[Ticket], rows: int, dropped: list[Ticket], now: float) -> Batch:
         predicted = self.times.predict(rows)
@@ -239,15 +260,6 @@ class Scheduler:
         make everybody's batches small.
         """
         predict = self.times.predict
-        keep = 0
-        for keep, ticket in enumerate(tickets):  # noqa: B007 - used after the loop
-            if now + predict(ticket.rows) <= ticket.deadline:
-                break
-            dropped.append(ticket)
-        else:
-            tickets.clear()
-            return 0
-        del tickets[:keep]
         first, size = tickets[0], sum(ticket.rows for ticket in tickets)
         while size > first.rows and now + predict(size) > first.deadline:
             size = max(first.rows, size // 2)
@@ -284,7 +296,10 @@ class Scheduler:
 
     def _wait(self, now: float) -> float:
         """Seconds before a request that comes now would run; 0 or more, `inf` when nothing is known."""
-        wait = self.waiting_rows * self._per_row / self.rules.lanes if self.waiting_rows else 0.0
+        wait = 0.0
+        if self.waiting_rows:
+            size = self.cap or 1
+            wait = self.waiting_rows * self.times.predict(size) / (size * self.rules.lanes)
         if self.running >= self.rules.lanes:
             wait += max(0.0, min(batch.began + batch.predicted for batch in self._runs) - now)
         return wait
@@ -296,12 +311,11 @@ class Scheduler:
             rows *= 2
         return rows
 
-    def _learn(self) -> None:
-        """Set the cap by what is known now."""
+    def _set_cap(self) -> None:
+        """The cap by what is known now."""
+        self._useful = self.times.useful
         if self.batches:
             cap = min(self.rules.max_batch or self.times.useful, self.max_rows)
             if self._limiter is not None:
                 cap = min(cap, self._limiter.cap)
             self.cap = cap
-        size = self.cap or 1
-        self._per_row = self.times.predict(size) / size

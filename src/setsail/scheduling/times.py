@@ -117,6 +117,8 @@ class RunTimes:
             for at, seconds in zip(self._rows, self._seconds, strict=True)
             if seconds
         ]
+        if not points:
+            return
         least = min(per_row for _, per_row in points)
         useful = next(at for at, per_row in points if per_row <= WORTH * least)
         if useful == points[-1][0] and len(points) > 1:

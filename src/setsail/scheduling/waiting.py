@@ -42,10 +42,12 @@ class Line:
 
     def first(self) -> Ticket | None:
         """The ticket that goes first. Levels that have run empty are taken away, but for the last."""
-        while len(self.levels) > 1 and not self.levels[0]:
-            del self.levels[0], self.ranks[0]
-        head = self.levels[0]
-        return head[0] if head else None
+        levels = self.levels
+        while not levels[0]:
+            if len(levels) == 1:
+                return None
+            del levels[0], self.ranks[0]
+        return levels[0][0]
 
 
 class Waiting:
@@ -66,10 +68,12 @@ class Waiting:
         line.rows += ticket.rows
         level = line.levels[0] if line.ranks[0] == -ticket.priority else line.level(ticket.priority)
         level.append(ticket)
-        self._order += 1
-        ticket.order = self._order
+        self._order = ticket.order = self._order + 1
         if len(level) == 1:  # a new head, perhaps
-            self.expose(line)
+            if len(line.levels) == 1:
+                heappush(self._heads, (-ticket.priority, ticket.order, line))
+            else:
+                self.expose(line)
 
     def expose(self, line: Line) -> None:
         """Note the head of a line that may have a new one; forget a line that is empty."""
@@ -83,14 +87,13 @@ class Waiting:
             self._note_all()
 
     def next(self) -> Line | None:
-        """The line whose head goes first."""
+        """The line whose head goes first; `expose` it when tickets were taken, or not."""
         heads = self._heads
         while heads:
-            _, order, line = heads[0]
+            _, order, line = heappop(heads)
             head = line.first()
             if head is not None and head.order == order:
                 return line
-            heappop(heads)
         return None
 
     def sweep(self, leaves: Callable[[Ticket], bool]) -> list[Ticket]:
