@@ -86,7 +86,9 @@ class Question(Struct, frozen=True, tag=True):
 
 
 class Drain(Struct, frozen=True, tag=True):
-    """Finish what runs, report with `Ended`, and end."""
+    """Finish what runs, report with `Ended`, and end. `replaced`: others go on, and the server is ready."""
+
+    replaced: bool
 
 
 class Answers(Struct, frozen=True, tag=True):

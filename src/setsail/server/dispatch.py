@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from setsail.catalog import Ask, Index, IsReady, Load, Unload
+from setsail.catalog import Ask, Index, IsReady, Load, Statistics, Unload
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef, Request, Response
 from setsail.monitor.meter import Meter
@@ -175,7 +175,7 @@ class Desk:
             if ask.parameters:
                 priority, deadline = _terms(ask.parameters, deadline)
             return self.intake.submit(ask, done, nbytes=nbytes, deadline=deadline, priority=priority)
-        if isinstance(ask, Load | Unload):
+        if isinstance(ask, Load | Unload | Statistics):  # of a load, or of other processes
             waiting = loop.run_in_executor(self._blocking, self._ask, ask)
             waiting.add_done_callback(lambda ended: done(ended.exception() or ended.result()))
             return None

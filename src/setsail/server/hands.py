@@ -40,7 +40,7 @@ class Hand:
         self.about: dict[str, Any] = {}
         self.counts = b""
         self.fault: SetsailError | None = None
-        self.clean = True
+        self._gone = False
         self._ready_at: float | None = None
         ours, theirs = socket.socketpair()
         try:
@@ -58,23 +58,27 @@ class Hand:
         self.state, self.about, self._ready_at = READY, about, monotonic()
         self.line.send(Gate(gate))
 
-    def drain(self) -> None:
-        """Have it finish what it answers and end."""
+    def drain(self, replaced: bool) -> None:
+        """Have it finish what it answers and end. `replaced`: others go on."""
         self.state = DRAINING
-        self.line.send(Drain())
+        self.line.send(Drain(replaced))
 
     def signal(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, number)
+        """Signal it, unless it has ended: its number may be another process's by now."""
+        if not self._gone:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def reaped(self) -> str | None:
         """How it ended, as a clause; None while it has not."""
         try:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
         except ChildProcessError:  # somebody else in this process waits for all children
+            self._gone = True
             return "ended"
         if not pid:
             return None
+        self._gone = True
         code = os.waitstatus_to_exitcode(status)
         return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 

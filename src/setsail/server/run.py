@@ -65,7 +65,7 @@ class Server:
     def __init__(self, settings: Settings | None = None, listeners: Sequence[socket.socket] = ()) -> None:
         self.settings = settings or Settings()
         self.meter = Meter()
-        self.house = House(threads=self.settings.threads, share_weights=self.settings.weights_cache == "auto")
+        self.house = House(threads=self.settings.threads, share_weights=self.settings.weights_cache == "auto", meter=self.meter)
         self.answering: Answering = self.house
         self.stopped_by: signal.Signals | None = None
         self._repositories: list[Repository] = []
@@ -175,7 +175,7 @@ class Server:
                 self._ports.append(bound.getsockname()[1])
                 admin = Lazy("setsail.server.admin:application", self.house, data_url=lambda: self.url,
                              meter=self.meter, hosts=(settings.admin_host,),
-                             keyed=bool(settings.api_key_file))  # fmt: skip
+                             keyed=bool(settings.api_key_file), triton=settings.triton_metrics == "on")  # fmt: skip
                 self._admin = AdminPort(admin, bound, settings.drain_timeout)
         except BaseException:
             self.close()
@@ -209,14 +209,16 @@ class Server:
         self.stopped_by = signal.Signals(number)
         self._over.set()
 
-    def drain(self) -> bool:
+    def drain(self, *, ready: bool = False) -> bool:
         """Say not ready, go on answering for `drain_delay`, then answer everybody once more and stop.
+
+        Args:
+            ready: other processes go on: what a client hears about readiness stays true.
 
         Returns:
             False when something was still owed to a client after `drain_timeout`.
         """
-        self.ready_gate = False
-        self._over.wait(0)
+        self.ready_gate = self.ready_gate and ready
         if self.settings.drain_delay:
             Event().wait(self.settings.drain_delay)
         self._quiet = _QUIET

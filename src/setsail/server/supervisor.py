@@ -286,7 +286,7 @@ class Supervisor:
         elif isinstance(message, Everyone):
             self.gatherings.pass_on(hand, message)
         elif isinstance(message, Ended):
-            hand.clean, hand.counts = message.clean, message.counts
+            hand.counts = message.counts
             if not message.clean:
                 _LOG.warning("%s: requests were still running after %d s", hand, self.settings.drain_timeout)
         elif isinstance(message, Leaving):
@@ -395,7 +395,7 @@ class Supervisor:
         for hand in self._hands:
             if hand.slot.successor is hand or not served:
                 hand.signal(signal.SIGTERM)
-                self._later(2.0, lambda hand=hand: hand.signal(signal.SIGKILL))  # type: ignore[misc]
+                self._kill_later(hand, 2.0)
         self._later(self.settings.drain_delay if served else 0.0, self._shut)
 
     def _shut(self) -> None:
@@ -412,5 +412,8 @@ class Supervisor:
                 hand.signal(signal.SIGTERM)
 
     def _drain(self, hand: Hand) -> None:
-        hand.drain()
-        self._later(self.settings.drain_timeout + _GRACE, lambda: hand.signal(signal.SIGKILL))
+        hand.drain(replaced=self._phase == READY)
+        self._kill_later(hand, self.settings.drain_timeout + _GRACE)
+
+    def _kill_later(self, hand: Hand, seconds: float) -> None:
+        self._later(seconds, lambda: hand.signal(signal.SIGKILL))

@@ -91,7 +91,7 @@ class Worker:
             elif isinstance(message, Gate):
                 self.server.ready_gate = message.open
             elif isinstance(message, Drain) and self._draining is None:
-                self._draining = Thread(target=self._drain, name="setsail-drain")
+                self._draining = Thread(target=self._drain, args=(message.replaced,), name="setsail-drain")
                 self._draining.start()
         for waiting in list(self._asked.values()):
             waiting(None)
@@ -104,9 +104,9 @@ class Worker:
             self._draining.join()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _drain(self) -> None:
+    def _drain(self, replaced: bool) -> None:
         """Finish, tell how it went, and hang up."""
-        clean = self.server.drain()
+        clean = self.server.drain(ready=replaced)
         self.server.close()
         with suppress(OSError):
             self._channel.send(Ended(clean, self._counts()))
