@@ -1,20 +1,35 @@
 """curl lines that answer when pasted, made from a model's metadata: docs pages and `setsail serve` print them.
 
 `ModelMetadata.example` holds one row of each input: its values without the batch axis (all of them for an input that
-has none).
+has none). No shell takes a picture's worth of numbers on its command line: a row of more than LARGE values is written
+by Python, as zeros, and piped into curl.
 """
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import Any, Final
 
 from setsail.catalog import ModelMetadata
 from setsail.protocols.values import dump
 from setsail.signature import TensorSpec
 
-__all__ = ["CURL", "curl_lines"]
+__all__ = ["CURL", "LARGE", "curl_lines"]
+
+LARGE: Final = 1000
+_PRINT: Final = "import json; z = lambda *s: [z(*s[1:])] * s[0] if s else 0; print(json.dumps({!r}))"
+
+
+class _Zeros:
+    """An array of zeros, as the Python that makes it."""
+
+    def __init__(self, *shape: int) -> None:
+        self.shape = shape
+
+    def __repr__(self) -> str:
+        return f"z({', '.join(map(str, self.shape))})"
 
 
 def _plain(meta: ModelMetadata, model: str) -> tuple[str, Any]:
@@ -40,7 +55,7 @@ def _open_inference(meta: ModelMetadata, model: str) -> tuple[str, Any]:
     tensors = []
     for spec in meta.signature.inputs:
         data = _batch(meta, spec)
-        shape = _shape(data, len(spec.shape))
+        shape = list(data.shape) if isinstance(data, _Zeros) else _shape(data, len(spec.shape))
         tensors.append({"name": spec.name, "shape": shape, "datatype": spec.dtype.oip, "data": _flat(data, shape)})
     return f"/v2/models/{model}/infer", {"inputs": tensors}
 
@@ -65,16 +80,26 @@ def curl_lines(meta: ModelMetadata, url: str, *, pinned: bool = False, keyed: bo
     lines = {}
     for wire, form in CURL.items():
         path, body = form(meta, model)
-        lines[wire] = f"curl {shlex.quote(url + path)}{key} -d {shlex.quote(dump(body).decode())}"
+        curl = f"curl {shlex.quote(url + path)}{key} -d "
+        if any(isinstance(_row(meta, s), _Zeros) for s in meta.signature.inputs):
+            lines[wire] = f"python3 -c {shlex.quote(_PRINT.format(body))} | {curl}@-"
+        else:
+            lines[wire] = curl + shlex.quote(dump(body).decode())
     return lines
 
 
 def _row(meta: ModelMetadata, spec: TensorSpec) -> Any:
-    return meta.example[spec.name]
+    value = meta.example[spec.name]
+    if spec.dtype.kind == "string" or meta.signature.table is not None:
+        return value
+    shape = _shape(value, len(spec.shape) - spec.batched)
+    return _Zeros(*shape) if prod(shape) > LARGE else value
 
 
 def _batch(meta: ModelMetadata, spec: TensorSpec) -> Any:
-    value = meta.example[spec.name]
+    value = _row(meta, spec)
+    if isinstance(value, _Zeros):
+        return _Zeros(1, *value.shape) if spec.batched else value
     return [value] if spec.batched else value
 
 
@@ -86,8 +111,9 @@ def _shape(value: Any, rank: int) -> list[int]:
     return shape
 
 
-def _flat(value: Any, shape: list[int]) -> list[Any]:
+def _flat(value: Any, shape: list[int]) -> Any:
+    if isinstance(value, _Zeros):
+        return _Zeros(prod(shape))
     for _ in shape[1:]:
         value = [item for part in value for item in part]
-    flat = value if isinstance(value, list) else [value]
-    return flat
+    return value if isinstance(value, list) else [value]

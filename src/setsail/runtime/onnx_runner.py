@@ -97,8 +97,11 @@ class OnnxRunner:
 
     def rest(self, inputs: Mapping[str, Array]) -> None:
         how = ort.RunOptions()
-        how.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        if _one_arena():
+            how.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self.run(inputs, how)
+        if self._large:
+            heap.give_back()
 
     def close(self) -> None:
         if self._call is not None:

@@ -63,7 +63,7 @@ def climb(
     """
     end = perf_counter() + budget
     try:
-        if not runner.signature.batched:
+        if not runner.signature.batched or not len(next(iter(inputs.values()))):
             return Ladder({1: min(_timed(runner, inputs)[0] for _ in range(_RUNS))})
         alone = _alone(runner, inputs, end)
         seconds = {1: min(s for s, _ in alone)}

@@ -20,7 +20,7 @@ from setsail import parity, runtime
 from setsail.artifact import Artifact, verdict
 from setsail.errors import SetsailError
 from setsail.runtime import Runner
-from setsail.serving.ladder import climb, drawn
+from setsail.serving.ladder import Ladder, climb, drawn
 from setsail.serving.leases import Facts, Loaded
 from setsail.serving.samples import Sample, example, stored
 from setsail.tensors import Array
@@ -72,38 +72,52 @@ def warm(artifact: Artifact, loaded: Loaded, *, threads: int = 1) -> None:
         SetsailError: `model.failed` when an answer differs by more than the parity rule allows.
     """
     sample = stored(artifact)
-    answers = None
-    if sample is not None:
-        try:
-            answers = _checked(artifact, loaded.runner, sample)
-        except SetsailError as fault:
-            path = loaded.runner.weights.path
-            if not path:
-                raise
-            _LOG.warning("the shared weights in %s are wrong and are removed: %s", path, fault)
-            runtime.discard(loaded.runner.weights)
-            loaded.runner.close()
-            (variant,) = (v for v in artifact.variants if v.id == loaded.facts.variant)
-            loaded.runner = _open(artifact, variant, sample, threads, share=False)
-            answers = _checked(artifact, loaded.runner, sample)
-    usable = sample is not None and _rows(sample.inputs) > 0
-    rows = sample.inputs if sample is not None and usable else drawn(artifact.signature)
-    learned = climb(loaded.runner, rows, answers if usable else None, tolerance=artifact.parity.tolerance)
-    with suppress(SetsailError):  # drawn rows may be nothing that the model takes
-        loaded.runner.rest({n: a[:1] for n, a in rows.items()} if loaded.runner.signature.batched else rows)
+    try:
+        learned = _tried(artifact, loaded.runner, sample)
+    except SetsailError as fault:
+        shared = loaded.runner.weights
+        if not shared.path:
+            raise
+        _LOG.warning("the shared weights in %s are wrong and are removed: %s", shared.path, fault)
+        runtime.discard(shared)
+        loaded.runner.close()
+        (variant,) = (v for v in artifact.variants if v.id == loaded.facts.variant)
+        loaded.runner = _open(artifact, variant, sample, threads, share=False)
+        learned = _tried(artifact, loaded.runner, sample)
+    _rest(artifact, loaded.runner, sample)
     loaded.facts = replace(
         loaded.facts, ladder=learned.seconds, invariant=learned.invariant, weights=_where(loaded.runner)
     )
 
 
+def _tried(artifact: Artifact, runner: Runner, sample: Sample | None) -> Ladder:
+    """What is learned from the runner, if its answers to the sample are right."""
+    _rest(artifact, runner, sample)  # the first region of onnxruntime's arena stays: one row makes it, not the sample
+    answers = None if sample is None else _checked(artifact, runner, sample)
+    return climb(runner, _rows_of(artifact, sample), answers, tolerance=artifact.parity.tolerance)
+
+
+def _rest(artifact: Artifact, runner: Runner, sample: Sample | None) -> None:
+    """Give back what runs took. Answers live in the runtime's memory, so nobody may hold any by now."""
+    rows = _rows_of(artifact, sample)
+    with suppress(SetsailError):  # drawn rows may be nothing that the model takes
+        runner.rest({name: array[:1] for name, array in rows.items()} if runner.signature.batched else rows)
+
+
+def _rows_of(artifact: Artifact, sample: Sample | None) -> Mapping[str, Array]:
+    return drawn(artifact.signature) if sample is None else sample.inputs
+
+
 def _checked(artifact: Artifact, runner: Runner, sample: Sample) -> dict[str, Array]:
     """The runner's answers to the sample. Raises `model.failed` where they are not the stored ones."""
-    rows = _rows(sample.inputs)
-    size = min(runner.max_batch or rows, rows) if runner.signature.batched else rows
-    parts = [runner.run({n: a[i : i + size] for n, a in sample.inputs.items()}) for i in range(0, rows, size)]
-    answers = {
-        name: np.concatenate([p[name] for p in parts]) if len(parts) > 1 else parts[0][name] for name in parts[0]
-    }
+    inputs = sample.inputs
+    total = len(next(iter(inputs.values()))) if runner.signature.batched else 1
+    size = runner.max_batch or total
+    if not runner.signature.batched or size >= total:
+        answers = runner.run(inputs)
+    else:
+        parts = [runner.run({n: a[i : i + size] for n, a in inputs.items()}) for i in range(0, total, size)]
+        answers = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     check = parity.compare(
         artifact.signature, sample.outputs, answers, what=sample.what, tolerance=artifact.parity.tolerance
     )
@@ -114,10 +128,6 @@ def _checked(artifact: Artifact, runner: Runner, sample: Sample) -> dict[str, Ar
             expected="agreement by the parity rule",
         )  # fmt: skip
     return answers
-
-
-def _rows(arrays: Mapping[str, Array]) -> int:
-    return len(next(iter(arrays.values())))
 
 
 def _where(runner: Runner) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from msgspec import Struct
@@ -14,6 +14,8 @@ from setsail.signature import Signature, TensorSpec
 from setsail.tensors import NULL, Array
 
 __all__ = ["Sample", "example", "stored"]
+
+_LARGE: Final = 1000  # values of a row
 
 
 class Sample(Struct, frozen=True):
@@ -36,13 +38,19 @@ def stored(artifact: Artifact) -> Sample | None:
 def example(signature: Signature, sample: Sample | None) -> dict[str, object]:
     """One row of each input as JSON values, without the batch dimension.
 
-    Only synthetic rows may be shown to anybody; without them the row is made up from dtypes and categories.
+    Only synthetic rows may be shown to anybody; without them the row is made up from dtypes and categories. So is a
+    large one, a picture say: nobody reads its numbers, and as Python's they are many times its size.
     """
     if sample is None or sample.what != "synthetic":
         return {spec.name: _made_up(spec, spec.shape[1:] if spec.batched else spec.shape) for spec in signature.inputs}
     row = _plainest(signature, sample)
     rows = {s.name: sample.inputs[s.name][row] if s.batched else sample.inputs[s.name] for s in signature.inputs}
-    return {name: _plain(row.tolist() if hasattr(row, "tolist") else row) for name, row in rows.items()}
+    return {
+        name: _made_up(signature.input(name), row.shape)
+        if np.size(row) > _LARGE
+        else _plain(row.tolist() if hasattr(row, "tolist") else row)
+        for name, row in rows.items()
+    }
 
 
 def _plainest(signature: Signature, sample: Sample) -> int:
@@ -77,7 +85,7 @@ def _plain(value: Any) -> object:
 def _made_up(spec: TensorSpec, shape: tuple[int | str, ...]) -> object:
     if shape:
         size = shape[0] if isinstance(shape[0], int) else 1
-        return [_made_up(spec, shape[1:]) for _ in range(size)]
+        return [_made_up(spec, shape[1:])] * size
     if spec.dtype.kind == "string":
         return spec.categories[0] if spec.categories else "text"
     return {"float": 0.0, "bool": False}.get(spec.dtype.kind, 0)
