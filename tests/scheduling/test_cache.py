@@ -26,7 +26,7 @@ def test_a_failure_is_not_kept_and_who_waited_begins_again():
     cache.begin(b"a")
     waiting = cache.begin(b"a")
     assert isinstance(waiting, Wait)
-    waiting.waiters += ["second", "third"]
+    waiting.waiters.extend(["second", "third"])
     assert cache.abandon(b"a") == ["second", "third"]
     assert cache.begin(b"a") == Lead(b"a")
     assert cache.abandon(b"never begun") == []

@@ -35,7 +35,10 @@ def test_an_outlier_moves_the_mean_by_a_tenth_and_a_lasting_change_is_followed()
     for _ in range(50):
         times.observe(1, 0.010)
     assert times.predict(1) == pytest.approx(0.010, rel=0.01)
-    for _ in range(10):
+    for _ in range(5):
+        times.observe(1, 0.100)
+    assert times.predict(1) > 0.050
+    for _ in range(20):
         times.observe(1, 0.100)
     assert times.predict(1) == pytest.approx(0.100, rel=0.1)
     for _ in range(60):
