@@ -14,7 +14,7 @@ from setsail.protocols.grpc.pool import message
 from setsail.tensors import DTYPES, DType
 
 Message = dict[str, Any]
-REQUEST = message("inference.ModelInferRequest")
+REQUEST, PARAMETER = message("inference.ModelInferRequest"), message("inference.InferParameter")
 RAW = {
     "bool": b"\x01\x00", "string": b"\x02\x00\x00\x00ab\x00\x00\x00\x00",
     **{d.name: np.array([1, 2], d.numpy).tobytes() for d in DTYPES if d.kind not in ("bool", "string")},
@@ -81,8 +81,8 @@ def test_what_else_a_request_says() -> None:
         model_name="m", model_version="3", id="seven", inputs=[one()], raw_input_contents=[bytes(8)],
         outputs=[{"name": "b"}, {"name": "a"}],
         parameters={
-            "priority": {"uint64_param": 2**63}, "timeout": {"int64_param": -1}, "note": {"string_param": "é"},
-            "ratio": {"double_param": 0.5}, "yes": {"bool_param": True}, "nothing": {},
+            "priority": PARAMETER(uint64_param=2**63), "timeout": PARAMETER(int64_param=-1), "note": PARAMETER(string_param="é"),
+            "ratio": PARAMETER(double_param=0.5), "yes": PARAMETER(bool_param=True), "nothing": PARAMETER(),
         },
     )  # fmt: skip
     assert request.model == ModelRef("m", 3)
@@ -151,7 +151,7 @@ def test_versions_that_do_not_exist(version: str) -> None:
 
 @pytest.mark.parametrize("key", ["shared_memory_region", "classification"])
 def test_extensions_of_a_tensor_are_refused(key: str) -> None:
-    parameters = {key: {"string_param": "r"}}
+    parameters = {key: PARAMETER(string_param="r")}
     assert key in str(refused("request.unsupported", model_name="m", inputs=[one(parameters=parameters)]))
     refused(
         "request.unsupported", model_name="m", inputs=[one()], raw_input_contents=[bytes(8)],
@@ -161,7 +161,11 @@ def test_extensions_of_a_tensor_are_refused(key: str) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("sequence_id", {"int64_param": 5}), ("sequence_id", {"string_param": "a"}), ("sequence_end", {"bool_param": 1})],
+    [
+        ("sequence_id", PARAMETER(int64_param=5)),
+        ("sequence_id", PARAMETER(string_param="a")),
+        ("sequence_end", PARAMETER(bool_param=1)),
+    ],
 )
 def test_sequences_are_refused(key: str, value: Message) -> None:
     fault = refused("request.unsupported", model_name="m", inputs=[one()], parameters={key: value})
@@ -169,15 +173,15 @@ def test_sequences_are_refused(key: str, value: Message) -> None:
 
 
 def test_no_sequence_is_no_sequence() -> None:
-    none = {"sequence_id": {"int64_param": 0}, "sequence_start": {"bool_param": False}}
+    none = {"sequence_id": PARAMETER(int64_param=0), "sequence_start": PARAMETER(bool_param=False)}
     assert read(model_name="m", inputs=[one()], raw_input_contents=[bytes(8)], parameters=none).parameters == {
         "sequence_id": 0, "sequence_start": False,
     }  # fmt: skip
 
 
 def test_reserved_parameters() -> None:
-    refused("request.form", model_name="m", inputs=[one()], parameters={"triton_other": {"bool_param": True}})
-    allowed = {"triton_enable_empty_final_response": {"bool_param": True}}
+    refused("request.form", model_name="m", inputs=[one()], parameters={"triton_other": PARAMETER(bool_param=True)})
+    allowed = {"triton_enable_empty_final_response": PARAMETER(bool_param=True)}
     assert read(model_name="m", inputs=[one()], raw_input_contents=[bytes(8)], parameters=allowed).parameters
 
 

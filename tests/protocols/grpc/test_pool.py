@@ -49,6 +49,7 @@ def test_the_files_are_installed_with_the_package() -> None:
 @pytest.mark.parametrize("name", ["service_pb2", "model_config_pb2"])
 def test_names_numbers_and_types_are_those_of_tritons_client(name: str) -> None:
     """Both definitions are alive in this process, each in its own pool."""
+    pytest.importorskip("tritonclient.grpc")
     theirs = importlib.import_module(f"tritonclient.grpc.{name}").DESCRIPTOR.message_types_by_name
     ours = {n: m for f in ("inference.proto", "model_config.proto") for n, m in kinds(pool.FILES[f]).items()}
     shared = set(ours) & set(theirs)
@@ -83,6 +84,7 @@ def repeated(field: Any) -> bool:
 
 
 def test_every_method_of_tritons_service_is_there() -> None:
+    pytest.importorskip("tritonclient.grpc")
     service_pb2 = importlib.import_module("tritonclient.grpc.service_pb2")
     theirs = service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods
     (ours,) = pool.FILES["inference.proto"].service

@@ -9,8 +9,10 @@ import pytest
 from fakehouse import FakeHouse, gallery
 
 from setsail.errors import SetsailError
+from setsail.protocols.grpc.pool import message
 
 Call = Callable[..., Any]
+PARAMETER = message("inference.ModelRepositoryParameter")
 OIP = "/inference.GRPCInferenceService/"
 
 
@@ -34,11 +36,11 @@ def test_load_and_unload(call: Call, house: FakeHouse) -> None:
 
 
 def test_parameters(call: Call, house: FakeHouse) -> None:
-    dependents = {"unload_dependents": {"bool_param": True}}
+    dependents = {"unload_dependents": PARAMETER(bool_param=True)}
     call(OIP + "RepositoryModelUnload", model_name="iris", parameters=dependents, control=True)
     assert house.models["iris"].state == "gone"
     with pytest.raises(SetsailError) as caught:
-        call(OIP + "RepositoryModelLoad", model_name="iris", parameters={"config": {"string_param": "{}"}})
+        call(OIP + "RepositoryModelLoad", model_name="iris", parameters={"config": PARAMETER(string_param="{}")})
     assert caught.value.code == "request.unsupported"
     assert "config" in str(caught.value)
 

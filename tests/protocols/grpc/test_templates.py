@@ -19,7 +19,7 @@ from setsail.protocols.grpc.pool import message
 from setsail.protocols.grpc.templates import Templates, named
 from setsail.tensors import DTYPES, Array
 
-REQUEST = message("inference.ModelInferRequest")
+REQUEST, PARAMETER = message("inference.ModelInferRequest"), message("inference.InferParameter")
 NAMES = st.sampled_from(["x", "input", "é", "", "a" * 140])
 
 
@@ -46,7 +46,7 @@ def messages(draw: st.DrawFn) -> Any:
         model_name=draw(NAMES), model_version=draw(st.sampled_from(["", "1", "12"])), id=draw(NAMES),
         inputs=[item for item, _ in chosen], raw_input_contents=[raw for _, raw in chosen],
         outputs=[{"name": name} for name in draw(st.lists(NAMES, max_size=2))],
-        parameters=draw(st.dictionaries(st.sampled_from(["a", "priority"]), st.just({"int64_param": 3}), max_size=2)),
+        parameters=draw(st.dictionaries(st.sampled_from(["a", "priority"]), st.just(PARAMETER(int64_param=3)), max_size=2)),
     )  # fmt: skip
 
 
@@ -136,7 +136,7 @@ def test_it_is_used() -> None:
         {"model_name": "n"},
         {"model_version": "2"},
         {"outputs": [{"name": "y"}]},
-        {"parameters": {"a": {"bool_param": True}}},
+        {"parameters": {"a": PARAMETER(bool_param=True)}},
     ],
 )
 def test_another_head_is_another_request(change: dict[str, Any]) -> None:

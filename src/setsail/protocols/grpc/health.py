@@ -39,8 +39,9 @@ def listing(data: bytes | memoryview) -> Exchange:
     parse(message("grpc.health.v1.HealthListRequest"), data)
 
     def encode(ready: bool) -> bytes:
-        status = {"status": "SERVING" if ready else "NOT_SERVING"}
-        answer = message("grpc.health.v1.HealthListResponse")(statuses=dict.fromkeys(_NAMES, status))
+        answer = message("grpc.health.v1.HealthListResponse")()
+        for name in _NAMES:
+            answer.statuses[name].ParseFromString(_answer(ready))
         told: bytes = answer.SerializeToString(deterministic=True)
         return told
 
