@@ -292,7 +292,8 @@ def _typed(spec: TensorSpec, tensor: Tensor) -> Array:
     if isinstance(tensor.data, np.ndarray) and not isinstance(tensor.data, Numbers):
         array = _decode(spec, tensor.data)
         if array.dtype != spec.dtype.numpy:
-            cast = array.astype(spec.dtype.numpy)
+            with np.errstate(invalid="ignore"):  # a NaN of some bits is remarked on, and stays one
+                cast = array.astype(spec.dtype.numpy)
             # The way back hides a sign that was lost, so signs are compared too.
             if array.dtype.kind in "iu" and not (
                 np.array_equal(cast.astype(array.dtype), array) and np.array_equal(cast < 0, array < 0)

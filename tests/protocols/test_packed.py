@@ -161,6 +161,8 @@ def test_infer_bodies(long: int, monkeypatch: pytest.MonkeyPatch) -> None:
         b'{"inputs":[{"name":"x","shape":[2],"datatype":"FP32","d\\u0061ta":[[1,2],[3]],"parameters":{"data":[1]}}]}'
     )
     @example(b'{"inputs":[{"name":"x","shape":[2],"datatype":"FP32","data":[],"parameters":{"data":[1,2]}}]}')
+    @example(b'{"inputs":[{"name":"x","shape":[2],"datatype":"FP32","data":[1,2')
+    @example(b'{"inputs":[{"name":"x","shape":[2],"datatype":"FP32","data":[[1,2')
     @example(b'{"id":"data","inputs":[{"name":"[1,2]","shape":[2],"datatype":"FP32","data":[1,2]}]}')
     def check(text: bytes) -> None:
         quick = outcome(open_inference._form, text)

@@ -111,6 +111,7 @@ def _form(header: bytes | memoryview) -> _Infer:
         return convert(parse(header), _Infer)
 
 
+_MOST_CUTS: Final = 64  # each may look through the whole text
 _COLON_LIST: Final = re.compile(rb"\s*:\s*\[")
 
 
@@ -126,7 +127,7 @@ def _long_form(header: bytes) -> _Infer | None:
     while (found := header.find(b'"data"', at)) >= 0:
         match = _COLON_LIST.match(header, found + 6)
         end = _list_end(header, match.end()) if match else -1
-        if match is None or end < 0:
+        if match is None or end < 0 or len(cuts) == _MOST_CUTS:
             return None
         cuts.append((match.end() - 1, end))
         rest.append(header[at : match.end() - 1])
@@ -147,8 +148,8 @@ def _long_form(header: bytes) -> _Infer | None:
 def _list_end(text: bytes, start: int) -> int:
     """Where a list of numbers, or of such lists, ends; -1 where that is not seen at once."""
     end = text.find(b"]", start)
-    if text.find(b"[", start, end) < 0:
-        return end + 1
+    if end < 0 or text.find(b"[", start, end) < 0:
+        return end + 1 or -1
     ends = [end for after in (b"]}", b'],"', b'], "') if (end := text.find(after, start)) >= 0]
     return min(ends) + 1 if ends else -1
 
