@@ -72,6 +72,7 @@ class Runner:
         self.served: subprocess.Popen[str] | None = None
 
     def python(self, code: str) -> None:
+        code = code.replace("127.0.0.1:8080", self.url.removeprefix("http://"))
         exec(compile(code, "<page>", "exec"), self.names)  # the page's own code is what is tested
 
     def sh(self, code: str) -> None:

@@ -81,8 +81,9 @@ def test_what_else_a_request_says() -> None:
         model_name="m", model_version="3", id="seven", inputs=[one()], raw_input_contents=[bytes(8)],
         outputs=[{"name": "b"}, {"name": "a"}],
         parameters={
-            "priority": PARAMETER(uint64_param=2**63), "timeout": PARAMETER(int64_param=-1), "note": PARAMETER(string_param="é"),
-            "ratio": PARAMETER(double_param=0.5), "yes": PARAMETER(bool_param=True), "nothing": PARAMETER(),
+            "priority": PARAMETER(uint64_param=2**63), "timeout": PARAMETER(int64_param=-1),
+            "note": PARAMETER(string_param="é"), "ratio": PARAMETER(double_param=0.5),
+            "yes": PARAMETER(bool_param=True), "nothing": PARAMETER(),
         },
     )  # fmt: skip
     assert request.model == ModelRef("m", 3)

@@ -46,7 +46,7 @@ def messages(draw: st.DrawFn) -> Any:
         model_name=draw(NAMES), model_version=draw(st.sampled_from(["", "1", "12"])), id=draw(NAMES),
         inputs=[item for item, _ in chosen], raw_input_contents=[raw for _, raw in chosen],
         outputs=[{"name": name} for name in draw(st.lists(NAMES, max_size=2))],
-        parameters=draw(st.dictionaries(st.sampled_from(["a", "priority"]), st.just(PARAMETER(int64_param=3)), max_size=2)),
+        parameters=dict.fromkeys(draw(st.sets(st.sampled_from(["a", "priority"]))), PARAMETER(int64_param=3)),
     )  # fmt: skip
 
 
