@@ -15,10 +15,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.figures import rotated
 from benchmarks.peers import PEERS
 from benchmarks.processes import PRIORITY, raise_priority
 from benchmarks.report import machine, written
-from benchmarks.statistics import rotated
 from benchmarks.visits import Bench, FailedError
 from benchmarks.workloads import QUICK, WORKLOADS, Visit
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import httptools
 
-from benchmarks.statistics import Load, load_of
+from benchmarks.figures import Load, load_of
 from benchmarks.wires import Reply
 
 __all__ = ["ask", "drive"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.client import drive
-from benchmarks.statistics import Load, load_of
+from benchmarks.figures import Load, load_of
 
 __all__ = ["h2load", "http", "parsed_h2load", "wrk"]
 

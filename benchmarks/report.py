@@ -11,15 +11,15 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+from benchmarks.figures import medians
 from benchmarks.peers import PEERS
 from benchmarks.plot import plotted
-from benchmarks.statistics import medians
 from benchmarks.workloads import PROMISES, WORKLOADS, Promise
 
 __all__ = ["machine", "markdown", "promised", "rows_of", "written"]
@@ -107,11 +107,12 @@ def _kept(promise: Promise, rows: Mapping[Key, Row]) -> tuple[float | None, str,
 # -- tables --------------------------------------------------------------------------------------------------------
 
 
-def markdown(document: Mapping[str, Any]) -> str:
-    """The page part: promises, machine, a table a workload, what was skipped."""
+def markdown(document: Mapping[str, Any], plot: str = "plot.svg") -> str:
+    """The page part: machine, promises, plot, a table a workload, settings, what was skipped."""
     rows = rows_of(document["samples"])
-    parts = [_machine_text(document), _promise_table(rows)]
+    parts = [_machine_text(document), _promise_table(rows), f"![The figures as bars]({plot})"]
     parts += [_workload_table(workload, rows) for workload in WORKLOADS if any(key[0] == workload for key in rows)]
+    parts.append(_settings_table({key[1] for key in rows}))
     if document["skipped"]:
         parts.append(
             "Not measured:\n\n"
@@ -157,6 +158,14 @@ def _workload_table(workload: str, rows: Mapping[Key, Row]) -> str:
     return "\n".join(lines)
 
 
+def _settings_table(peers: Collection[str]) -> str:
+    lines = ["### Servers and their settings", "", "| server | packages | settings |", "|---|---|---|"]
+    for name, peer in PEERS.items():
+        if name in peers:
+            lines.append(f"| {peer.title} | {', '.join(peer.packages) or '–'} | {peer.notes} |")
+    return "\n".join(lines)
+
+
 # -- files ---------------------------------------------------------------------------------------------------------
 
 
@@ -182,8 +191,9 @@ def main(argv: Sequence[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     document = json.loads(Path(argv[0]).read_text())
-    PAGE.write_text(spliced(PAGE.read_text(), markdown(document)))
-    PAGE.with_suffix(".svg").write_text(plotted(rows_of(document["samples"])))
+    plot = PAGE.with_suffix(".svg")
+    PAGE.write_text(spliced(PAGE.read_text(), markdown(document, plot.name)))
+    plot.write_text(plotted(rows_of(document["samples"])))
     return 0
 
 

@@ -16,10 +16,10 @@ import numpy as np
 from benchmarks import environments, load, models
 from benchmarks.client import ask
 from benchmarks.environments import UnavailableError
+from benchmarks.figures import Load
 from benchmarks.models import Case, Made
 from benchmarks.peers import HERE, PEERS, Peer, Place
 from benchmarks.processes import Server, busy_seconds, own_seconds
-from benchmarks.statistics import Load
 from benchmarks.wires import WIRES, Reply, Wire, framed, http_request
 from benchmarks.workloads import WORKLOADS, Visit, Workload
 

@@ -41,7 +41,8 @@ JSON: Final = {"content-type": "application/json"}
 
 def _lists(array: NDArray[Any]) -> Any:
     if array.dtype == np.float32 and array.size < 1000:
-        return np.vectorize(lambda value: float(str(value)))(array).tolist()  # 5.1, not 5.099999904632568
+        short = [float(str(value)) for value in array.ravel()]  # 5.1, not 5.099999904632568
+        return np.reshape(short, array.shape).tolist()
     return array.tolist()
 
 
