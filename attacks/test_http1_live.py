@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import shutil
 import socket
@@ -11,13 +12,20 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from itertools import pairwise
+from unittest.mock import Mock
 
 import http1
 import pytest
+from fakehouse import FakeHouse
 from http1_wire import connect, exchange, read_replies, refused_within
 
 from setsail.errors import FAMILIES, KINDS
+from setsail.monitor.meter import Meter
 from setsail.server import connection
+from setsail.server.connection import Connection
+from setsail.server.dispatch import Desk
+from setsail.server.plane import Plane
 from setsail.server.run import Server
 from setsail.server.settings import Settings
 
@@ -250,6 +258,42 @@ def test_a_pipeline_is_answered_in_order_however_long(at: Address) -> None:
         replies, _ = read_replies(sock, count)
     assert [r.status for r in replies] == [404] * count
     assert all(b"/p%05d" % i in reply.body for i, reply in enumerate(replies))
+
+
+def test_a_pipeline_does_not_keep_the_loop_from_others() -> None:
+    """However much came in one read, other connections get their turn after a few dozen answers."""
+
+    async def answered_in_one_turn() -> list[int]:
+        desk = Desk(FakeHouse(), meter=Meter(), max_body=1000)
+        plane = Plane(desk, Settings(), asyncio.get_running_loop())
+        transport = Mock(asyncio.Transport, **{"get_extra_info.return_value": None, "is_closing.return_value": False})
+        one = Connection(plane)
+        one.connection_made(transport)
+        raw, answered = LIVE * 1000, []
+        one.get_buffer(-1)[: len(raw)] = raw
+        one.buffer_updated(len(raw))
+        while not answered or answered[-1] < 1000:
+            answered.append(transport.write.call_count)
+            await asyncio.sleep(0)
+        transport.pause_reading.assert_called_once()
+        transport.resume_reading.assert_called_once()
+        plane.close()
+        desk.close()
+        return answered
+
+    answered = asyncio.run(asyncio.wait_for(answered_in_one_turn(), 10))
+    assert max(b - a for a, b in pairwise([0, *answered])) <= 64
+
+
+def test_head_has_no_body_in_a_refusal_either(at: Address) -> None:
+    head = LIVE.replace(b"GET /v2/health/live", b"HEAD /nowhere").replace(b"\r\n\r\n", b"\r\nContent-Length: 9\r\n\r\n")
+    with connect(at) as sock:
+        sock.sendall(head)
+        came = b""
+        while chunk := sock.recv(4096):
+            came += chunk
+    assert came.startswith(b"HTTP/1.1 404 ")
+    assert came.endswith(b"\r\n\r\n")
 
 
 def test_a_refused_body_behind_good_requests_is_answered_last(at: Address) -> None:

@@ -5,9 +5,9 @@ buffer that all connections share, because every read is used up before the next
 announced it is the body's own, so that a tensor's bytes are copied by the kernel only. What is read is HTTP/1.1
 (`protocols/http1`) unless it begins with HTTP/2's preface, then `streams.py` has it.
 
-Requests of one connection may be answered in any order, but replies go out in the order of requests (RFC 9112 §9.3.2), so
-each request has a place in `_places` that its reply fills. No clock runs for a request: once a second `Plane.tick` asks
-every connection what has moved since, and that is enough for time-outs of seconds.
+Requests of one connection may be answered in any order, but replies go out in the order of requests (RFC 9112 §9.3.2),
+so each request has a place in `_places` that its reply fills. No clock runs for a request: once a second `Plane.tick`
+asks every connection what has moved since, and that is enough for time-outs of seconds.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Connection(asyncio.BufferedProtocol):
     """The asyncio protocol of the data port."""
 
     __slots__ = (
-        "_address", "_closing", "_direct", "_half", "_lost", "_moved", "_own", "_paused", "_places", "_plane", "_reader", "_seen",
-        "_since", "_sniffed", "_streams", "_transport", "_writable", "served",
+        "_address", "_closing", "_direct", "_due", "_half", "_lost", "_moved", "_own", "_paused", "_places", "_plane",
+        "_reader", "_seen", "_since", "_sniffed", "_streams", "_transport", "_writable", "served",
     )  # fmt: skip
 
     def __init__(self, plane: Plane) -> None:
@@ -67,7 +67,7 @@ class Connection(asyncio.BufferedProtocol):
         self._streams: Any = None
         self._address = ""
         self._own = plane.scratch if _SHARED_SCRATCH else memoryview(bytearray(1 << 16))
-        self._sniffed = self._direct = self._paused = self._closing = self._lost = self._half = False
+        self._sniffed = self._direct = self._due = self._paused = self._closing = self._lost = self._half = False
         self._writable = True
         self._seen = b""  # of a connection whose first bytes could still become the preface
         self.served = 0
@@ -177,14 +177,19 @@ class Connection(asyncio.BufferedProtocol):
     def _advance(self) -> None:
         """Begin whatever has come and may begin."""
         reader, places = self._reader, self._places
+        turns = _PIPELINED
         while reader.messages and not self._closing and self._writable and len(places) < _PIPELINED:
+            if not turns:  # answered at once, all of them: other connections have their turn now
+                self._advance_soon()
+                break
+            turns -= 1
             self._begin(reader.messages.popleft())
         if not reader.messages and not places and not self._closing:  # replies, and 100 Continue too, come in order
             if reader.begun is not None:
                 self._look_at_head(reader.begun)
             if reader.fault is not None and not self._closing:
                 self._end(reader.fault, self._plan(reader.begun) if reader.begun is not None else None)
-        if self._paused or len(places) >= _PIPELINED or not self._writable:
+        if self._paused or reader.messages or len(places) >= _PIPELINED or not self._writable:
             self._look_after_reading()
 
     def _look_at_head(self, head: Head) -> None:
@@ -242,9 +247,15 @@ class Connection(asyncio.BufferedProtocol):
         if self._closing:
             self._finish()
         elif self._reader.messages or self._reader.fault is not None or self._reader.begun is not None or self._paused:
-            plane.loop.call_soon(self._advance_again)
+            self._advance_soon()
+
+    def _advance_soon(self) -> None:
+        if not self._due:
+            self._due = True
+            self._plane.loop.call_soon(self._advance_again)
 
     def _advance_again(self) -> None:
+        self._due = False
         if not self._lost:
             self._advance()
 
@@ -291,7 +302,8 @@ class Connection(asyncio.BufferedProtocol):
         else:
             desk.count(path, plan.code if plan is not None else "ok")
         reply = HttpReply(reply.status, reply.body, (*reply.headers, *headers))
-        self._write(render(reply, date=self._plane.date, close=True))
+        head_only = plan is not None and plan.head_only
+        self._write(render(reply, date=self._plane.date, close=True, head_only=head_only))
         self._finish()
 
     # -- looked at once a second ------------------------------------------------------------------------------------
@@ -345,8 +357,9 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def _look_after_reading(self) -> None:
-        """Read only while there is room for what comes: enough answers owed, or unread ones, push back on the client."""
-        stop = not self._closing and (not self._writable or len(self._places) >= _PIPELINED)
+        """Read only while there is room for what comes: enough answers owed, or unread ones, push back."""
+        full = not self._writable or len(self._places) >= _PIPELINED or bool(self._reader.messages)
+        stop = full and not self._closing
         if self._streams is not None or stop == self._paused or self._lost:
             return
         self._paused = stop

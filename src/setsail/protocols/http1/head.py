@@ -32,7 +32,7 @@ from msgspec import Struct
 
 from setsail.errors import SetsailError
 
-__all__ = ["CHUNKED", "Head", "Heads", "Limits", "read_target"]
+__all__ = ["CHUNKED", "Head", "Heads", "Limits", "malformed", "read_target", "too_long"]
 
 CHUNKED: Final = -1  # a `Head.length`: the body says itself where it ends
 _KEPT: Final = 2048  # longer heads are parsed anew each time, so that the memo stays small
