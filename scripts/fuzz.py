@@ -133,7 +133,7 @@ def smallest(target: Any, case: bytes, place: str) -> bytes:
 
 
 def child(name: str, seed: int, until: float, board: Path) -> None:
-    """Run one target until the time is up; the case in work is on the board, for when this process cannot tell any more."""
+    """Run one target until the time is up. The case in work is on the board, in case this process cannot tell it."""
     from targets import TARGETS
 
     with contextlib.suppress(ImportError, ValueError):

@@ -139,8 +139,9 @@ def infer_seeds() -> Iterator[bytes]:
 
 def binary_seeds() -> Iterator[bytes]:
     raw = np.arange(4, dtype="<f4").tobytes()
-    for extra, blob in (({}, raw), ({"datatype": "BYTES", "shape": [2]}, b"\1\0\0\0u\0\0\0\0"),
-                        ({"datatype": "UINT8", "shape": [1, 2, 2]}, b"\0\1\2\3"), ({"datatype": "BOOL"}, b"\0\1\2\3")):  # fmt: skip
+    others = [({"datatype": "BYTES", "shape": [2]}, b"\1\0\0\0u\0\0\0\0"), ({"datatype": "BOOL"}, b"\0\1\2\3"),
+              ({"datatype": "UINT8", "shape": [1, 2, 2]}, b"\0\1\2\3")]  # fmt: skip
+    for extra, blob in [({}, raw), *others]:
         item = (
             {k: v for k, v in TENSOR.items() if k != "data"} | {"parameters": {"binary_data_size": len(blob)}} | extra
         )
@@ -232,8 +233,8 @@ def http1_seeds() -> Iterator[bytes]:
     chunked = b"POST /a%20b?q=1 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\nX: y\r\n\r\n"
     yield from (post, chunked, post * 3 + chunked, b"GET / HTTP/1.0\r\n\r\n", b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n")
     yield (
-        b"PUT http://h/x HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: 3000\r\n\r\n"
-        + bytes(3000)
+        b"PUT http://h/x HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nConnection: close\r\n"
+        b"Content-Length: 3000\r\n\r\n" + bytes(3000)
     )
     yield b"\r\nHEAD /x HTTP/1.1\r\nHost: [::1]:80\r\nAccept: a\r\nAccept: b\r\nContent-Encoding: gzip\r\n\r\n"
 
@@ -463,6 +464,8 @@ TARGETS: Mapping[str, Target] = {
     ),
     "predict": Target(posting("/v1/models/m:predict"), predict_seeds, JSON_WORDS, json_parts),
     "plain": Target(posting("/predict/m"), plain_seeds, JSON_WORDS, json_parts),
-    "csv": Target(posting("/predict/m", {"content-type": "text/csv"}), csv_seeds, (b",", b'"', b"\n", b"\r", b"a", b"x", b"nan")),
+    "csv": Target(
+        posting("/predict/m", {"content-type": "text/csv"}), csv_seeds, (b",", b'"', b"\n", b"\r", b"a", b"x", b"nan")
+    ),
     "inflate": Target(inflate_run, inflate_seeds),
 }  # fmt: skip

@@ -14,7 +14,6 @@ from targets import TARGETS  # noqa: E402
 
 # What `scripts/fuzz.py` printed.
 FOUND = [
-    ("http1", b"T /\r\n\n"),
     ("infer", b'{"inputs":[{"name":"x","shape":[2],"datatype":"FP32","data":[1,2' + b" " * 4096),
     ("infer", b'{"inputs":[{"name":"x","shape":[2],"datatype":"FP32","data":[[1,2' + b" " * 4096),
     ("infer-binary",
