@@ -4,8 +4,9 @@ Bytes go in by `receive`, which answers with events and never raises for what a 
 `headers`, `data`, `trailers` and `answer`; what is to be written comes out of `take_output`. Priorities are ignored
 (§5.3.2), nothing is ever pushed, and a client's faults are told by RST_STREAM or GOAWAY as `frames.py` says.
 
-Most requests come as HEADERS and DATA in one read, with a header block that came before: `receive` makes one event of
-them without asking the table, since nothing in it could object (stream IDLE, size checked).
+Most frames open a stream with a header block that came before, or bring the only DATA of one: `receive` takes these two
+without asking the table, since nothing in it could object (the stream is IDLE or OPEN, sizes and windows are checked),
+and makes one event of them when they come in one read, whatever is between them.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class Connection(Answering):
         self._block: _Block | None = None
         self._room = limits.connection_window  # what the client may send on the connection
         self._owed = 0
+        self._told = 0  # events that were handed out
 
     @property
     def half_read(self) -> bool:
@@ -87,51 +89,51 @@ class Connection(Answering):
             return self._take_events()
         events, streams, memo = self._events, self.streams, self._memo
         end, need = len(read), 9
-        most, window, room = self.limits.streams, self.out, self.limits.window
+        most, out, room = self.limits.streams, self.out, self.limits.window
         while end - at >= 9:
             word, flags, number = _UNPACK(read, at)
-            begin = at + 9
-            stop = begin + (word >> 8)
-            if word >> 8 > frames.FIRST_FRAME:
+            kind, size, begin = word & 0xFF, word >> 8, at + 9
+            stop = begin + size
+            if size > frames.FIRST_FRAME:
                 self.fail(frames.FRAME_SIZE_ERROR, "a frame is larger than SETTINGS_MAX_FRAME_SIZE (§4.2)")
                 return self._take_events()
             if stop > end:
                 need = stop - at
                 break
-            if (
-                flags == 4
-                and word & 0xFF == 1
+            at = stop
+            if kind == frames.DATA:
+                if flags == frames.END_STREAM and self._block is None and size <= self._room:
+                    stream = streams.get(number)
+                    if stream is not None and not stream.half and size <= stream.room:
+                        received = stream.received + size
+                        if stream.head.length < 0 or stream.head.length == received:
+                            self._room -= size
+                            self._owed += size
+                            stream.received = received
+                            stream.half = True
+                            place = stream.place - self._told
+                            if place >= 0:
+                                events[place] = Whole(stream, read[begin:stop])
+                            else:
+                                events.append(Data(stream, read[begin:stop], True))
+                            continue
+            elif (
+                kind == frames.HEADERS
+                and flags == frames.END_HEADERS
+                and self._ready
                 and self.last < number <= MAX_STREAM
                 and number & 1
-                and self._ready
-                and end - stop >= 9
                 and len(streams) < most
             ):
                 head = memo.get(read[begin:stop])
                 if head is not None and head.fault is None:
-                    data_word, data_flags, again = _UNPACK(read, stop)
-                    size = data_word >> 8
-                    ends = stop + 9 + size
-                    if (
-                        data_flags == 1
-                        and again == number
-                        and not data_word & 0xFF
-                        and ends <= end
-                        and size <= frames.FIRST_FRAME
-                        and size <= self._room
-                        and (head.length < 0 or head.length == size)
-                    ):
-                        self.last = number
-                        self._room -= size
-                        self._owed += size
-                        streams[number] = stream = Stream(number, head, True, window.initial, room)
-                        events.append(Whole(stream, read[stop + 9 : ends]))
-                        at = ends
-                        continue
-            self._frame(word & 0xFF, flags, number & MAX_STREAM, read, begin, stop)
+                    self.last = number
+                    streams[number] = stream = Stream(number, head, False, out.initial, room, self._told + len(events))
+                    events.append(Opened(stream))
+                    continue
+            self._frame(kind, flags, number & MAX_STREAM, read, begin, stop)
             if self._over():
                 return self._take_events()
-            at = stop
         if self._owed > self.limits.connection_window >> 1:
             self._room += self._owed
             self.out.control(frames.window_update(0, self._owed))
@@ -152,6 +154,7 @@ class Connection(Answering):
         events = self._events
         if events:
             self._events = []
+            self._told += len(events)
         return events
 
     def _greet(self, read: bytes) -> int:
@@ -249,11 +252,12 @@ class Connection(Answering):
         if said >= 0 and (stream.received > said or (end and stream.received != said)):
             return self._stream_fault(stream.number, frames.PROTOCOL_ERROR)  # §8.1.1
         stream.half = stream.half or end
-        events = self._events
-        if end and events and type(events[-1]) is Opened and events[-1].stream is stream:
-            events[-1] = Whole(stream, data)
+        place = stream.place - self._told
+        if end and place >= 0:
+            self._events[place] = Whole(stream, data)
         else:
-            events.append(Data(stream, data, end))
+            self._events.append(Data(stream, data, end))
+        stream.place = -1
 
     def consumed(self, stream: Stream, size: int) -> None:
         """These octets of the stream's body are dealt with: the client may send as many again."""
@@ -328,8 +332,8 @@ class Connection(Answering):
             return self._stream_fault(number, frames.REFUSED_STREAM)  # §5.1.2
         if head.fault is not None or (end and head.length > 0):
             return self._stream_fault(number, frames.PROTOCOL_ERROR)  # §8.1.1
-        stream = Stream(number, head, end, self.out.initial, self.limits.window)
-        self.streams[number] = stream
+        place = self._told + len(self._events)
+        stream = self.streams[number] = Stream(number, head, end, self.out.initial, self.limits.window, place)
         self._events.append(Whole(stream, b"") if end else Opened(stream))
 
     # -- control frames

@@ -67,18 +67,20 @@ class Stream:
         room: octets of DATA that the client may send.
         owed: octets that were consumed and not yet given back to the client's window.
         received: octets of body so far.
+        place: of the event that told of it, among all that the connection ever told; -1 once others have followed.
         queue: what waits for a window, in order: pieces of DATA, and a header block (at the end); None when nothing.
         queued: octets of DATA in the queue.
     """
 
-    __slots__ = ("half", "head", "number", "owed", "queue", "queued", "received", "room", "user", "window")
+    __slots__ = ("half", "head", "number", "owed", "place", "queue", "queued", "received", "room", "user", "window")
 
-    def __init__(self, number: int, head: Head, half: bool, window: int, room: int) -> None:
+    def __init__(self, number: int, head: Head, half: bool, window: int, room: int, place: int) -> None:
         self.number = number
         self.head = head
         self.half = half
         self.window = window
         self.room = room
+        self.place = place
         self.owed = 0
         self.received = 0
         self.queue: deque[Piece] | None = None
