@@ -306,6 +306,22 @@ def test_a_wait_longer_than_allowed_or_than_the_target_is_refused():
         assert let_in == 4
 
 
+def test_an_estimate_that_has_become_wrong_is_tried_and_corrected():
+    scheduler = line({1: 10.0})  # it was so slow once, and every client allows a second
+    ran = refused = 0
+    for now in range(300):
+        if scheduler.admit(100, now, deadline=now + 1.0) is not None:
+            refused += 1
+            continue
+        fill(scheduler, ticket(arrived=now, deadline=now + 1.0))
+        batch = taken(scheduler, now)
+        assert batch.rows == 1
+        scheduler.done(batch, 0.010, now + 0.010)
+        ran += 1
+    assert 0 < refused <= 8 * 15
+    assert ran == 300 - refused
+
+
 def test_nothing_known_refuses_nobody_for_time():
     scheduler = line({}, queue_seconds=0.001)
     fill(scheduler, ticket())

@@ -31,10 +31,11 @@ from setsail.scheduling.limiter import Limiter
 from setsail.scheduling.rules import Rules
 from setsail.scheduling.ticket import Batch, Ticket
 from setsail.scheduling.times import RunTimes
-from setsail.scheduling.waiting import Line, Waiting
+from setsail.scheduling.waiting import KEPT, Line, Waiting
 
 __all__ = ["Scheduler"]
 
+DOUBTS: Final = 16  # requests refused by an idle model for its run time alone, before one is tried
 GHOSTS: Final = 64  # cancelled tickets that may stand in the lines before they are taken out together
 UNLIMITED: Final = 1 << 30
 
@@ -56,8 +57,8 @@ class Scheduler:
     """
 
     __slots__ = (
-        "_ghosts", "_limiter", "_runs", "_trust", "_turn", "_useful", "_waiting", "batches", "cap", "max_rows",
-        "rules", "running", "times", "waiting_bytes", "waiting_rows",
+        "_doubts", "_ghosts", "_limiter", "_runs", "_trust", "_turn", "_useful", "_waiting", "batches", "cap",
+        "max_rows", "rules", "running", "times", "waiting_bytes", "waiting_rows",
     )  # fmt: skip
 
     def __init__(
@@ -73,7 +74,7 @@ class Scheduler:
         self.max_rows = max_rows or UNLIMITED
         self.waiting_rows = self.waiting_bytes = self.running = 0
         self._waiting = Waiting()
-        self._ghosts = 0
+        self._ghosts = self._doubts = 0
         self._turn = shared or Turn()
         self._trust = Trust(rules.inline_seconds, times.predict(1))
         self._limiter = (
@@ -103,7 +104,11 @@ class Scheduler:
                 return late(0.0, 0.0)
             wait = self._wait(now) + self.times.predict(rows)
             if now + wait > deadline and wait < inf:
-                return late(wait, deadline - now)
+                # Where everybody is refused nothing runs, and an estimate that is wrong would stay wrong: try one.
+                idle = not waiting and not self.running
+                self._doubts += idle
+                if self._doubts < DOUBTS or not idle:
+                    return late(wait, deadline - now)
         if waiting and (rules.queue_seconds or rules.latency_target):
             wait = self._wait(now)
             longest = rules.queue_seconds or rules.latency_target
@@ -162,10 +167,13 @@ class Scheduler:
                 if until > now:
                     self._waiting.expose(line)
                     return until
-            batch = None if self._drops_first(line, now, dropped) else self._gather(line, now, dropped)
-            self._waiting.expose(line)
-            if batch is not None:
-                return batch
+            head = line.levels[0][0]
+            if (head.cancelled or head.deadline < inf) and self._is_dead(head, now):
+                line.levels[0].popleft()
+                self._leave(line, head, dropped)
+                self._waiting.expose(line)
+                continue  # another line may be first now
+            return self._gather(line, now, dropped)
         return Batch([], dropped=dropped) if dropped else None
 
     def done(self, batch: Batch, seconds: float, now: float) -> None:
@@ -186,19 +194,14 @@ class Scheduler:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _drops_first(self, line: Line, now: float, dropped: list[Ticket]) -> bool:
-        """Whether a line's first ticket was taken away because it must not run; another line may be first now."""
-        ticket = line.first()
-        if ticket is None:
+    def _is_dead(self, ticket: Ticket, now: float) -> bool:
+        """Whether a ticket must not run: its client has gone, or its answer would be late even if it ran alone."""
+        if ticket.cancelled or ticket.deadline <= now:
             return True
-        deadline = ticket.deadline
-        if not ticket.cancelled and (deadline == inf or now + self.times.predict(ticket.rows) <= deadline):
+        if self._doubts >= DOUBTS:
+            self._doubts = 0
             return False
-        if not ticket.cancelled and now < deadline and self.times.predict(ticket.rows) == inf:
-            return False  # nothing is known: try
-        line.levels[0].popleft()
-        self._leave(line, ticket, dropped)
-        return True
+        return ticket.deadline < now + self.times.predict(ticket.rows) < inf
 
     def _leave(self, line: Line, ticket: Ticket, dropped: list[Ticket]) -> None:
         """A ticket that was taken out of a queue without being run."""
@@ -213,7 +216,7 @@ class Scheduler:
         """A batch of one line's first tickets, the very first of which may run; what must not goes to `dropped`."""
         cap, rows, nbytes, soonest = self.cap, 0, 0, inf
         tickets: list[Ticket] = []
-        while line.first() is not None:
+        while True:
             queue = line.levels[0]
             while queue:
                 ticket = queue[0]
@@ -230,13 +233,15 @@ class Scheduler:
                 nbytes += ticket.nbytes
                 if ticket.deadline < soonest:
                     soonest = ticket.deadline
-            if queue:
+            if queue or line.first() is None:
                 break
         line.rows -= rows
         self.waiting_rows -= rows
         self.waiting_bytes -= nbytes
         if soonest < inf and soonest < now + self.times.predict(rows) < inf:
             rows = self._hurry(line, tickets, dropped, now)
+        if line.levels[0] or len(line.levels) > 1 or len(self._waiting.lines) > KEPT:
+            self._waiting.expose(line)
         return self._batch(tickets, rows, dropped, now)
 
     def _batch(self, tickets: list[Ticket], rows: int, dropped: list[Ticket], now: float) -> Batch:
@@ -275,8 +280,8 @@ class Scheduler:
             line.level(ticket.priority).appendleft(ticket)
         del tickets[end:]
         finish = now + predict(rows)
-        dropped += [ticket for ticket in tickets if ticket.deadline < finish]
-        tickets[:] = [ticket for ticket in tickets if ticket.deadline >= finish]
+        dropped += [ticket for ticket in tickets if ticket.deadline < finish and ticket is not first]
+        tickets[:] = [ticket for ticket in tickets if ticket.deadline >= finish or ticket is first]
         return sum(ticket.rows for ticket in tickets)
 
     def _until(self, line: Line, now: float) -> float:

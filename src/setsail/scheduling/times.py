@@ -2,7 +2,7 @@
 
 Run times on a shared machine are a narrow hill with a long tail that the operating system makes. So each size keeps an
 exponentially weighted mean of *clipped* samples: one that is more than twice the mean counts as twice the mean, unless
-it is the third in a row; then the model has really become slower and the mean follows fast.
+it is the third far one in a row; then the model has really changed, and the mean follows fast, up or down.
 
 Sizes are held in buckets 1, 2, 3-4, 5-8, 9-16, …; each remembers the mean number of rows of its samples, so that a
 bucket is one point of a curve. Between points the curve is a line. Below the first point it is flat, and beyond the
@@ -42,14 +42,14 @@ class RunTimes:
             best, twice that size, so that it grows as long as it pays.
     """
 
-    __slots__ = ("_high", "_looks", "_rows", "_samples", "_seconds", "overhead", "useful")
+    __slots__ = ("_far", "_looks", "_rows", "_samples", "_seconds", "overhead", "useful")
 
     def __init__(self, overhead: float = 50e-6) -> None:
         self.overhead = overhead
         self.useful = 1
         self._seconds = [0.0] * BUCKETS  # 0: nothing known
         self._rows = [0.0] * BUCKETS
-        self._high = [0] * BUCKETS
+        self._far = [0] * BUCKETS
         self._samples = 0
         self._looks = 0
 
@@ -90,13 +90,16 @@ class RunTimes:
             if at != rows:  # compare like with like: what the mean would be at this size
                 self._rows[bucket] = at = at + WEIGHT * (rows - at)
                 mean = max(1e-9, mean + WEIGHT * (self._between(rows) - mean))
-            if seconds > CLIP * mean:
-                self._high[bucket] += 1
-                late = self._high[bucket] >= OUTLIERS
-                self._seconds[bucket] = mean + (FAST * (seconds - mean) if late else WEIGHT * (CLIP - 1) * mean)
+            weight = WEIGHT
+            if seconds > CLIP * mean or CLIP * seconds < mean:
+                self._far[bucket] += 1
+                if self._far[bucket] >= OUTLIERS:
+                    weight = FAST
+                elif seconds > mean:
+                    seconds = CLIP * mean
             else:
-                self._high[bucket] = 0
-                self._seconds[bucket] = mean + WEIGHT * (seconds - mean)
+                self._far[bucket] = 0
+            self._seconds[bucket] = mean + weight * (seconds - mean)
         self._samples += 1
         if not self._samples % PERIOD or (self.useful == 1 and self._samples in FIRST_LOOKS):
             self._learn()

@@ -15,7 +15,7 @@ from typing import Final
 
 from setsail.scheduling.ticket import Ticket
 
-__all__ = ["Line", "Waiting"]
+__all__ = ["KEPT", "Line", "Waiting"]
 
 KEPT: Final = 8  # empty lines that are kept, so that a model with few keys makes no line for every request
 STALE: Final = 64  # entries of heads that have moved on, before they are thrown away together
