@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from setsail.protocols import binary
 from setsail.protocols.grpc.methods import METHODS
 from setsail.protocols.grpc.pool import FILES, message
-from setsail.server.grpcio_engine import GrpcioEngine
+from setsail.server.grpc_engines import ENGINES
 from setsail.server.run import Server
 from setsail.server.settings import Settings
 from setsail.signature import Signature, TensorSpec
@@ -33,10 +33,10 @@ grpc = pytest.importorskip("grpc")
 triton = pytest.importorskip("tritonclient.grpc")
 triton_aio = pytest.importorskip("tritonclient.grpc.aio")
 
-ENGINES = ("own", "grpcio")
 OIP, HEALTH = "/inference.GRPCInferenceService/", "/grpc.health.v1.Health/"
 REFLECTION = "/grpc.reflection.{}.ServerReflection/ServerReflectionInfo"
 SECONDS = 20.0
+QUEUE = 100  # rows
 Code = grpc.StatusCode
 INFER = message("inference.ModelInferRequest")
 
@@ -74,17 +74,10 @@ class Live:
         sleepy = echo(BY_NAME["float32"], "sleepy")
         sleepy.state = "loading"
         furnish(self.server.house, *map(echo, DTYPES), iris(), people(), review(), image(), broken(), sleepy)
-        furnish(self.server.house, gate.model(), ladder={1: 1.0, 2: 1.0, 4: 1.0})
+        furnish(self.server.house, gate.model(), ladder={1: 0.01, 64: 0.012})  # too long for the event loop
         self.server.start()
-        self._grpcio: GrpcioEngine | None = None
-        self.target = self.server.url.removeprefix("http://") if engine == "own" else self._start_grpcio()
+        self.target = self.server.grpc_target
         self.channel = grpc.insecure_channel(self.target, [("grpc.max_receive_message_length", -1)])
-
-    def _start_grpcio(self) -> str:
-        assert self.server._desk is not None
-        self._grpcio = GrpcioEngine(self.server._desk, self.server.settings)
-        port = asyncio.run_coroutine_threadsafe(self._grpcio.start(), self.server._loop).result(SECONDS)
-        return f"127.0.0.1:{port}"
 
     def call(self, path: str, metadata: Any = None, timeout: float = SECONDS, **fields: Any) -> Any:
         """One unary call of grpcio's, with a message of the fields."""
@@ -108,8 +101,6 @@ class Live:
     def close(self) -> None:
         self.gate.opened.set()
         self.channel.close()
-        if self._grpcio is not None:
-            asyncio.run_coroutine_threadsafe(self._grpcio.stop(1), self.server._loop).result(SECONDS)
         self.server.close()
 
 
@@ -134,7 +125,7 @@ def types(path: str) -> tuple[Any, Any]:
 
 @pytest.fixture(scope="module", params=ENGINES)
 def live(request: pytest.FixtureRequest) -> Iterator[Live]:
-    made = Live(request.param, Gate(), max_body=1 << 20, queue_rows=4)
+    made = Live(request.param, Gate(), max_body=1 << 20, queue_rows=QUEUE)
     yield made
     made.close()
 
@@ -441,26 +432,33 @@ def test_no_message_makes_the_server_fail(live: Live) -> None:
 # -- time and load -----------------------------------------------------------------------------------------------------
 
 
-def futures(live: Live, count: int, **options: Any) -> list[Any]:
+def futures(live: Live, count: int, timeout: float | None = None) -> list[Any]:
+    """Calls of the gate. Without a time-out, none is refused for one."""
     rpc = live.channel.unary_unary(OIP + "ModelInfer")
     data = INFER(**floats("gate")).SerializeToString()
-    return [rpc.future(data, timeout=options.get("timeout", SECONDS)) for _ in range(count)]
+    return [rpc.future(data, timeout=timeout) for _ in range(count)]
+
+
+def fill(live: Live) -> tuple[list[Any], list[Any]]:
+    """One request that runs and more than the queue takes: those that wait, and those that were refused."""
+    (running,) = futures(live, 1)
+    assert live.gate.entered.wait(SECONDS)
+    others = futures(live, QUEUE + 20)
+    until(lambda: sum(call.done() for call in others) >= 20)
+    refused = [call for call in others if call.done()]
+    return [running, *(call for call in others if call not in refused)], refused
 
 
 def test_a_full_queue_refuses(live: Live, gate: Gate) -> None:
-    (running,) = futures(live, 1)
-    assert gate.entered.wait(SECONDS)
-    waiting = futures(live, 12)
-    until(lambda: sum(call.done() for call in waiting) >= 8)
-    refused = [call for call in waiting if call.done()]
+    waiting, refused = fill(live)
     assert {call.code() for call in refused} == {Code.RESOURCE_EXHAUSTED}
     told = dict(refused[0].trailing_metadata())
     assert told["x-setsail-error"] == "model.busy"
     assert int(told["retry-after"]) >= 1
     assert live.call(OIP + "ServerLive").live  # the others answer meanwhile
     gate.opened.set()
-    assert running.result()
-    assert all(call.result() for call in waiting if call not in refused)
+    assert len(waiting) == QUEUE + 1
+    assert all(call.result() for call in waiting)
 
 
 def test_a_cancelled_call_is_not_run(live: Live, gate: Gate) -> None:
@@ -628,15 +626,14 @@ def test_a_stream_may_be_empty_or_cancelled(live: Live, gate: Gate) -> None:
 
 
 def test_a_full_queue_is_an_answer_in_a_stream(live: Live, gate: Gate) -> None:
-    answers = live.stream(OIP + "ModelStreamInfer", iter([INFER(**floats("gate", id=str(i))) for i in range(12)]))
-    assert gate.entered.wait(SECONDS)
-    time.sleep(0.3)
+    waiting, _ = fill(live)
+    messages = [INFER(**floats("gate", id="a")), INFER(**floats("echo-float32", id="b"))]
+    refused, answered = live.stream(OIP + "ModelStreamInfer", iter(messages))
+    assert refused.error_message.startswith("[model.busy]")
+    assert (refused.infer_response.id, answered.infer_response.id) == ("a", "b")
+    assert not answered.error_message
     gate.opened.set()
-    told = list(answers)
-    assert [a.infer_response.id for a in told] == [str(i) for i in range(12)]
-    busy = [a for a in told if a.error_message.startswith("[model.busy]")]
-    assert busy
-    assert not told[0].error_message
+    assert all(call.result() for call in waiting)
 
 
 def test_tritons_client_streams(client: Any) -> None:

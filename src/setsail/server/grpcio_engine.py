@@ -39,14 +39,23 @@ class GrpcioEngine:
 
     Args:
         shared: several processes listen on the port (SO_REUSEPORT).
+
+    Attributes:
+        target: address and port, once it listens.
     """
 
     def __init__(self, desk: Desk, settings: Settings, *, shared: bool = False) -> None:
         self._desk, self._settings, self._shared = desk, settings, shared
         self._server: Any = None
+        self.target = ""
+        if shared and not settings.grpc_port:
+            raise SetsailError(
+                "setting.value", "several processes cannot each pick a free port", field="--grpc-port", value=0,
+                expected="a port, or --workers 1",
+            )  # fmt: skip
 
-    async def start(self) -> int:
-        """Listen; gives the port. Raises `port.in_use`."""
+    async def start(self) -> None:
+        """Listen, and set `target`. Raises `port.in_use`."""
         settings = self._settings
         self._server = grpc.aio.server(options=[
             ("grpc.max_receive_message_length", settings.max_body),
@@ -70,12 +79,17 @@ class GrpcioEngine:
                 todo="choose another --grpc-port, or 0 for any free one",
             ) from fault  # fmt: skip
         await self._server.start()
-        return port
+        self.target = f"{host}:{port}"
 
-    async def stop(self, seconds: float) -> None:
-        """Take no new calls, give running ones so many seconds."""
-        if self._server is not None:
-            await self._server.stop(seconds)
+    async def drain(self, seconds: float) -> bool:
+        """Take no new calls and give running ones so many seconds; False when some were cut off."""
+        if self._server is None:
+            return True
+        ended = asyncio.ensure_future(self._server.stop(seconds + 1))
+        done, _ = await asyncio.wait([ended], timeout=seconds)
+        if not done:
+            await self._server.stop(0)
+        return bool(done)
 
 
 def _credentials(settings: Settings) -> Any:

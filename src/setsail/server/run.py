@@ -27,6 +27,7 @@ from setsail.scheduling import Rules
 from setsail.server.admin_port import AdminPort
 from setsail.server.asgi import Application
 from setsail.server.dispatch import Answering, Desk
+from setsail.server.grpc_engines import grpc_engine
 from setsail.server.lazy import Lazy
 from setsail.server.listeners import bind, url
 from setsail.server.opening import Opening, Progress, is_repository, pack_source, resolve
@@ -75,6 +76,8 @@ class Server:
         self._desk: Desk | None = None
         self._plane: Plane | None = None
         self._admin: AdminPort | None = None
+        self._grpc: Any = None  # grpcio's engine, where it was chosen
+        self._fault: SetsailError | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: Thread | None = None
         self._stop: asyncio.Event | None = None
@@ -151,6 +154,13 @@ class Server:
         return url(self.settings.admin_host, port, False)
 
     @property
+    def grpc_target(self) -> str:
+        """Where gRPC is answered, as its clients want to hear it: an address and a port."""
+        if self._grpc is not None:
+            return str(self._grpc.target)
+        return self.url.partition("://")[2]
+
+    @property
     def ready_gate(self) -> bool:
         """False makes readiness say no, whatever the models' states: other parts of the server are missing."""
         return self._gate
@@ -177,12 +187,17 @@ class Server:
                              meter=self.meter, hosts=(settings.admin_host,),
                              keyed=bool(settings.api_key_file), triton=settings.triton_metrics == "on")  # fmt: skip
                 self._admin = AdminPort(admin, bound, settings.drain_timeout)
+            if engine := grpc_engine(settings.grpc_engine):
+                self._grpc = engine(self._desk, settings, shared=bool(self._inherited))
         except BaseException:
             self.close()
             raise
         self._thread = Thread(target=self._run, args=(data, tls), name="setsail-server", daemon=True)
         self._thread.start()
         self._began.wait()
+        if self._fault is not None:
+            self.close()
+            raise self._fault
         return self
 
     def _bind(self, host: str, port: int, flag: str) -> socket.socket:
@@ -261,6 +276,8 @@ class Server:
         try:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
                 runner.run(self._serve(data, tls))
+        except SetsailError as fault:
+            self._fault = fault
         except Exception:
             _LOG.exception("the server's event loop failed")
         finally:
@@ -279,10 +296,15 @@ class Server:
         await plane.listen(data, tls, own=not self._inherited)
         if self._admin is not None:
             self._admin.start(loop)
-        self._began.set()
         try:
+            if self._grpc is not None:
+                await self._grpc.start()
+            self._began.set()
             await self._stop.wait()
-            self._whole = await plane.drain(self.settings.drain_timeout, self._quiet)
+            ending = [plane.drain(self.settings.drain_timeout, self._quiet)]
+            if self._grpc is not None:
+                ending.append(self._grpc.drain(self.settings.drain_timeout))
+            self._whole = all(await asyncio.gather(*ending))
         finally:
             plane.close()
             if self._admin is not None:
