@@ -26,6 +26,7 @@ Pairs = tuple[tuple[str, str], ...]
 
 _KEPT_BLOCK: Final = 2048  # octets: longer blocks are decoded anew each time
 _KEPT: Final = 64
+_KEPT_FIELD: Final = 320  # octets
 _UPDATES: Final = 2  # RFC 7541 §4.2: at most two size updates begin a block
 _ENTRY: Final = 32  # §4.1: what a field counts beyond its octets
 _WIDEST: Final = 4  # octets of an integer after its prefix: 28 bits are more than any length we take
@@ -89,8 +90,8 @@ class Decoder:
         """
         head = self.memo.get(block)
         if head is None:
-            pairs, changed = self._fields(block)
-            head = request_head(pairs)
+            pairs, fault, changed = self._fields(block)
+            head = request_head(pairs, fault)
             if changed:
                 self.memo.clear()
             elif len(block) <= _KEPT_BLOCK:
@@ -99,9 +100,10 @@ class Decoder:
                 self.memo[block] = head
         return head
 
-    def _fields(self, block: bytes) -> tuple[Pairs, bool]:
-        """All fields, and whether the dynamic table is another than before."""
+    def _fields(self, block: bytes) -> tuple[Pairs, str | None, bool]:
+        """All fields, what is wrong with the first bad one, and whether the dynamic table is another than before."""
         pairs: list[tuple[str, str]] = []
+        wrong: str | None = None
         table, changed, updates, size = self._table, False, 0, 0
         at, end = 0, len(block)
         try:
@@ -131,10 +133,12 @@ class Decoder:
                 size += len(name) + len(value) + _ENTRY
                 if size > self._limit:
                     raise TooLargeError
-                pairs.append((_text(name), value.decode("latin-1")))
-        except (HPACKError, IndexError) as fault:
-            raise UndecodableError(str(fault)) from fault
-        return tuple(pairs), changed
+                pair, fault = _known(name, value) if len(name) + len(value) <= _KEPT_FIELD else _field(name, value)
+                pairs.append(pair)
+                wrong = wrong or fault
+        except (HPACKError, IndexError) as found:
+            raise UndecodableError(str(found)) from found
+        return tuple(pairs), wrong, changed
 
 
 def _integer(block: bytes, at: int, mask: int) -> tuple[int, int]:
@@ -173,32 +177,28 @@ def _short(text: bytes) -> bytes:
     return decode_huffman(text)
 
 
-@lru_cache(maxsize=256)
-def _known(name: bytes) -> str:
-    return name.decode("latin-1")
+def _field(name: bytes, value: bytes) -> tuple[tuple[str, str], str | None]:
+    """A field as text, and why it may not be in a request or in trailers."""
+    pair = name.decode("latin-1"), value.decode("latin-1")
+    return pair, _value_fault(*pair) if name[:1] == b":" else field_fault(*pair)
 
 
-def _text(name: bytes) -> str:
-    return _known(name) if len(name) <= 64 else name.decode("latin-1")
+_known = lru_cache(maxsize=1024)(_field)  # most fields of a new block have been in others
 
 
-def request_head(pairs: Pairs) -> Head:
-    """The fields as a request's head, with what is wrong with it."""
+def request_head(pairs: Pairs, fault: str | None = None) -> Head:
+    """The fields as a request's head. `fault`: what is wrong with one of them by itself."""
     headers: dict[str, str] = {}
     pseudo: dict[str, str] = {}
-    fault = None
     for name, value in pairs:
         if name[:1] == ":":
             if name not in _PSEUDO or name in pseudo or headers:
                 fault = fault or f"the pseudo-header {name!r} is unknown, twice or too late (§8.3)"
             pseudo[name] = value
-            fault = fault or _value_fault(name, value)
+        elif name in headers:
+            headers[name] += ("; " if name == "cookie" else ", ") + value  # §8.2.3
         else:
-            fault = fault or field_fault(name, value)
-            if name in headers:
-                headers[name] += ("; " if name == "cookie" else ", ") + value  # §8.2.3
-            else:
-                headers[name] = value
+            headers[name] = value
     length = -1
     said = headers.get("content-length")
     if said is not None:
