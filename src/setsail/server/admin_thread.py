@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Collection
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from threading import Event, Thread
+from typing import Any
 
 from setsail.server.admin_port import AdminPort
 from setsail.server.counts import Counts
@@ -22,13 +23,22 @@ __all__ = ["AdminThread"]
 
 
 class AdminThread:
-    """Serves the admin application over all workers, on a bound socket."""
+    """Serves the admin application over all workers, on a bound socket.
+
+    Args:
+        asker: has workers asked.
+        gauges: levels that the supervisor knows.
+        seconds: that running requests get at the end.
+        settings: of the admin application.
+    """
 
     def __init__(
-        self, bound: socket.socket, asker: Asker, *, url: str, hosts: Collection[str], keyed: bool, seconds: int
-    ) -> None:
-        self._application = Lazy("setsail.server.admin:application", Fleet(asker), data_url=url, meter=Counts(asker),
-                                 hosts=hosts, keyed=keyed)  # fmt: skip
+        self, bound: socket.socket, asker: Asker, gauges: Callable[[], Mapping[str, float]], *, seconds: int,
+        **settings: Any,
+    ) -> None:  # fmt: skip
+        self._application = Lazy(
+            "setsail.server.admin:application", Fleet(asker), meter=Counts(asker, gauges), **settings
+        )
         self._bound, self._seconds = bound, seconds
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None

@@ -17,10 +17,13 @@ from msgspec import Struct, field
 from setsail.errors import KINDS, SetsailError
 
 __all__ = [
+    "DEAD", "SNAPSHOT",
     "Answer", "Answers", "Channel", "Drain", "Ended", "Everyone", "Failed", "Fault", "Frames", "Gate", "Leaving",
     "Line", "Message", "Question", "Ready", "Start",
 ]  # fmt: skip
 
+SNAPSHOT: Final = "Snapshot"  # the kind of question that is answered with a meter's counts
+DEAD: Final = 0  # the number of an answer that a worker gave before it ended
 _HEAD: Final = 4
 _LARGEST: Final = 1 << 30
 _CHUNK: Final = 1 << 18

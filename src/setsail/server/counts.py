@@ -1,51 +1,52 @@
-"""The meters of all workers as one, living and dead; imports nothing heavy, because the supervisor adds up the dead."""
+"""The meters of all workers as one, living and dead: what stands for a meter where a supervisor renders metrics."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
-from setsail.monitor.meter import Latency
+from setsail.monitor.meter import Meter, Snapshot, merged
+from setsail.server.channel import DEAD, SNAPSHOT, Answer
 
-__all__ = ["SNAPSHOT", "Counts", "encoded", "merged_counts"]
+__all__ = ["Counts", "encoded", "merged_counts"]
 
-SNAPSHOT: Final = "Snapshot"  # the kind of question that is answered with a meter's counts
-_Snapshot = tuple[dict[tuple[str, int, str, str], int], dict[tuple[str, int], int], dict[tuple[str, int, str], Latency]]
-_DECODER: Final = msgspec.msgpack.Decoder(_Snapshot)
+_DECODER: Final = msgspec.msgpack.Decoder(Snapshot)
 
 
-def encoded(meter: Any) -> bytes:
+def encoded(meter: Meter) -> bytes:
     """A meter's counts of this moment, as bytes."""
     return msgspec.msgpack.encode(meter.snapshot())
 
 
 def merged_counts(found: Sequence[bytes]) -> bytes:
     """Several such bytes as one."""
-    return msgspec.msgpack.encode(_merged(found))
-
-
-def _merged(found: Sequence[bytes]) -> _Snapshot:
-    requests: Counter[Any] = Counter()
-    rows: Counter[Any] = Counter()
-    latencies: dict[Any, Latency] = {}
-    for one in map(_DECODER.decode, found):
-        requests.update(one[0])
-        rows.update(one[1])
-        for key, latency in one[2].items():
-            known = latencies.get(key, Latency())
-            counts = [a + b for a, b in zip(known.counts, latency.counts, strict=True)]
-            latencies[key] = Latency(counts, known.total + latency.total)
-    return dict(requests), dict(rows), latencies
+    return msgspec.msgpack.encode(merged(map(_DECODER.decode, found)))
 
 
 class Counts:
-    """What stands for a meter where metrics are rendered: everything that any worker ever counted."""
+    """Everything that any worker ever counted.
 
-    def __init__(self, ask: Callable[[str], Sequence[Any]]) -> None:
-        self._ask = ask
+    Args:
+        ask: has all workers asked.
+        gauges: levels of the supervisor's own.
+    """
 
-    def snapshot(self) -> _Snapshot:
-        return _merged([answer.body for answer in self._ask(SNAPSHOT)])
+    def __init__(
+        self, ask: Callable[[str], Sequence[Answer]], gauges: Callable[[], Mapping[str, float]] = dict
+    ) -> None:
+        self._ask, self._gauges = ask, gauges
+
+    def snapshot(self) -> Snapshot:
+        found = merged(map(_decoded, self._ask(SNAPSHOT)))
+        found.gauges.update(self._gauges())
+        return found
+
+
+def _decoded(answer: Answer) -> Snapshot:
+    """What one worker counted. What the dead counted stays; a level, such as their connections, went with them."""
+    snapshot = _DECODER.decode(answer.body)
+    if answer.id == DEAD:
+        snapshot.gauges.clear()
+    return snapshot

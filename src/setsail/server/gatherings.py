@@ -8,13 +8,13 @@ at one moment.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from importlib import import_module
 from itertools import count
 from threading import Event
 from typing import Final
 
 from setsail.errors import SetsailError
-from setsail.server.channel import Answer, Answers, Everyone, Question
-from setsail.server.counts import SNAPSHOT, merged_counts
+from setsail.server.channel import DEAD, SNAPSHOT, Answer, Answers, Everyone, Question
 from setsail.server.hands import STARTING, Hand
 
 __all__ = ["Gatherings"]
@@ -120,7 +120,7 @@ class Gatherings:
             self._dead.append(hand.counts)
             hand.counts = b""
         if len(self._dead) > _KEPT:
-            self._dead = [merged_counts(self._dead)]
+            self._dead = [import_module("setsail.server.counts").merged_counts(self._dead)]
         for number, gathering in list(self._open.items()):
             gathering.asked.discard(hand)
             self._finish(number, gathering)
@@ -138,8 +138,8 @@ class Gatherings:
 
     def _counts(self) -> tuple[Answer, ...]:
         """Everything that was ever counted, by the living and the dead."""
-        living = [hand.counts for hand in self._everybody() if hand.counts]
-        return tuple(Answer(0, counts) for counts in (*self._dead, *living))
+        dead = [Answer(DEAD, counts) for counts in self._dead]
+        return (*dead, *(Answer(hand.pid, hand.counts) for hand in self._everybody() if hand.counts))
 
     def close(self) -> None:
         """Nobody is left to answer."""

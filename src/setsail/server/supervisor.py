@@ -62,6 +62,7 @@ class Supervisor:
         self._rolling: list[Slot] = []
         self._doorway: Doorway | None = None
         self._gate = False
+        self._deaths = 0
         self._selector = DefaultSelector()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -71,6 +72,7 @@ class Supervisor:
         self._admin_thread: Any = None
         self._ports: list[int] = []
         self._thread: Thread | None = None
+        self._ends: list[Callable[[], object]] = []
         self._began, self._over = Event(), Event()
         self.gatherings = Gatherings(self._call, lambda: [s.hand for s in self._slots if s.hand and s.ready],
                                      lambda: self._hands)  # fmt: skip
@@ -113,6 +115,11 @@ class Supervisor:
             return None
         port = self._ports[1] if len(self._ports) > 1 else self.settings.admin_port
         return url(self.settings.admin_host, port, False)
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that answer, by slot; a slot whose worker is not ready is left out."""
+        return [slot.hand.pid for slot in self._slots if slot.hand is not None and slot.ready]
 
     def start(self) -> Supervisor:
         """Bind the ports, start the workers, wait until all are ready.
@@ -184,6 +191,12 @@ class Supervisor:
         for made in (*(slot.listener for slot in self._slots), self._bell, self._ear, self._admin):
             if made is not None:
                 made.close()
+        while self._ends:
+            self._ends.pop()()
+
+    def at_end(self, call: Callable[[], object]) -> None:
+        """Have something called when the server is closed."""
+        self._ends.append(call)
 
     def _kill(self) -> None:
         for hand in list(self._hands):
@@ -249,8 +262,9 @@ class Supervisor:
         self._selector.unregister(self._admin)
         settings = self.settings
         self._admin_thread = import_module("setsail.server.admin_thread").AdminThread(
-            self._admin, self.gatherings.ask, url=self.url, hosts=(settings.admin_host,),
-            keyed=bool(settings.api_key_file), seconds=settings.drain_timeout,
+            self._admin, self.gatherings.ask, lambda: {"workers": len(self.pids), "worker_restarts": self._deaths},
+            seconds=settings.drain_timeout, data_url=self.url, hosts=(settings.admin_host,),
+            keyed=bool(settings.api_key_file), triton=settings.triton_metrics == "on",
         )  # fmt: skip
 
     # -- workers ---------------------------------------------------------------------------------------------------
@@ -345,6 +359,7 @@ class Supervisor:
 
     def _replace_dead(self, hand: Hand, how: str) -> None:
         slot, said = hand.slot, f": {hand.fault}" if hand.fault else ""
+        self._deaths += 1
         wait = slot.patience.died(hand.lived())
         if wait is None:
             _LOG.error("%s %s%s", hand, how, said)

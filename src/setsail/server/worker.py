@@ -25,6 +25,7 @@ from setsail.catalog import Load, Unload
 from setsail.errors import SetsailError
 from setsail.server import listeners
 from setsail.server.channel import (
+    SNAPSHOT,
     Answer,
     Answers,
     Channel,
@@ -39,7 +40,7 @@ from setsail.server.channel import (
     Ready,
     Start,
 )  # fmt: skip
-from setsail.server.counts import SNAPSHOT, encoded
+from setsail.server.counts import encoded
 from setsail.server.fleet import Everywhere, Fleet
 from setsail.server.questions import decode, encode_answer
 from setsail.server.run import Server
@@ -181,6 +182,11 @@ def main() -> None:
             channel.send(Failed(Fault.of(fault)))
         sys.exit(1)
     except OSError:  # the supervisor is gone already
+        sys.exit(1)
+    except Exception as fault:
+        _LOG.exception("a worker could not start")
+        with suppress(OSError):
+            channel.send(Failed(Fault("server.fault", f"a worker could not start: {type(fault).__name__}: {fault}")))
         sys.exit(1)
     leaving.append(True)
     worker.run()
