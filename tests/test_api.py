@@ -58,6 +58,14 @@ def test_a_notebook_serves_a_live_model() -> None:
         assert reply.json()["predictions"] == MODEL.predict(X[:5]).tolist()
 
 
+def test_a_notebook_may_have_other_processes_answer() -> None:
+    with setsail.serve(MODEL, example=X, port=0, admin_port=-1, workers=2, block=False) as server:
+        assert "2 workers" in repr(server)
+        assert (server.predict(X[:5]) == MODEL.predict(X[:5])).all()
+        reply = httpx.post(f"{server.url}/v1/models/logisticregression:predict", json={"instances": X[:5].tolist()})
+        assert reply.json()["predictions"] == MODEL.predict(X[:5]).tolist()
+
+
 def test_an_unknown_setting_is_refused() -> None:
     with pytest.raises(SetsailError) as caught:
         setsail.serve(MODEL, example=X, block=False, prot=80)

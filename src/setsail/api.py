@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -10,8 +11,10 @@ from typing import Any
 
 from setsail.artifact import Artifact
 from setsail.errors import SetsailError
+from setsail.server.cores import processes
 from setsail.server.run import Server, data_application
 from setsail.server.settings import Settings
+from setsail.server.supervisor import Supervisor
 from setsail.serving.model import Model, body_of
 from setsail.signature import TensorSpec
 
@@ -83,29 +86,32 @@ def serve(
     port: int = 8080,
     block: bool = True,
     **settings: Any,
-) -> Server:
+) -> Server | Supervisor:
     """Serve models on one port, every wire on it.
 
     Args:
         models_or_paths: live models, artifacts, model files, directories.
         example: rows for the one model that needs them; a file is then packed anew, not taken from the cache.
-        block: False answers in the background and returns; use the Server as a context manager, or close it.
-        settings: any row of `docs/settings.md`, by its Python name.
+        block: False answers in the background and returns; use the server as a context manager, or close it.
+        settings: any row of `docs/settings.md`, by its Python name. `workers` is 1 unless given: this process answers.
 
     Raises:
         SetsailError: `port.in_use`, `setting.*`, or what keeps a model from being served.
     """
-    server = Server(Settings.read({"port": port, **settings}))
+    given = Settings.read({"port": port, "workers": 1, **settings})
+    count = processes(given.workers)
+    server = Server(given) if count == 1 else Supervisor(given, count)
+    folder = tempfile.mkdtemp(prefix="setsail-serve-")
+    server.at_end(lambda: shutil.rmtree(folder, ignore_errors=True))
     try:
-        with tempfile.TemporaryDirectory(prefix="setsail-serve-") as folder:
-            for index, model in enumerate(models_or_paths):
-                live = not isinstance(model, str | Path | Artifact)
-                if live or (example is not None and not isinstance(model, Artifact)):
-                    model = pack(model, example, output=Path(folder) / f"{index}.setsail")
-                if isinstance(model, Artifact):
-                    server.house.load(model)
-                else:
-                    server.open(Path(model))
+        for index, model in enumerate(models_or_paths):
+            live = not isinstance(model, str | Path | Artifact)
+            if live or (example is not None and not isinstance(model, Artifact)):
+                model = pack(model, example, output=Path(folder) / f"{index}.setsail")
+            if isinstance(model, Artifact) and isinstance(server, Server):
+                server.house.load(model)
+            else:
+                server.open(_path(model))
         server.start()
     except BaseException:
         server.close()
@@ -114,6 +120,14 @@ def serve(
         print(f"serving at {server.url}" + (f", docs at {server.admin_url}/docs" if server.admin_url else ""))
         server.wait()
     return server
+
+
+def _path(model: str | Path | Artifact) -> Path:
+    path = model.path if isinstance(model, Artifact) else Path(model)
+    if path is None:
+        raise SetsailError("setting.value", "an artifact in memory cannot be handed to other processes",
+                           field="workers", expected="an artifact that is a file, or one worker")  # fmt: skip
+    return path
 
 
 def asgi(*paths: str | Path) -> Any:

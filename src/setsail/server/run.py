@@ -81,6 +81,7 @@ class Server:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: Thread | None = None
         self._stop: asyncio.Event | None = None
+        self._ends: list[Callable[[], object]] = []
         self._began, self._over = Event(), Event()
         self._gate, self._quiet, self._whole = True, 0.0, True
 
@@ -252,6 +253,12 @@ class Server:
             self._desk.close()
         if not self.house.close(self.settings.drain_timeout):
             _LOG.warning("requests were still running after %d s", self.settings.drain_timeout)
+        while self._ends:
+            self._ends.pop()()
+
+    def at_end(self, call: Callable[[], object]) -> None:
+        """Have something called when the server is closed."""
+        self._ends.append(call)
 
     def _end_loop(self) -> None:
         if self._thread is None or self._loop is None or self._stop is None:
