@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from setsail.messages import Response
 from setsail.protocols import binary
+from setsail.protocols.grpc import answers
 from setsail.protocols.grpc.answers import Answer, varint
 from setsail.protocols.grpc.pool import message
 from setsail.signature import Signature
@@ -66,6 +67,17 @@ def test_it_reads_as_one_that_protobuf_wrote(
             assert STREAM.FromString(told) == STREAM(infer_response=expected)
         else:
             assert INFER.FromString(told) == expected
+
+
+def test_labels_are_remembered_but_not_without_end() -> None:
+    def told(label: str) -> bytes:
+        response = Response("m", 1, {"y": np.array([label], object)}, ("y",), NO_SIGNATURE)
+        return bytes(INFER.FromString(Answer("", None, False).encode(response)).raw_output_contents[0])
+
+    for label in ["a", "é", "", NULL, "x" * 65, "a", *map(str, range(3000))]:
+        assert told(label) == binary.pack(np.array([label], object))
+    assert 0 < len(answers._LABELS) <= 1024
+    assert "x" * 65 not in answers._LABELS
 
 
 def test_one_frame_for_each_shape() -> None:

@@ -20,6 +20,7 @@ __all__ = ["FINAL", "Answer", "field", "varint"]
 FINAL: Final = "triton_final_response"
 _NAME, _VERSION, _ID, _PARAMETERS, _OUTPUTS, _RAW = range(1, 7)  # of ModelInferResponse
 _KEPT: Final = 1024
+_LONGEST_LABEL: Final = 64
 
 
 class _Frame(NamedTuple):
@@ -31,6 +32,7 @@ class _Frame(NamedTuple):
 
 
 _FRAMES: Final[dict[tuple[object, ...], _Frame]] = {}
+_LABELS: Final[dict[object, bytes]] = {}  # a text as a raw tensor of it alone
 
 
 class Answer(Struct, frozen=True, gc=False):
@@ -42,16 +44,10 @@ class Answer(Struct, frozen=True, gc=False):
 
     def encode(self, response: Response) -> bytes:
         outputs = response.outputs
-        if self.wanted is None:
-            arrays = list(outputs.values())
-            key: tuple[object, ...] = (
-                response.model, response.version, *outputs, *[a.dtype.str for a in arrays], *[a.shape for a in arrays]
-            )  # fmt: skip
-            names = None
-        else:
-            names = tuple(dict.fromkeys(self.wanted))
-            arrays = [outputs[name] for name in names]
-            key = (response.model, response.version, *names, *[a.dtype.str for a in arrays], *[a.shape for a in arrays])
+        names = None if self.wanted is None else tuple(dict.fromkeys(self.wanted))
+        arrays = list(outputs.values()) if names is None else [outputs[name] for name in names]
+        kinds = [(array.dtype, array.shape) for array in arrays]
+        key = (response.model, response.version, *(names or outputs), *kinds)
         frame = _FRAMES.get(key) or _framed(key, response, names or tuple(outputs), arrays)
         parts = [frame.before]
         if self.id:
@@ -61,11 +57,26 @@ class Answer(Struct, frozen=True, gc=False):
         parts.append(frame.after)
         for array, lead in zip(arrays, frame.leads, strict=True):
             if lead is None:
-                parts.append(field(_RAW, binary.pack(array)))
+                parts.append(_text(array))
             else:
                 parts += (lead, array.tobytes())
         told = b"".join(parts)
         return field(2, told) if self.stream else told  # 2: ModelStreamInferResponse.infer_response
+
+
+def _text(array: Array) -> bytes:
+    """A tensor that is text (or of a foreign byte order). Most are one label, and there are few labels."""
+    if array.size != 1:
+        return field(_RAW, binary.pack(array))
+    value = array.item()
+    told = _LABELS.get(value)
+    if told is None:
+        told = field(_RAW, binary.pack(array))
+        if type(value) is str and len(value) <= _LONGEST_LABEL:
+            if len(_LABELS) >= _KEPT:
+                _LABELS.clear()
+            _LABELS[value] = told
+    return told
 
 
 def _framed(key: tuple[object, ...], response: Response, names: tuple[str, ...], arrays: list[Array]) -> _Frame:
