@@ -25,6 +25,7 @@ from setsail.monitor.meter import Meter
 from setsail.protocols.budget import Budget
 from setsail.protocols.grpc.framing import prefix
 from setsail.protocols.grpc.pool import message
+from setsail.protocols.http import HttpReply
 from setsail.protocols.http1.head import Limits
 from setsail.protocols.http2 import frames
 from setsail.server.dispatch import Desk
@@ -210,6 +211,23 @@ def test_a_drain_loses_nothing(line: Path) -> None:
     assert all(code is grpc.StatusCode.UNAVAILABLE and "refused" in text.lower() for code, text in bad), bad
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
+def test_tls_offers_http_2(line: Path, tmp_path: Path) -> None:
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    run(
+        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+        "-keyout", str(key), "-out", str(cert), "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
+    )  # fmt: skip
+    with Server(Settings(port=0, admin_port=-1, tls_cert=str(cert), tls_key=str(key))) as server:
+        server.open(line)
+        server.start()
+        said = run("curl", "-sS", "--cacert", str(cert), "--http2", "-w", " %{http_version}", server.url + "/v2")
+        assert said.endswith("} 2")
+        credentials = grpc.ssl_channel_credentials(cert.read_bytes())
+        with grpc.secure_channel(server.url.removeprefix("https://"), credentials) as channel:
+            assert answers(channel.unary_unary(OIP + "ModelInfer")(asks(X), timeout=10))
+
+
 def test_keys(line: Path, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text("secret\n")
@@ -380,7 +398,7 @@ def test_a_client_that_cancels_is_taken_out_of_the_queue() -> None:
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_plain_request_is_cancelled_too(whole: bool) -> None:
     line = Line()
-    line.desk.handle = line._hold  # type: ignore[method-assign, assignment]
+    line.desk.handle = lambda match, request, done, loop: line._hold(request, done, 0, loop)  # type: ignore
     fields = [(":method", "POST"), *GET[1:2], (":path", "/v2/models/iris/infer"), GET[3]]
     line.send(frames.frame(frames.HEADERS, 4, 1, line.encoder.encode(fields)))
     line.send(frames.frame(frames.DATA, int(whole), 1, b"{}"))
@@ -439,6 +457,29 @@ def test_half_a_frame_has_the_heads_time_out() -> None:
     assert not line.transport.aborted
     line.tick(10.0)
     assert line.transport.aborted
+
+
+def test_a_client_that_half_closes_is_answered() -> None:
+    line = Line(hold=True)
+    line.send(line.call(1))
+    assert line.streams.eof()
+    line.held[0][1](True)
+    line.loop.turn()
+    line.read()
+    assert line.status(1) == "0"
+    assert line.transport.closed
+    assert not Line().streams.eof()
+
+
+def test_a_reply_that_no_client_could_read_is_a_fault() -> None:
+    line = Line()
+    line.desk.handle = lambda match, request, done, loop: line._hold(request, done, 0, loop)  # type: ignore
+    fields = [(":method", "POST"), *GET[1:2], (":path", "/v2/models/iris/infer"), GET[3]]
+    line.send(frames.frame(frames.HEADERS, 5, 1, line.encoder.encode(fields)))
+    line.held[0][1](HttpReply(200, b"", (("x-a", "b\r\nx-c: d"),)))
+    line.loop.turn()
+    line.read()
+    assert line.fields(1)[-1]["x-setsail-error"] == "server.fault"
 
 
 def test_an_idle_connection_is_closed_with_a_word() -> None:

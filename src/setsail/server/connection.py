@@ -34,6 +34,7 @@ _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # RFC 9113 §3.4
 _PIPELINED: Final = 32  # requests of one connection that are answered at once; more are read when some are done
 _SHARED_SCRATCH: Final = sys.platform != "win32"  # the proactor reads into a buffer long after it has asked for it
 _RATE_WINDOW: Final = 10.0
+_GONE: Final = 2.0  # seconds without an answer after which a client that said its last word is taken to be gone
 
 
 class _Place:
@@ -112,17 +113,19 @@ class Connection(asyncio.BufferedProtocol):
         self._advance()
 
     def eof_received(self) -> bool:
-        """The client has said its last word; it may still read. Close when nothing is owed to it."""
+        """The client has said its last word; it may still read. Close when nothing is owed to it.
+
+        Most such clients have gone, and nothing tells the two apart: what can be answered soon is, see `tick`.
+        """
+        has_halves = self._transport.get_extra_info("ssl_object") is None  # a TLS connection has none to keep
         if self._streams is not None:
-            self._streams.eof()
-            return False
+            return bool(self._streams.eof()) and has_halves
         if self._closing:
             return False
         self._half = True
         self._reader.eof()
         self._advance()
-        # a TLS connection has no half to keep
-        return bool(self._places) and not self._lost and self._transport.get_extra_info("ssl_object") is None
+        return bool(self._places) and not self._lost and has_halves
 
     def pause_writing(self) -> None:
         self._writable = False
@@ -313,24 +316,35 @@ class Connection(asyncio.BufferedProtocol):
         if self._streams is not None:
             self._streams.tick(now)
             return
-        if self._lost or self._closing:
+        if self._lost:
             return
-        reader, plane = self._reader, self._plane
+        reader, plane, least = self._reader, self._plane, max(1, self._plane.min_bytes)
         waiting = self._transport.get_write_buffer_size()
-        steps = reader.progress // max(1, plane.min_bytes)
-        moved = (self.served, steps, waiting, len(self._places), reader.idle, reader.begun is None)
+        moved = (
+            self.served, reader.progress // least, waiting // least, waiting == 0, len(self._places), reader.idle,
+            reader.begun is None,
+        )  # fmt: skip
         if moved != self._moved:
             self._moved, self._since = moved, now
             return
         quiet = now - self._since
-        if self._places:
-            if waiting and plane.min_bytes and quiet >= _RATE_WINDOW:
-                self._transport.abort()  # a client that does not read its answer
-            return
-        if reader.idle and not self._seen:
+        if waiting:
+            if plane.min_bytes and quiet >= _RATE_WINDOW:
+                self._transport.abort()  # a client that does not read its answers
+        elif self._closing:
+            return  # `_finish` sees to it
+        elif self._places:
+            if self._half and quiet >= _GONE:
+                self._transport.abort()
+        elif reader.idle and not self._seen:
             if quiet >= plane.idle_timeout:
                 self._transport.close()
-            return
+        else:
+            self._check_pace(quiet)
+
+    def _check_pace(self, quiet: float) -> None:
+        """Of a request that has begun and not moved on for so long."""
+        reader, plane = self._reader, self._plane
         in_body = reader.begun is not None
         if quiet >= (_RATE_WINDOW if in_body else plane.header_timeout) and (plane.min_bytes or not in_body):
             what = "the body" if in_body else "the request's head"

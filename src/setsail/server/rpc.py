@@ -61,13 +61,15 @@ class _Asked:
             return self(fault)
         try:
             exchange: Exchange = method.decode(self.message)
+            ask: Request | Ask = exchange.ask
+            self.encode = exchange.encode
+            if isinstance(ask, Request):
+                self.model = ask.model.name
+            self.ticket = plane.desk.ask(ask, self, len(self.message), plane.loop, deadline)
         except Exception as found:
-            return self(found)
-        ask: Request | Ask = exchange.ask
-        self.encode = exchange.encode
-        if isinstance(ask, Request):
-            self.model = ask.model.name
-        self.ticket = plane.desk.ask(ask, self, len(self.message), plane.loop, deadline)
+            if not self.open:  # it was answered, and writing the answer failed
+                raise
+            self(found)
 
     def __call__(self, outcome: Any) -> None:
         if not self.open:
@@ -286,7 +288,10 @@ class Plain:
             reply = HttpReply(reply.status, reply.body, (*reply.headers, *plan.headers))
         if plane.gzip_replies and len(reply.body) >= plane.gzip_replies:
             reply = compress(reply, self.call.metadata.get("accept-encoding", ""), plane.gzip_replies)
-        self.streams.calls.respond(self.call, reply, plane.date)
+        try:
+            self.streams.calls.respond(self.call, reply, plane.date)
+        except SetsailError as fault:  # a header that no client could read
+            self.streams.calls.respond(self.call, plane.desk.refuse(plan.path, fault), plane.date)
         self.streams.flush_soon()
 
     def cancel(self) -> None:

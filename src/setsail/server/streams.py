@@ -75,8 +75,11 @@ class Streams:
         if not self._armed:
             self._flush()
 
-    def eof(self) -> None:
-        """The client has said its last word; HTTP/2 has no half-closed connections worth the name (RFC 9113 §5.4.1)."""
+    def eof(self) -> bool:
+        """The client has said its last word, and may still read. Whether it is owed an answer."""
+        self._connection.goaway()
+        self._flush()
+        return bool(self._connection.streams)
 
     def pause_writing(self) -> None:
         self._writable = False
