@@ -1,7 +1,7 @@
 """setsail beside its peers: installs each, starts it, checks its answers, drives it, and writes what came of it.
 
     python -m benchmarks --quick                 the ratios that setsail promises: about 20 minutes on two cores
-    python -m benchmarks                         every peer with every workload it can do: hours
+    python -m benchmarks                         every peer with every workload it can do: an hour or two
     python -m benchmarks --workloads iris,digits --peers setsail,fastapi,granian --workers 1 --rounds 5
 
 Writes results.json, table.md and plot.svg into --out, after every visit, so an interrupted run leaves what it has.
@@ -117,6 +117,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 written(bench.document(facts), options.out, options.json)
     except KeyboardInterrupt:
         _said("\ninterrupted: what is done is kept")
+    finally:
+        if priority is None:
+            raise_priority(nice=0)
     written(bench.document(facts), options.out, options.json)
     print((options.out / "table.md").read_text())
     return 0

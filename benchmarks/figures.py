@@ -8,7 +8,7 @@ from math import ceil
 from statistics import median
 from typing import Any, TypeVar
 
-__all__ = ["FIGURES", "Load", "load_of", "medians", "percentile", "rotated"]
+__all__ = ["FIGURES", "Load", "load_of", "medians", "percentile", "rotated", "shown"]
 
 Item = TypeVar("Item")
 # what one window of load on one server tells; every figure is a median over rounds in the end
@@ -38,6 +38,13 @@ def percentile(values: Sequence[float], share: float) -> float:
 def load_of(seconds: Sequence[float], requests: int, rate: float, errors: int, generator: str) -> Load:
     half, most = percentile(seconds, 0.5) * 1000, percentile(seconds, 0.99) * 1000
     return Load(requests, rate, half, most, errors, generator)
+
+
+def shown(value: float) -> str:
+    """Three digits that count: 0.152, 15.2, 1,520; whole numbers as they are."""
+    if abs(value) >= 100 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
 
 
 def rotated(items: Sequence[Item], turn: int) -> list[Item]:

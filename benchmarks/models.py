@@ -7,7 +7,7 @@ here as graphs, so that no PyTorch is needed: the shapes are those of the papers
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -47,7 +47,7 @@ def made(name: str, folder: Path, *, full_size: bool = False) -> Made:
         home.mkdir(parents=True, exist_ok=True)
         proto, inputs, source = MODELS[name](full_size)
         path.write_bytes(proto.SerializeToString())
-        stored = {}
+        stored: dict[str, Any] = {}
         for number, tensors in enumerate(inputs):
             stored |= {f"{number}/{key}": value for key, value in tensors.items()}
             stored[f"{number}/="] = (source or _run(path))(tensors)
@@ -74,7 +74,7 @@ def _run(path: Path) -> Callable[[Tensors], NDArray[Any]]:
 
 # -- trained -------------------------------------------------------------------------------------------------------
 
-Source = tuple[Any, list[Tensors], Callable[[Tensors], NDArray[Any]] | None]
+Source = tuple[Any, Sequence[Tensors], Callable[[Tensors], Any] | None]
 
 
 def iris(full_size: bool) -> Source:
@@ -139,7 +139,7 @@ class Graph:
             scale = (2.0 / fan_in) ** 0.5 if fan_in else 0.01
         return self.constant((self.random.standard_normal(shape) * scale).astype(np.float32))
 
-    def constant(self, value: NDArray[Any]) -> str:
+    def constant(self, value: Any) -> str:
         from onnx import numpy_helper
 
         self.weights.append(numpy_helper.from_array(value, f"w{len(self.weights)}"))

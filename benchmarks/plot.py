@@ -7,6 +7,7 @@ from html import escape
 from math import log10
 from typing import Any, Final
 
+from benchmarks.figures import shown
 from benchmarks.peers import PEERS
 from benchmarks.workloads import WORKLOADS
 
@@ -14,9 +15,8 @@ __all__ = ["plotted"]
 
 Key = tuple[str, str, int, int]
 FIGURES: Final = {
-    "rate": ("requests/s, more is better", "{:,.0f}"), "p50_ms": ("p50, ms", "{:.2f}"), "p99_ms": ("p99, ms", "{:.1f}"),
-    "cpu_ms_per_1000": ("CPU ms a 1,000 requests", "{:,.0f}"), "pss_mb": ("memory, MB", "{:,.0f}"),
-    "cold_start_s": ("cold start, s", "{:.2f}"),
+    "rate": "requests/s, more is better", "p50_ms": "p50, ms", "p99_ms": "p99, ms",
+    "cpu_ms_per_1000": "CPU ms a 1,000 requests", "pss_mb": "memory, MB", "cold_start_s": "cold start, s",
 }  # fmt: skip
 NAMES, CHART, BAR, GAP = 200, 170, 15, 26  # pixels: the names' column, a chart's width, a bar's height, between rows
 OURS, THEIRS, LIMIT = "#0b6e99", "#b9c0c6", "#e0c080"
@@ -58,7 +58,7 @@ def _row(title: str, bars: list[tuple[str, str, Mapping[str, Any]]], top: int) -
         parts.append(
             f'<text x="{NAMES - 8}" y="{first + BAR * number + 11}" text-anchor="end"{weight}>{escape(label)}</text>'
         )
-    for place, (figure, (heading, form)) in enumerate(FIGURES.items()):
+    for place, (figure, heading) in enumerate(FIGURES.items()):
         left = NAMES + CHART * place
         parts.append(f'<text x="{left}" y="{top + 34}" fill="#555">{escape(heading)}</text>')
         values = [row.get(figure) for _, _, row in bars]
@@ -68,7 +68,7 @@ def _row(title: str, bars: list[tuple[str, str, Mapping[str, Any]]], top: int) -
             length = _length(value, [v for v in values if v is not None])
             y = first + BAR * number
             parts.append(f'<rect x="{left}" y="{y + 2}" width="{length:.1f}" height="{BAR - 4}" fill="{colour}"/>')
-            parts.append(f'<text x="{left + length + 3:.1f}" y="{y + 11}">{form.format(value)}</text>')
+            parts.append(f'<text x="{left + length + 3:.1f}" y="{y + 11}">{shown(value)}</text>')
     return "".join(parts)
 
 

@@ -22,14 +22,14 @@ _TICK = os.sysconf("SC_CLK_TCK")
 _MARK = "SETSAIL_BENCHMARK"
 
 
-def raise_priority(pid: int | str = "self") -> str | None:
+def raise_priority(pid: int | str = "self", nice: int = PRIORITY) -> str | None:
     """Put the session of `pid` before others on this machine; None, or why that cannot be.
 
     With the kernel's autogroups, which desktops and clouds switch on, `nice` counts within a session only: whatever
     else runs on the machine gets its share of CPU as a session, and figures are two to five times worse for it.
     """
     try:
-        Path(f"/proc/{pid}/autogroup").write_text(str(PRIORITY))
+        Path(f"/proc/{pid}/autogroup").write_text(str(nice))
     except OSError as fault:
         return str(fault)
     return None

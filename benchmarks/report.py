@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from benchmarks.figures import medians
+from benchmarks.figures import medians, shown
 from benchmarks.peers import PEERS
 from benchmarks.plot import plotted
 from benchmarks.workloads import PROMISES, WORKLOADS, Promise
@@ -29,9 +29,8 @@ Row = Mapping[str, Any]
 BEGIN, END = "<!-- figures: written by python -m benchmarks.report -->", "<!-- end of figures -->"
 PAGE: Final = Path("docs/performance.md")
 COLUMNS: Final = {
-    "rate": ("requests/s", "{:,.0f}"), "p50_ms": ("p50 ms", "{:.2f}"), "p99_ms": ("p99 ms", "{:.1f}"),
-    "cpu_ms_per_1000": ("CPU ms / 1,000", "{:,.0f}"), "pss_mb": ("memory MB", "{:,.0f}"),
-    "cold_start_s": ("cold start s", "{:.2f}"), "errors": ("errors", "{:.0f}"),
+    "rate": "requests/s", "p50_ms": "p50 ms", "p99_ms": "p99 ms", "cpu_ms_per_1000": "CPU ms / 1,000",
+    "pss_mb": "memory MB", "cold_start_s": "cold start s", "errors": "errors",
 }  # fmt: skip
 
 
@@ -114,10 +113,7 @@ def markdown(document: Mapping[str, Any], plot: str = "plot.svg") -> str:
     parts += [_workload_table(workload, rows) for workload in WORKLOADS if any(key[0] == workload for key in rows)]
     parts.append(_settings_table({key[1] for key in rows}))
     if document["skipped"]:
-        parts.append(
-            "Not measured:\n\n"
-            + "\n".join(f"- {who}: {' '.join(why.split())[:200]}" for who, why in document["skipped"].items())
-        )
+        parts.append("Not measured:\n\n" + "\n".join(f"- {who}: {why}" for who, why in document["skipped"].items()))
     return "\n\n".join(parts) + "\n"
 
 
@@ -147,13 +143,13 @@ def _promise_table(rows: Mapping[Key, Row]) -> str:
 
 
 def _workload_table(workload: str, rows: Mapping[Key, Row]) -> str:
-    heads = ["server", "workers", "clients", *(title for title, _ in COLUMNS.values()), "min–max", "rounds"]
+    heads = ["server", "workers", "clients", *COLUMNS.values(), "min–max", "rounds"]
     lines = [f"### {WORKLOADS[workload].title}", "", f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     found = [(key, row) for key, row in rows.items() if key[0] == workload]
     for (_, peer, workers, clients), row in sorted(found, key=lambda pair: (pair[0][3], -pair[1]["rate"])):
         cells = [PEERS[peer].title, str(workers), str(clients or "–")]
-        cells += [form.format(row[name]) if name in row else "–" for name, (_, form) in COLUMNS.items()]
-        cells += [f"{row['rate_min']:,.0f}–{row['rate_max']:,.0f}", str(row["rounds"])]
+        cells += [shown(row[name]) if name in row else "–" for name in COLUMNS]
+        cells += [f"{shown(row['rate_min'])}–{shown(row['rate_max'])}", str(row["rounds"])]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -73,8 +73,8 @@ class Bench:
             samples = self._visited(visit)
         except (UnavailableError, RuntimeError, OSError, subprocess.SubprocessError) as why:
             self.failures[key] = self.failures.get(key, 0) + 1
-            self.skipped[f"{visit.peer}, {visit.workload}"] = str(why)
-            raise FailedError(str(why)) from why
+            text = self.skipped[f"{visit.peer}, {visit.workload}"] = _short(str(why))
+            raise FailedError(text) from why
         for sample in samples:
             sample |= {"workload": visit.workload, "peer": visit.peer, "workers": visit.workers, "round": turn}
         self.samples += samples
@@ -157,6 +157,12 @@ class Bench:
             "PATH": f"{place.bin}:{os.environ['PATH']}", "PYTHONPATH": str(HERE), "MODEL": str(place.model.path),
             "PORT": str(place.port), "WORKERS": str(place.workers),
         }  # fmt: skip
+
+
+def _short(text: str) -> str:
+    """One line: how it begins, and how what was printed ends."""
+    text = " ".join(text.split())
+    return text if len(text) <= 300 else f"{text[:120]} … {text[-180:]}"
 
 
 def _free_port() -> int:

@@ -1,5 +1,5 @@
 import pytest
-from benchmarks.figures import load_of, medians, percentile, rotated
+from benchmarks.figures import load_of, medians, percentile, rotated, shown
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,11 @@ def test_rounds_become_medians_and_errors_add_up() -> None:
 
 def test_figures_that_a_server_does_not_have_are_left_out() -> None:
     assert medians([{"rate": 1.0, "pss_mb": None}]) == {"rounds": 1, "rate": 1.0, "rate_min": 1.0, "rate_max": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (0.0312, "0.031"), (1.5, "1.50"), (15.24, "15.2"), (152.4, "152"), (15240.0, "15,240")],
+)
+def test_three_digits_are_shown(value: float, text: str) -> None:
+    assert shown(value) == text
