@@ -173,7 +173,7 @@ def test_of_processes_that_want_the_same_one_makes_it(tmp_path: Path) -> None:
 def test_who_cannot_have_the_lock_goes_on_without(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepared, "_WAIT_SECONDS", 0.05)
     with (
-        prepared._lock(caches.folder("weights") / ".lock"),
+        caches.lock(caches.folder("weights") / ".lock", 1.0),
         pytest.raises(Skipped, match="another process has held"),
     ):
         opened("a", Writer())

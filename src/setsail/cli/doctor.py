@@ -20,6 +20,7 @@ from setsail.cli.console import Console
 from setsail.cli.options import verb
 from setsail.convert.formats import EXTRAS
 from setsail.errors import SetsailError
+from setsail.server.cores import quota
 from setsail.server.settings import Settings
 
 __all__ = ["CHECKS", "Check", "command", "probe"]
@@ -160,24 +161,8 @@ def _cache() -> Iterator[Check]:
 
 def _processors() -> Iterator[Check]:
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _quota()
-    yield Check("processors", "ok", f"{count}" + (f", of which this container may use {quota:g}" if quota else ""))
-
-
-def _quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """The CPU quota of the control group, version 2 or 1; None where there is none."""
-    try:
-        limit, period = (root / "cpu.max").read_text().split()[:2]
-    except (OSError, ValueError):
-        try:
-            limit = (root / "cpu/cpu.cfs_quota_us").read_text()
-            period = (root / "cpu/cpu.cfs_period_us").read_text()
-        except OSError:
-            return None
-    try:
-        return int(limit) / int(period) if int(limit) > 0 else None
-    except ValueError:  # "max"
-        return None
+    limit = quota()
+    yield Check("processors", "ok", f"{count}" + (f", of which this container may use {limit:g}" if limit else ""))
 
 
 def _ports() -> Iterator[Check]:

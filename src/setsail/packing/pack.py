@@ -27,6 +27,7 @@ __all__ = ["PackOptions", "Progress", "pack", "pack_cached"]
 
 Progress = Callable[[str], None]
 KEPT_ROWS: Final = 64
+_WAIT_SECONDS: Final = 600.0  # for another process that packs the same; then both do, and the file is the same
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -103,7 +104,10 @@ def pack_cached(path: Path, options: PackOptions) -> tuple[Path, bool]:
     if target.exists():
         return target, True
     name = options.name or _name(path.stem, True)
-    pack(path, Intent(), replace(options, output=target, name=name, force=True)).close()
+    with caches.lock(target.with_suffix(".lock"), _WAIT_SECONDS):  # several processes may look at one repository
+        if target.exists():
+            return target, True
+        pack(path, Intent(), replace(options, output=target, name=name, force=True)).close()
     return target, False
 
 

@@ -26,12 +26,10 @@ import platform
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
-from importlib import import_module
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any, Final
 
 from setsail import caches
@@ -81,7 +79,9 @@ def entry(name: str, size: int, write: Callable[[Path], None]) -> Path:
         home = caches.folder("weights")
         _check_owner(home)
         if (found := _whole(home / name)) is None:
-            with _lock(home / ".lock"):  # somebody may have made it while we waited
+            with caches.lock(home / ".lock", _WAIT_SECONDS) as held:  # somebody may have made it while we waited
+                if not held:
+                    raise Skipped("another process has held the cache folder's lock for minutes")
                 found = _whole(home / name) or _make(home, name, size, write)
     except OSError as fault:
         raise Skipped(f"the cache folder cannot be used: {fault.strerror or fault}") from fault
@@ -187,34 +187,6 @@ def _sweep(home: Path, keep: Path) -> None:
         total += size
         if total > LIMIT and place != keep:
             discard(place)
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Hold a lock that the system takes back from a process that dies. Raises Skipped when it is held for too long."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        end = monotonic() + _WAIT_SECONDS
-        while not _locked(descriptor):
-            if monotonic() > end:
-                raise Skipped("another process has held the cache folder's lock for minutes")
-            sleep(0.01)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        if os.name == "nt":
-            msvcrt: Any = import_module("msvcrt")
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            fcntl = import_module("fcntl")
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True
 
 
 @cache
