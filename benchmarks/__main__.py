@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.figures import rotated
@@ -23,7 +23,7 @@ from benchmarks.visits import Bench, FailedError
 from benchmarks.workloads import QUICK, WORKLOADS, Visit
 
 
-def _names(known: Sequence[str]) -> object:
+def _names(known: Sequence[str]) -> Callable[[str], list[str]]:
     def parsed(text: str) -> list[str]:
         names = text.split(",")
         if unknown := [name for name in names if name not in known]:

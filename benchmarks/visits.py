@@ -25,7 +25,6 @@ from benchmarks.workloads import WORKLOADS, Visit, Workload
 
 __all__ = ["Bench", "FailedError"]
 
-TOLERANCE = {"rtol": 1e-3, "atol": 1e-4}
 SETTLE = 0.5  # seconds between the first answer and the load: other workers of the server may still be starting
 TRIES = 2  # failed visits after which a server is left alone
 
@@ -180,7 +179,7 @@ def _compared(wire: Wire, case: Case, reply: Reply) -> str | None:
     except (ValueError, KeyError, LookupError, TypeError) as why:
         return f"unreadable: {why!r}: {reply.body[:200]!r}"
     wanted = case.answer.ravel()
-    if found.size and (found.shape != wanted.shape or not np.allclose(found, wanted, **TOLERANCE)):
+    if found.size and (found.shape != wanted.shape or not np.allclose(found, wanted, rtol=1e-3, atol=1e-4)):
         return f"it answers {found[:4]}, the model {wanted[:4]}"
     return None
 
