@@ -123,6 +123,14 @@ def test_a_stream_is_answered_in_order_and_survives_faults(channel: Any) -> None
     assert [one.infer_response.id for one in got] == [str(i) for i in range(50)]
 
 
+def test_a_stream_may_send_faster_than_it_is_answered(channel: Any) -> None:
+    stream = channel.stream_stream(OIP + "ModelStreamInfer")
+    sent = [asks([[i, 2.0]], id=str(i)) for i in range(5000)]
+    got = [message("inference.ModelStreamInferResponse").FromString(m) for m in stream(iter(sent), timeout=60)]
+    assert {one.error_message for one in got} == {""}
+    assert [one.infer_response.id for one in got] == [str(i) for i in range(5000)]
+
+
 def test_health_is_watched(channel: Any) -> None:
     watch = channel.unary_stream(HEALTH + "Watch")(b"", timeout=20)
     assert message("grpc.health.v1.HealthCheckResponse").FromString(next(watch)).status == 1

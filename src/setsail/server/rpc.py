@@ -172,7 +172,7 @@ class Each:
         assert method is not None
         self.method = method
         self.places: deque[_Place] = deque()
-        self.ended = False
+        self.ended = self._asked = False
         timeout = call.plan.timeout
         self.until = inf if timeout is None else perf_counter() + timeout
 
@@ -199,6 +199,13 @@ class Each:
             calls.reply(self.call, done)
         if self.ended and not places:
             calls.finish(self.call)
+        elif self.call.wants_more and not self._asked:
+            self._asked = True
+            self.streams.plane.loop.call_soon(self._more)
+
+    def _more(self) -> None:
+        self._asked = False
+        self.streams.take(self.streams.calls.more(self.call))
 
     def cancel(self) -> None:
         for place in self.places:

@@ -70,7 +70,11 @@ class Streams:
 
     def data_received(self, data: bytes) -> None:
         self._heard, self._asked = self.plane.now, False
-        for event in self.calls.receive(data):
+        self.take(self.calls.receive(data))
+
+    def take(self, found: list[events.Event]) -> None:
+        """Do what a client's calls ask for, and write what there is to say at once."""
+        for event in found:
             self._take(event)
         if not self._armed:
             self._flush()
@@ -249,7 +253,7 @@ class Streams:
             return
         for stream in list(self._connection.streams.values()):
             call: Call | None = stream.user
-            if call is None or not (stream.queue is not None or call.partial or call.unbegun):
+            if call is None or not (stream.queue is not None or call.owed):
                 continue
             step = (stream.queued, call.partial // plane.min_bytes, call.taken // plane.min_bytes)
             before, since = seen.get(stream.number, (step, now))

@@ -151,20 +151,57 @@ def test_messages_of_a_stream_arrive_one_by_one(messages: list[bytes], step: int
     assert client.budget.taken == 0
 
 
-def test_messages_without_answers_shut_the_window() -> None:
-    """A client may not send for ever what nobody takes: the window opens with the answers."""
+def test_messages_without_answers_wait_in_the_clients_window() -> None:
+    """A client may send as many as it likes; 64 are handed out, and the others when half of those are answered."""
     client = Client(Limits(window=1 << 16, connection_window=1 << 20))
+    sent = [b"%d" % i for i in range(500)]
+    octets = b"".join(map(message, sent))
+    found = client.send(client.head(1, "/t.T/each") + client.data(1, octets, end=True))
+    arrived = [e for e in found if isinstance(e, Arrived)]
+    call = arrived[0].call
+    assert len(arrived) == 64
+    assert client.calls.more(call) == []
+    for done in range(500):
+        client.calls.reply(call, arrived[done].message)
+        arrived += client.calls.more(call)
+        assert len(arrived) - done <= 65
+    assert isinstance(arrived.pop(), Ended)
+    assert [e.message for e in arrived] == sent
+    client.calls.finish(call)
+    assert client.answer(1)[1] == octets
+    assert client.budget.taken == 0
+
+
+def test_the_window_stays_shut_until_there_are_answers() -> None:
+    client = Client(Limits(window=1 << 16, connection_window=1 << 20))
+
+    def opened() -> list[Frame]:
+        return [f for f in client.read() if f.kind == frames.WINDOW_UPDATE and f.stream == 1]
+
     client.send(client.head(1, "/t.T/each"))
-    for _ in range(65):
+    for _ in range(60):
         client.send(client.data(1, message(b"v" * 1000)))
-    opened = [f for f in client.read() if f.kind == frames.WINDOW_UPDATE and f.stream == 1]
+    assert len(opened()) == 1
     client.send(b"".join(client.data(1, message(b"v" * 1000)) for _ in range(30)))
-    assert [f for f in client.read() if f.kind == frames.WINDOW_UPDATE and f.stream == 1] == []
-    assert len(opened) == 1
+    assert opened() == []
     call = client.events[-1].call
-    for _ in range(95):
+    for _ in range(40):
         client.calls.reply(call, b"")
-    assert [f for f in client.read() if f.kind == frames.WINDOW_UPDATE and f.stream == 1]
+    assert len(client.calls.more(call)) == 26
+    assert len(opened()) == 1
+
+
+def test_a_stream_that_ends_badly_behind_messages_that_wait() -> None:
+    client = Client()
+    octets = b"".join(message(b"x") for _ in range(100)) + b"\0\0"
+    found = client.send(client.head(1, "/t.T/each") + client.data(1, octets, end=True))
+    call = found[-1].call
+    for _ in range(64):
+        client.calls.reply(call, b"")
+    more = client.calls.more(call)
+    assert [type(e) for e in more] == [Arrived] * 36 + [Refused]
+    assert more[-1].fault.code == "request.malformed"
+    assert client.budget.taken == 0
 
 
 def test_a_watch_is_answered_as_often_as_one_likes() -> None:

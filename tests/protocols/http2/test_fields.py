@@ -20,7 +20,7 @@ LISTS = st.lists(st.lists(st.tuples(NAMES, TEXT, st.booleans()), max_size=8), mi
 
 
 def decoder() -> Decoder:
-    return Decoder(LIMIT, 4096)
+    return Decoder(LIMIT)
 
 
 @given(LISTS, st.booleans(), st.lists(st.integers(0, 4096), max_size=8))

@@ -40,7 +40,7 @@ from setsail.protocols.http2.streams import Limits, Stream
 
 __all__ = ["Arrived", "Call", "Calls", "Cancelled", "Ended", "Event", "Refused", "Requested", "Started"]
 
-_AHEAD: Final = 64  # messages of one call that may wait for their answers before the client's window stays shut
+_AHEAD: Final = 64  # messages of one call that may wait for their answers; the others wait in the client's window
 _HEAD: Final = encode([(":status", "200"), ("content-type", "application/grpc")])
 _HEAD_GZIP: Final = encode([
     (":status", "200"), ("content-type", "application/grpc"), ("grpc-encoding", "gzip"),
@@ -63,7 +63,7 @@ class Call:
     """
 
     __slots__ = (
-        "_begun", "_framing", "_gzip", "_held", "_parts", "_sizes",
+        "_begun", "_ending", "_first", "_framing", "_gzip", "_held", "_parts", "_sizes",
         "over", "plan", "stream", "taken", "user", "waiting",
     )  # fmt: skip
 
@@ -80,6 +80,8 @@ class Call:
         self._parts: list[bytes] | None = None
         self._sizes: deque[int] | None = None
         self._held = 0
+        self._first: bytes | memoryview = b""
+        self._ending = False
 
     @property
     def method(self) -> Method | None:
@@ -90,11 +92,16 @@ class Call:
         return self.plan.head.headers
 
     @property
-    def unbegun(self) -> bool:
-        """A request is owed: nothing of it, or not all, has arrived yet."""
-        return (
-            not self.over and not self.waiting and not (self.plan.method is not None and self.plan.method.kind == EACH)
-        )
+    def wants_more(self) -> bool:
+        """Messages wait for answers to others, and half of those have come."""
+        return self._held > 0 and self.waiting <= _AHEAD // 2
+
+    @property
+    def owed(self) -> bool:
+        """The client has begun something that it has to go on with: a request, or a message."""
+        if self.over or self.waiting:
+            return False
+        return self.partial > 0 or self.plan.method is None or self.plan.method.kind != EACH
 
     @property
     def partial(self) -> int:
@@ -248,35 +255,57 @@ class Calls:
             self._events.append(Requested(call, request))
 
     def _messages(self, call: Call, data: bytes, end: bool) -> None:
-        """Messages of a call. One that is not unary has as many as it likes."""
-        framing, method, sizes = call._framing, call.plan.method, call._sizes
-        assert framing is not None
-        assert method is not None
-        assert sizes is not None
-        for flag, packed in framing.feed(data):
-            message = self._unpacked(call, packed) if flag else packed
-            sizes.append(len(message))
-            call.waiting += 1
-            if method.kind == EACH:
-                self._events.append(Arrived(call, message))
-            elif call.waiting == 1:
-                call._parts = [message] if isinstance(message, bytes) else [bytes(message)]
-        if call.waiting <= _AHEAD or method.kind != EACH:
-            self.connection.consumed(call.stream, len(data))
-        else:
+        """Octets of a gRPC call."""
+        assert call.plan.method is not None
+        if call.plan.method.kind == EACH:
+            call._ending = end
             call._held += len(data)
-        if method.kind != EACH and call.waiting > 1:
-            raise _malformed("a call with one request has several", call)
+            self._stream(call, data)
+            return
+        self.connection.consumed(call.stream, len(data))
+        framing = call._framing
+        assert framing is not None
+        for flag, packed in framing.feed(data):
+            call.waiting += 1
+            if call.waiting > 1:
+                raise _malformed("a call with one request has several", call)
+            call._first = self._unpacked(call, packed) if flag else packed
         if not end:
             return
         if framing.have:
             raise _malformed("the call ends within a message", call)
-        if method.kind == EACH:
-            self._events.append(Ended(call))
-        elif not call._parts:
+        if not call.waiting:
             raise _malformed("the call ends without a message", call)
-        else:
-            self._events.append(Arrived(call, call._parts.pop()))
+        self._events.append(Arrived(call, call._first))
+
+    def _stream(self, call: Call, data: bytes) -> None:
+        """Messages of an "each" call, as far as their answers keep up; then its window stays shut."""
+        framing, sizes = call._framing, call._sizes
+        assert framing is not None
+        assert sizes is not None
+        for flag, packed in framing.feed(data, _AHEAD - call.waiting):
+            message = self._unpacked(call, packed) if flag else packed
+            sizes.append(len(message))
+            call.waiting += 1
+            self._events.append(Arrived(call, message))
+        if call.waiting >= _AHEAD:
+            return
+        self.connection.consumed(call.stream, call._held)
+        call._held = 0
+        if call._ending:
+            if framing.have:
+                raise _malformed("the call ends within a message", call)
+            self._events.append(Ended(call))
+
+    def more(self, call: Call) -> list[Event]:
+        """Messages of an "each" call that had to wait for answers to those before them."""
+        if not call.over and call.wants_more:
+            try:
+                self._stream(call, b"")
+            except SetsailError as fault:
+                self._refuse(call, fault)
+        events, self._events = self._events, []
+        return events
 
     def _unpacked(self, call: Call, packed: bytes | memoryview) -> bytes:
         """A compressed message; what it grows by counts like what was sent."""
@@ -319,9 +348,6 @@ class Calls:
         call.taken -= size
         self._budget.give(size)
         call.waiting -= 1
-        if call._held and call.waiting <= _AHEAD:
-            self.connection.consumed(call.stream, call._held)
-            call._held = 0
 
     def finish(self, call: Call, status: int = 0, text: str = "", metadata: tuple[tuple[str, str], ...] = ()) -> None:
         """End a call."""

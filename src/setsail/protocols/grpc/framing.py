@@ -5,6 +5,7 @@ A message is five octets and its payload: a flag (1: compressed by the call's `g
 
 from __future__ import annotations
 
+import sys
 import zlib
 from struct import Struct as Packed
 from typing import Final
@@ -37,8 +38,11 @@ class Framing:
         self._need = PREFIX
         self.have = 0
 
-    def feed(self, data: bytes) -> list[tuple[int, bytes | memoryview]]:
+    def feed(self, data: bytes, most: int = sys.maxsize) -> list[tuple[int, bytes | memoryview]]:
         """The messages that are complete now, each with its flag.
+
+        Args:
+            most: messages to give out; others wait for the next call.
 
         Raises:
             SetsailError: `request.malformed` for a flag that is neither 0 nor 1; `request.too_large` for a length over
@@ -47,11 +51,11 @@ class Framing:
         self._parts.append(data)
         self.have += len(data)
         found: list[tuple[int, bytes | memoryview]] = []
-        if self.have < self._need:
+        if self.have < self._need or most <= 0:
             return found
         read = b"".join(self._parts) if len(self._parts) > 1 else data
         at, end, need = 0, len(read), PREFIX
-        while end - at >= PREFIX:
+        while end - at >= PREFIX and len(found) < most:
             flag, size = _PREFIX.unpack_from(read, at)
             self.check(flag, size)
             stop = at + PREFIX + size

@@ -47,8 +47,8 @@ class Answering:
         self._events: list[Event] = []
         self.out.control(
             frames.settings({
-                frames.HEADER_TABLE_SIZE: limits.table, frames.MAX_CONCURRENT_STREAMS: limits.streams,
-                frames.INITIAL_WINDOW_SIZE: limits.window, frames.MAX_HEADER_LIST_SIZE: limits.header_block,
+                frames.MAX_CONCURRENT_STREAMS: limits.streams, frames.INITIAL_WINDOW_SIZE: limits.window,
+                frames.MAX_HEADER_LIST_SIZE: limits.header_block,
             })
         )  # fmt: skip
         if limits.connection_window > frames.FIRST_WINDOW:

@@ -56,7 +56,7 @@ class Connection(Answering):
 
     def __init__(self, limits: Limits, budget: Budget) -> None:
         super().__init__(limits, budget)
-        self._fields = Decoder(limits.header_block, limits.table)
+        self._fields = Decoder(limits.header_block)
         self._memo = self._fields.memo
         self._need = len(PREFACE)  # octets without which there is nothing to do
         self._greeted = False  # the client's preface has been read
@@ -403,7 +403,7 @@ class Connection(Answering):
                 return self.fail(code, f"SETTINGS_{name} is {value} (§6.5.2)")
             if identifier == frames.MAX_FRAME_SIZE:
                 self.out.limit_frame(value)
-            elif identifier == frames.HEADER_TABLE_SIZE and value < 4096:
+            elif identifier == frames.HEADER_TABLE_SIZE and value < frames.FIRST_TABLE:
                 self.out.shrink_table()
             elif identifier == frames.INITIAL_WINDOW_SIZE and not self._change_windows(value):
                 return self.fail(frames.FLOW_CONTROL_ERROR, "SETTINGS make a window too large (§6.9.2)")

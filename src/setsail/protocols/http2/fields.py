@@ -20,6 +20,8 @@ from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 from msgspec import Struct
 
+from setsail.protocols.http2.frames import FIRST_TABLE
+
 __all__ = ["Decoder", "Head", "Pairs", "TooLargeError", "UndecodableError", "encode", "encode_status"]
 
 Pairs = tuple[tuple[str, str], ...]
@@ -67,18 +69,15 @@ class Head(Struct, gc=False):
 class Decoder:
     """One connection's decoding side."""
 
-    __slots__ = ("_limit", "_most", "_table", "memo")
+    __slots__ = ("_limit", "_table", "memo")
 
-    def __init__(self, limit: int, table: int) -> None:
+    def __init__(self, limit: int) -> None:
         """
         Args:
             limit: most octets that a list of fields may have (RFC 9113 §10.5.1), 32 added a field.
-            table: HEADER_TABLE_SIZE as this side announced it.
         """
         self._table = HeaderTable()
-        self._table.maxsize = table
         self._limit = limit
-        self._most = table
         self.memo: dict[bytes, Head] = {}
 
     def decode(self, block: bytes) -> Head:
@@ -115,7 +114,7 @@ class Decoder:
                 elif first & 0x60 == 0x20:  # §6.3: table size
                     new, at = _integer(block, at, 0x1F)
                     updates += 1
-                    if pairs or updates > _UPDATES or new > self._most:
+                    if pairs or updates > _UPDATES or new > FIRST_TABLE:
                         raise UndecodableError("a table size update that is out of place or over the limit")
                     changed = changed or new != table.maxsize
                     table.maxsize = new

@@ -35,6 +35,7 @@ MAX_STREAM: Final = 0x7FFFFFFF
 MAX_WINDOW: Final = 0x7FFFFFFF  # §6.9.1
 FIRST_WINDOW: Final = 65_535  # §6.9.2: before any SETTINGS
 FIRST_FRAME: Final = 16_384  # §4.2: the largest payload that needs no permission
+FIRST_TABLE: Final = 4096  # §6.5.2: octets of HPACK's dynamic table
 MOST_FRAME: Final = 16_777_215
 HEAD: Final = Packed(">IBI")  # length and type, flags, stream
 

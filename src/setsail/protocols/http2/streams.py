@@ -28,7 +28,6 @@ class Limits(Struct, frozen=True):
     header_block: int = 65536  # octets of a block, packed and unpacked
     headers: int = 100  # fields of one request
     message: int = 64 << 20  # octets of a body or a gRPC message, packed and unpacked
-    table: int = 4096  # HPACK's dynamic table
     continuations: int = 32  # frames of one block
     # what a client may spend between two calls of `refresh`
     resets: int = 2000
