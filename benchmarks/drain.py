@@ -168,7 +168,8 @@ class Grpc(Client):
         # "min" is how long an attempt to connect may take
         quick = {"initial_reconnect_backoff_ms": 20, "min_reconnect_backoff_ms": 5000, "max_reconnect_backoff_ms": 100}
         options = [(f"grpc.{key}", value) for key, value in quick.items()]
-        options += [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
+        # a call that the server's GOAWAY says was not taken is tried again by itself, as gRPC defines it; no other is
+        options.append(("grpc.use_local_subchannel_pool", 1))
         self.channel = grpc.insecure_channel(":".join(map(str, address)), options)
         self.call = self.made()
 

@@ -42,6 +42,7 @@ class Answering:
         self._ended: deque[int] = deque(maxlen=_REMEMBERED)
         self._dropped: deque[int] = deque(maxlen=_REMEMBERED)
         self._draining = False
+        self._patience = 1
         self._door: int | None = None  # streams above it are not answered: we have said GOAWAY
         self._leaving = False  # no stream will be opened any more
         self._events: list[Event] = []
@@ -118,7 +119,9 @@ class Answering:
         """Once a second: the allowances are whole again, and a drain that waits for its PING goes on without."""
         self._allowed.refresh()
         if self._draining and self._door is None:
-            self._shut()
+            self._patience -= 1
+            if self._patience < 0:  # the first refresh may come at once after `drain`
+                self._shut()
 
     # -- writing
 
@@ -170,7 +173,7 @@ class Answering:
     def drain(self) -> None:
         """Begin to end the connection (§6.8): say so, and take what the client sent before it heard it.
 
-        The first GOAWAY names no stream; when the client has answered the PING behind it (or a `refresh` later), a
+        The first GOAWAY names no stream; when the client has answered the PING behind it (or the second `refresh` has come), a
         second names the last one. `finished` is true once all up to that are answered.
         """
         if not self._draining and not self.finished:
