@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -570,7 +573,7 @@ def test_reflection(live: Live, version: str) -> None:
     assert "inference.GRPCInferenceService" in {s.name for s in answers[0].list_services_response.service}
 
 
-def test_a_key_is_needed_where_there_are_keys(another: Callable[..., Live], tmp_path: Any) -> None:
+def test_a_key_is_needed_where_there_are_keys(another: Callable[..., Live], tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text("secret-key\n")
     live = another(api_key_file=str(keys))
@@ -584,6 +587,24 @@ def test_a_key_is_needed_where_there_are_keys(another: Callable[..., Live], tmp_
     with pytest.raises(grpc.RpcError) as caught:
         list(live.stream(OIP + "ModelStreamInfer", iter([INFER(**floats("echo-float32"))])))
     assert caught.value.code() == Code.UNAUTHENTICATED
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
+def test_tls_and_clients_that_must_have_a_certificate(another: Callable[..., Live], tmp_path: Path) -> None:
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-keyout", key, "-out", cert, "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    live = another(tls_cert=str(cert), tls_key=str(key), tls_client_ca=str(cert))
+    root, secret = cert.read_bytes(), key.read_bytes()
+    with grpc.secure_channel(live.target, grpc.ssl_channel_credentials(root, secret, root)) as channel:
+        assert channel.unary_unary(OIP + "ServerLive")(b"", timeout=SECONDS) == b"\x08\x01"
+    with grpc.secure_channel(live.target, grpc.ssl_channel_credentials(root)) as channel:
+        with pytest.raises(grpc.RpcError) as caught:
+            channel.unary_unary(OIP + "ServerLive")(b"", timeout=SECONDS)
+        assert caught.value.code() == Code.UNAVAILABLE
 
 
 # -- streams -----------------------------------------------------------------------------------------------------------
@@ -650,6 +671,34 @@ def test_tritons_client_streams(client: Any) -> None:
     assert got[0][0].get_response().parameters["triton_final_response"].bool_param
     assert "[model.unknown]" in str(got[1][1])
     assert got[2][0].get_response().id == "c"
+
+
+# -- the end -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_drain_loses_nothing_and_waits_for_nobody_who_is_silent(another: Callable[..., Live]) -> None:
+    live = another()
+    asked, told = types(HEALTH + "Watch")
+    watching = live.channel.unary_stream(HEALTH + "Watch", asked.SerializeToString, told.FromString)(asked(service="?"))
+    assert next(watching).status == 3
+    sent: queue.Queue[Any] = queue.Queue()
+    answers = live.stream(OIP + "ModelStreamInfer", iter(sent.get, None))
+    sent.put(INFER(**floats("echo-float32", id="first")))
+    assert next(answers).infer_response.id == "first"
+    (running,) = futures(live, 1)
+    assert live.gate.entered.wait(SECONDS)
+    ended: list[bool] = []
+    draining = threading.Thread(target=lambda: ended.append(live.server.drain()))
+    draining.start()
+    for silent in (watching, answers):
+        with pytest.raises(grpc.RpcError) as caught:
+            next(silent)
+        assert fault(caught)[:2] == (Code.UNAVAILABLE, "server.draining")
+    live.gate.opened.set()
+    assert running.result(SECONDS)
+    draining.join(SECONDS)
+    assert ended == [True]
+    sent.put(None)
 
 
 # -- other clients -----------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from setsail.server.settings import Settings
 
 __all__ = ["GrpcioEngine"]
 
-WATCH_SECONDS: Final = 0.25  # between two looks at whether a watched answer has changed
+LOOK_SECONDS: Final = 0.25  # between two looks at whether a watched answer has changed, or the server drains
 _STREAMS: Final = 256  # of one connection
 _AT_ONCE: Final = 64  # messages of one stream that are asked before the first of them is answered
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
@@ -47,6 +47,7 @@ class GrpcioEngine:
     def __init__(self, desk: Desk, settings: Settings, *, shared: bool = False) -> None:
         self._desk, self._settings, self._shared = desk, settings, shared
         self._server: Any = None
+        self._draining = asyncio.Event()
         self.target = ""
         if shared and not settings.grpc_port:
             raise SetsailError(
@@ -64,7 +65,7 @@ class GrpcioEngine:
             ("grpc.max_concurrent_streams", _STREAMS),
             ("grpc.so_reuseport", int(self._shared)),
         ])  # fmt: skip
-        self._server.add_generic_rpc_handlers((_Handlers(self._desk),))
+        self._server.add_generic_rpc_handlers((_Handlers(self._desk, self._draining),))
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         address = f"{host}:{settings.grpc_port}"
         try:
@@ -82,9 +83,13 @@ class GrpcioEngine:
         self.target = f"{host}:{port}"
 
     async def drain(self, seconds: float) -> bool:
-        """Take no new calls and give running ones so many seconds; False when some were cut off."""
+        """Take no new calls and give running ones so many seconds; False when some were cut off.
+
+        Watches, and streams that are silent, would go on for ever: they are told that the server is draining.
+        """
         if self._server is None:
             return True
+        self._draining.set()
         ended = asyncio.ensure_future(self._server.stop(seconds + 1))
         done, _ = await asyncio.wait([ended], timeout=seconds)
         if not done:
@@ -103,14 +108,14 @@ def _credentials(settings: Settings) -> Any:
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
     """Our table of methods as grpcio asks for it. A path it does not have is UNIMPLEMENTED."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, desk: Desk, draining: asyncio.Event) -> None:
+        self._desk, self._draining = desk, draining
 
     def service(self, details: Any) -> Any:
         method = METHODS.get(details.method)
         if method is None:
             return None
-        calls = _Calls(self._desk, method)
+        calls = _Calls(self._desk, method, self._draining)
         if method.kind == EACH:
             return grpc.stream_stream_rpc_method_handler(calls.each)
         if method.kind == WATCH:
@@ -121,8 +126,8 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
 class _Calls:
     """The calls of one method."""
 
-    def __init__(self, desk: Desk, method: Method) -> None:
-        self._desk, self._method = desk, method
+    def __init__(self, desk: Desk, method: Method, draining: asyncio.Event) -> None:
+        self._desk, self._method, self._draining = desk, method, draining
 
     async def unary(self, data: bytes, context: _Context) -> bytes:
         try:
@@ -138,11 +143,14 @@ class _Calls:
             exchange = self._method.decode(data)
             told = b"\xff"  # no message is this
             while True:
+                last = self._draining.is_set()
                 answer = await self._asked(exchange, len(data), context)
                 if answer != told:
                     told = answer
                     yield answer
-                await asyncio.sleep(WATCH_SECONDS)
+                if last:
+                    raise _ended()
+                await asyncio.sleep(LOOK_SECONDS)
         except SetsailError as fault:
             await _abort(context, fault)
 
@@ -153,7 +161,7 @@ class _Calls:
             waiting: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue(_AT_ONCE)
             reading = asyncio.ensure_future(self._read(messages, waiting, context))
             try:
-                while (task := await waiting.get()) is not None:
+                while (task := await self._next(waiting)) is not None:
                     yield await task
             finally:
                 reading.cancel()
@@ -162,6 +170,15 @@ class _Calls:
                         left.cancel()
         except SetsailError as fault:
             await _abort(context, fault)
+
+    async def _next(self, waiting: asyncio.Queue[asyncio.Task[bytes] | None]) -> asyncio.Task[bytes] | None:
+        """The next message of a stream; None at its end."""
+        while True:
+            try:
+                return await asyncio.wait_for(waiting.get(), LOOK_SECONDS)
+            except TimeoutError:
+                if self._draining.is_set():
+                    raise _ended() from None
 
     async def _read(
         self, messages: AsyncIterator[bytes], waiting: asyncio.Queue[asyncio.Task[bytes] | None], context: _Context
@@ -245,6 +262,10 @@ class _Calls:
             self._desk.meter.answered(outcome.model, outcome.version, WIRE, code, seconds, rows)
         elif code != "ok":
             self._desk.meter.answered("", 0, WIRE, code, seconds, 0)
+
+
+def _ended() -> SetsailError:
+    return SetsailError("server.draining", "the server is shutting down", retry_after=1)
 
 
 def _deadline(context: _Context) -> float:
