@@ -136,7 +136,7 @@ def test_those_that_live_say_that_one_is_missing(line: Path) -> None:
 
 def test_a_restart_replaces_everybody_in_turn(server: Supervisor) -> None:
     before, counted = set(server.pids), answered(server)
-    server._call(server.restart)
+    server.restart()
     seen = []
     while set(server.pids) & before or len(server.pids) < 2:
         assert ask(server.url) == pytest.approx([3.0])
@@ -185,18 +185,36 @@ def test_a_path_that_is_not_there(tmp_path: Path) -> None:
     assert caught.value.code == "source.missing"
 
 
-def test_a_restart_that_fails_changes_nothing(line: Path, tmp_path: Path) -> None:
+def test_a_restart_that_fails_changes_nothing(line: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     copy = tmp_path / "line.setsail"
     shutil.copy(line, copy)
     with supervisor(copy, admin_port=-1) as server:
         server.start()
         before = server.pids
-        copy.write_bytes(b"no artifact")
-        server._call(server.restart)
+        copy.write_bytes(line.read_bytes()[:-1])
+        server.restart()
         until(lambda: any(slot.successor for slot in server._slots))
         until(lambda: not any(slot.successor for slot in server._slots))
         assert server.pids == before
+        copy.unlink()
+        server._look_again()
+        assert "no worker is replaced" in caplog.text
+        assert server.pids == before
         assert ask(server.url) == pytest.approx([3.0])
+
+
+def test_a_restart_takes_what_the_path_holds_now(line: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "model.setsail"
+    shutil.copy(line, copy)
+    with supervisor(copy, admin_port=-1) as server:
+        server.start()
+        before = set(server.pids)
+        other = LinearRegression().fit(X, X @ [1.0, 1.0])
+        setsail.pack(other, X, name="line", version=2, output=copy, force=True).close()
+        server.restart()
+        until(lambda: len(server.pids) == 2 and not set(server.pids) & before)
+        assert ask(server.url) == pytest.approx([3.0])
+        assert [model["version"] for model in server.describe()["models"]] == [2]
 
 
 def test_it_gives_up_on_workers_that_only_die(line: Path, monkeypatch: pytest.MonkeyPatch) -> None:

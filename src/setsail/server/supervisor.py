@@ -53,7 +53,8 @@ class Supervisor:
         self.settings = settings
         self.stopped_by: signal.Signals | None = None
         self._count = count
-        self._paths: list[tuple[str, str | None]] = []
+        self._given: list[tuple[Path, str | None]] = []
+        self._paths: list[tuple[str, str | None]] = []  # what workers open
         self._slots: list[Slot] = []
         self._hands: set[Hand] = set()
         self._phase = STARTING
@@ -61,7 +62,7 @@ class Supervisor:
         self._about: dict[str, Any] = {}
         self._rolling: list[Slot] = []
         self._doorway: Doorway | None = None
-        self._gate = False
+        self._gate = self._terminal = False
         self._deaths = 0
         self._selector = DefaultSelector()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
@@ -85,11 +86,9 @@ class Supervisor:
         Raises:
             SetsailError: `source.missing`, and whatever packing raises.
         """
-        if is_repository(path):
-            self._paths.append((os.path.abspath(path), None))
-            return []
-        opening = resolve(path, name=name, progress=progress)
-        self._paths.append((os.path.abspath(opening.path), opening.name))
+        opening = _opened(path, name, progress)
+        self._given.append((path.absolute(), name))
+        self._paths.append(_entry(opening))
         return [opening]
 
     def predict(self, X: Any, model: str | None = None) -> Any:
@@ -159,6 +158,8 @@ class Supervisor:
             SetsailError: `server.worker` when workers end again and again.
         """
         before = {s: signal.signal(s, self._on_signal) for s in _SIGNALS}
+        # A terminal that is closed says SIGHUP too, and means the end, unless it was told (nohup) that it does not.
+        self._terminal = before[signal.SIGHUP] is not signal.SIG_IGN and _has_terminal()
         try:
             while not self._over.wait(3600):
                 pass
@@ -170,7 +171,7 @@ class Supervisor:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: Any) -> None:
-        if number == signal.SIGHUP:
+        if number == signal.SIGHUP and not (self._terminal and not _has_terminal()):
             self._call(self.restart)
             return
         if self.stopped_by is not None:
@@ -380,8 +381,24 @@ class Supervisor:
     # -- replacing those that live -----------------------------------------------------------------------------------
 
     def restart(self) -> None:
-        """Replace every worker, one slot after the other; each is ready before the one it replaces drains."""
+        """Replace every worker, one slot after the other; each is ready before the one it replaces drains.
+
+        Paths are looked at again, and sources that changed are packed, before anything is replaced. May be called from
+        any thread; returns at once.
+        """
+        Thread(target=self._look_again, name="setsail-restart", daemon=True).start()
+
+    def _look_again(self) -> None:
+        try:
+            paths = [_entry(_opened(path, name)) for path, name in self._given]
+        except SetsailError as fault:
+            _LOG.error("no worker is replaced: %s", fault)
+            return
+        self._call(lambda: self._replace_all(paths))
+
+    def _replace_all(self, paths: list[tuple[str, str | None]]) -> None:
         if self._phase == READY:
+            self._paths = paths
             self._rolling = [*self._slots]
             self._roll()
 
@@ -432,3 +449,20 @@ class Supervisor:
 
     def _kill_later(self, hand: Hand, seconds: float) -> None:
         self._later(seconds, lambda: hand.signal(signal.SIGKILL))
+
+
+def _opened(path: Path, name: str | None, progress: Progress | None = None) -> Opening:
+    """What a path stands for; a repository stands for itself."""
+    return Opening(path) if is_repository(path) else resolve(path, name=name, progress=progress)
+
+
+def _entry(opening: Opening) -> tuple[str, str | None]:
+    return str(opening.path.absolute()), opening.name
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
