@@ -11,24 +11,52 @@ from __future__ import annotations
 from collections import deque
 from math import inf
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from setsail.catalog import Ask
 from setsail.errors import SetsailError
 from setsail.messages import Request, Response
-from setsail.protocols.grpc.calls import Call
+from setsail.protocols.budget import Budget
+from setsail.protocols.grpc.calls import Call, Calls, Event
 from setsail.protocols.grpc.method import WIRE, Exchange, Method
 from setsail.protocols.http import HttpReply, HttpRequest
+from setsail.protocols.http1.head import Limits
 from setsail.protocols.http1.writer import compress
-from setsail.server.dispatch import Plan
+from setsail.scheduling import Ticket
+from setsail.server.dispatch import Desk, Plan
 
-if TYPE_CHECKING:
-    from setsail.scheduling import Ticket
-    from setsail.server.streams import Streams
-
-__all__ = ["Each", "Plain", "Unary", "Watch"]
+__all__ = ["Each", "Plain", "Process", "Streams", "Unary", "Watch"]
 
 Message = bytes | memoryview
+
+
+class Process(Protocol):
+    """What is needed of `plane.Plane`, which all connections share."""
+
+    desk: Desk
+    loop: Any
+    limits: Limits
+    budget: Budget
+    inflight: int
+    now: float
+    date: bytes
+    draining: bool
+    gzip_replies: int
+    header_timeout: float
+    idle_timeout: int
+    min_bytes: int
+
+    def refusal(self) -> SetsailError | None: ...
+
+
+class Streams(Protocol):
+    """What is needed of `streams.Streams`, the connection of a call."""
+
+    plane: Process
+    calls: Calls
+
+    def flush_soon(self) -> None: ...
+    def take(self, found: list[Event]) -> None: ...
 
 
 class _Asked:
@@ -132,11 +160,12 @@ class Unary(_Asked):
         self.ask(method, timeout)
 
     def answered(self, answer: bytes, fault: SetsailError | None) -> None:
-        calls = self.streams.calls
+        call, calls = self.call, self.streams.calls
+        call.user = None
         if fault is not None:
-            calls.refuse(self.call, fault)
+            calls.refuse(call, fault)
         else:
-            calls.reply(self.call, answer)
+            calls.reply(call, answer)
 
     def expire(self, now: float) -> None:
         if self.open and now > self.until:

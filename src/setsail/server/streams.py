@@ -11,7 +11,7 @@ connections that say nothing (a PING first, when calls are open), and the allowa
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from setsail.errors import SetsailError
 from setsail.protocols.grpc import calls as events
@@ -21,10 +21,7 @@ from setsail.protocols.grpc.methods import METHODS
 from setsail.protocols.http import HttpReply
 from setsail.protocols.http2.streams import Limits
 from setsail.server.dispatch import Plan
-from setsail.server.rpc import Each, Plain, Unary, Watch
-
-if TYPE_CHECKING:
-    from setsail.server.plane import Plane
+from setsail.server.rpc import Each, Plain, Process, Unary, Watch
 
 __all__ = ["Streams"]
 
@@ -45,7 +42,7 @@ class Streams:
         served: calls that were begun.
     """
 
-    def __init__(self, plane: Plane, transport: Any) -> None:
+    def __init__(self, plane: Process, transport: Any) -> None:
         limits = plane.limits
         self.plane = plane
         self.calls = Calls(
@@ -132,7 +129,9 @@ class Streams:
             return
         if plan.simple:
             self.served += 1
-            call.user = Unary(self, call, message)
+            unary = Unary(self, call, message)
+            if unary.open:
+                call.user = unary
         elif plan.method is not None and plan.method.kind == EACH:
             self._each(call).arrived(message)
         else:

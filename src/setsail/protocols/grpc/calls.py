@@ -183,7 +183,8 @@ class Calls:
                 self._begin(call)
                 self._body(call, body, True)
             elif type(event) is Data:
-                self._body(event.stream.user, event.data, event.end)
+                if event.stream.user is not None:
+                    self._body(event.stream.user, event.data, event.end)
             elif type(event) is Opened:
                 stream = event.stream
                 plan = stream.head.plan or plan_of(stream.head, self._limits, self._methods)
@@ -193,6 +194,7 @@ class Calls:
                     events.append(Started(call))
             elif type(event) is StreamReset:
                 self._cancel(event.stream.user)
+                event.stream.user = None
         self._events = []
         return events
 

@@ -152,6 +152,7 @@ class Answering:
         """Our side has ended too."""
         number = stream.number
         del self.streams[number]
+        stream.user = None  # it knows the stream: without this, every request would be left to the garbage collector
         if stream.half:
             self._ended.append(number)
         else:  # §8.1: the rest of the request is not needed
@@ -163,6 +164,7 @@ class Answering:
     def reset(self, stream: Stream, code: int) -> None:
         """End a stream without (the rest of) an answer."""
         if self.streams.pop(stream.number, None) is not None:
+            stream.user = None
             self.out.drop(stream)
             self.out.reset(stream.number, code)
             self._dropped.append(stream.number)
@@ -173,8 +175,8 @@ class Answering:
     def drain(self) -> None:
         """Begin to end the connection (§6.8): say so, and take what the client sent before it heard it.
 
-        The first GOAWAY names no stream; when the client has answered the PING behind it (or the second `refresh` has come), a
-        second names the last one. `finished` is true once all up to that are answered.
+        The first GOAWAY names no stream; when the client has answered the PING behind it (or the second `refresh` has
+        come), a second names the last one. `finished` is true once all up to that are answered.
         """
         if not self._draining and not self.finished:
             self._draining = True
