@@ -72,8 +72,10 @@ def warm(artifact: Artifact, loaded: Loaded, *, threads: int = 1) -> None:
         SetsailError: `model.failed` when an answer differs by more than the parity rule allows.
     """
     sample = stored(artifact)
+    rows = drawn(artifact.signature) if sample is None else sample.inputs
+    one = {name: array[:1].copy() for name, array in rows.items()} if artifact.signature.batched else rows
     try:
-        learned = _tried(artifact, loaded.runner, sample)
+        learned = _tried(artifact, loaded.runner, sample, rows, one)
     except SetsailError as fault:
         shared = loaded.runner.weights
         if not shared.path:
@@ -83,29 +85,26 @@ def warm(artifact: Artifact, loaded: Loaded, *, threads: int = 1) -> None:
         loaded.runner.close()
         (variant,) = (v for v in artifact.variants if v.id == loaded.facts.variant)
         loaded.runner = _open(artifact, variant, sample, threads, share=False)
-        learned = _tried(artifact, loaded.runner, sample)
-    _rest(artifact, loaded.runner, sample)
+        learned = _tried(artifact, loaded.runner, sample, rows, one)
+    del sample, rows  # what a resting runner gives back is what nobody holds
+    _rest(loaded.runner, one)
     loaded.facts = replace(
         loaded.facts, ladder=learned.seconds, invariant=learned.invariant, weights=_where(loaded.runner)
     )
 
 
-def _tried(artifact: Artifact, runner: Runner, sample: Sample | None) -> Ladder:
+def _tried(
+    artifact: Artifact, runner: Runner, sample: Sample | None, rows: Mapping[str, Array], one: Mapping[str, Array]
+) -> Ladder:
     """What is learned from the runner, if its answers to the sample are right."""
-    _rest(artifact, runner, sample)  # the first region of onnxruntime's arena stays: one row makes it, not the sample
+    _rest(runner, one)  # the first region of onnxruntime's arena is never given back: let one row make it, not many
     answers = None if sample is None else _checked(artifact, runner, sample)
-    return climb(runner, _rows_of(artifact, sample), answers, tolerance=artifact.parity.tolerance)
+    return climb(runner, rows, answers, tolerance=artifact.parity.tolerance)
 
 
-def _rest(artifact: Artifact, runner: Runner, sample: Sample | None) -> None:
-    """Give back what runs took. Answers live in the runtime's memory, so nobody may hold any by now."""
-    rows = _rows_of(artifact, sample)
+def _rest(runner: Runner, one: Mapping[str, Array]) -> None:
     with suppress(SetsailError):  # drawn rows may be nothing that the model takes
-        runner.rest({name: array[:1] for name, array in rows.items()} if runner.signature.batched else rows)
-
-
-def _rows_of(artifact: Artifact, sample: Sample | None) -> Mapping[str, Array]:
-    return drawn(artifact.signature) if sample is None else sample.inputs
+        runner.rest(one)
 
 
 def _checked(artifact: Artifact, runner: Runner, sample: Sample) -> dict[str, Array]:
