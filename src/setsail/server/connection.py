@@ -15,26 +15,51 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from setsail.errors import SetsailError
+from setsail.protocols.budget import Budget
 from setsail.protocols.http import HttpReply, HttpRequest
-from setsail.protocols.http1.head import Head
+from setsail.protocols.http1.head import Head, Heads, Limits
 from setsail.protocols.http1.reader import Message, Reader
 from setsail.protocols.http1.writer import CONTINUE, compress, render
-from setsail.server.dispatch import Plan
+from setsail.server.dispatch import Desk, Plan
 
 if TYPE_CHECKING:
     from setsail.scheduling import Ticket
-    from setsail.server.plane import Plane
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "Process"]
 
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # RFC 9113 §3.4
 _PIPELINED: Final = 32  # requests of one connection that are answered at once; more are read when some are done
 _SHARED_SCRATCH: Final = sys.platform != "win32"  # the proactor reads into a buffer long after it has asked for it
 _RATE_WINDOW: Final = 10.0
 _GONE: Final = 2.0  # seconds without an answer after which a client that said its last word is taken to be gone
+
+
+class Process(Protocol):
+    """What is needed of `plane.Plane`, which all connections share."""
+
+    desk: Desk
+    loop: Any
+    heads: Heads
+    limits: Limits
+    budget: Budget
+    scratch: memoryview
+    inflight: int
+    now: float
+    date: bytes
+    draining: bool
+    gzip_replies: int
+    header_timeout: float
+    idle_timeout: int
+    min_bytes: int
+
+    def opened(self, connection: Connection, address: str) -> SetsailError | None: ...
+    def lost(self, connection: Connection, address: str) -> None: ...
+    def refusal(self) -> SetsailError | None: ...
+    def streams(self, transport: Any) -> Any: ...
+    def linger(self, connection: Connection) -> None: ...
 
 
 class _Place:
@@ -60,7 +85,7 @@ class Connection(asyncio.BufferedProtocol):
         "_reader", "_seen", "_since", "_sniffed", "_streams", "_transport", "_writable", "served",
     )  # fmt: skip
 
-    def __init__(self, plane: Plane) -> None:
+    def __init__(self, plane: Process) -> None:
         self._plane = plane
         self._reader = Reader(plane.heads, plane.budget, plane.limits)
         self._places: deque[_Place] = deque()
