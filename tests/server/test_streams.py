@@ -261,6 +261,7 @@ class Transport:
         self.written = b""
         self.buffered = 0
         self.closed = self.aborted = self.reading_paused = False
+        self.halves, self.ended = False, False
 
     def write(self, octets: bytes) -> None:
         self.written += octets
@@ -270,6 +271,12 @@ class Transport:
 
     def abort(self) -> None:
         self.closed = self.aborted = True
+
+    def can_write_eof(self) -> bool:
+        return self.halves
+
+    def write_eof(self) -> None:
+        self.ended = True
 
     def is_closing(self) -> bool:
         return self.closed
@@ -498,6 +505,19 @@ def test_an_idle_connection_is_closed_with_a_word() -> None:
     assert [f.kind for f in line.tick(75.0)] == [frames.GOAWAY]
     assert line.transport.closed
     assert not line.transport.aborted
+
+
+def test_what_comes_after_the_last_word_is_read_and_thrown_away() -> None:
+    """Or the kernel would reset the connection, and the client might lose its last answer."""
+    line = Line()
+    line.transport.halves = True
+    line.send(line.call(1) + frames.goaway(0, 0))
+    assert line.status(1) == "0"
+    assert (line.transport.ended, line.transport.closed) == (True, False)
+    assert line.send(line.call(3)) == []
+    assert line.plane.inflight == 0
+    line.loop.turn()  # a moment later, to a real one
+    assert line.transport.closed
 
 
 def test_a_silent_client_with_an_open_call_is_asked_first() -> None:

@@ -27,6 +27,7 @@ __all__ = ["Streams"]
 
 _SLOW: Final = 10.0  # seconds without progress
 _WOUND_DOWN: Final = 0.25  # seconds that a silent stream stays open in a drain
+_LINGER: Final = 2.0
 _HIGH_WATER: Final = 1 << 20
 _OPEN: Final = "open"  # a gRPC plan's notes: whoever sent this head may call
 
@@ -80,7 +81,7 @@ class Streams:
         """The client has said its last word, and may still read. Whether it is owed an answer."""
         self._connection.goaway()
         self._flush()
-        return bool(self._connection.streams)
+        return bool(self._connection.streams) and not self._gone
 
     def pause_writing(self) -> None:
         self._writable = False
@@ -226,7 +227,19 @@ class Streams:
         if output:
             transport.write(output)
         if self._connection.finished:
+            self._finish()
+
+    def _finish(self) -> None:
+        """Close, once the client has seen the last frame. What still comes is read and thrown away until it closes too,
+        or for a moment: closing a socket with unread octets resets it, and the last answers may be lost with it."""
+        transport, self._gone = self._transport, True
+        if not transport.can_write_eof():  # TLS
             transport.close()
+            return
+        if not self._writable:
+            transport.resume_reading()
+        transport.write_eof()
+        self.plane.loop.call_later(_LINGER, transport.close)
 
     # -- time
 
@@ -293,13 +306,17 @@ class Streams:
         """Say GOAWAY, and finish what runs."""
         self._connection.drain()
         self._flush()
-        self._wind_down(set())
+        self._wind_down({})
 
-    def _wind_down(self, before: set[int]) -> None:
-        """Streams that would stay open for ever end when they have been silent for a moment."""
+    def _wind_down(self, before: dict[int, int]) -> None:
+        """Streams that would stay open for ever end when they have been silent for a moment.
+
+        Args:
+            before: streams that were idle a moment ago, with the messages they had brought until then.
+        """
         if self._gone:
             return
-        silent = set()
+        idle: dict[int, int] = {}
         for stream in list(self._connection.streams.values()):
             call: Call | None = stream.user
             user = call.user if call is not None else None
@@ -309,13 +326,13 @@ class Streams:
                 user.look()
                 self.calls.refuse(call, _draining())
             elif isinstance(user, Each) and user.idle:
-                if stream.number in before:
+                if before.get(stream.number) == user.heard:
                     self.calls.refuse(call, _draining())
                 else:
-                    silent.add(stream.number)
+                    idle[stream.number] = user.heard
         self._flush()
         if self._connection.streams:
-            self.plane.loop.call_later(_WOUND_DOWN, self._wind_down, silent)
+            self.plane.loop.call_later(_WOUND_DOWN, self._wind_down, idle)
 
 
 def _draining() -> SetsailError:
