@@ -110,13 +110,13 @@ def test_the_admin_pages_run_over_all_workers(server: Supervisor) -> None:
 
 
 def test_a_dead_worker_is_replaced_and_readiness_tells(server: Supervisor) -> None:
-    before, counted = server.pids, answered(server)
+    before, counted = server.crew.pids, answered(server)
     os.kill(before[0], signal.SIGKILL)
-    until(lambda: len(server.pids) == 1)
-    assert server.pids == before[1:]
+    until(lambda: len(server.crew.pids) == 1)
+    assert server.crew.pids == before[1:]
     assert answered(server) >= counted
-    until(lambda: len(server.pids) == 2)
-    assert server.pids[1] == before[1]
+    until(lambda: len(server.crew.pids) == 2)
+    assert server.crew.pids[1] == before[1]
     until(lambda: statuses(server.url) == {200})
     assert ask(server.url) == pytest.approx([3.0])
     assert answered(server) > counted
@@ -125,43 +125,43 @@ def test_a_dead_worker_is_replaced_and_readiness_tells(server: Supervisor) -> No
 def test_those_that_live_say_that_one_is_missing(line: Path) -> None:
     with supervisor(line, admin_port=-1) as server:
         server.start()
-        victim, other = server.pids
+        victim, other = server.crew.pids
         os.kill(other, signal.SIGSTOP)  # so that the one that is replaced is asked by nobody but us
         os.kill(other, signal.SIGCONT)
         os.kill(victim, signal.SIGKILL)
         seen = set()
-        until(lambda: seen.add(get(server.url + "/v2/health/ready")[0]) or (503 in seen and len(server.pids) == 2))
+        until(lambda: seen.add(get(server.url + "/v2/health/ready")[0]) or (503 in seen and len(server.crew.pids) == 2))
         until(lambda: statuses(server.url) == {200})
 
 
 def test_a_restart_replaces_everybody_in_turn(server: Supervisor) -> None:
-    before, counted = set(server.pids), answered(server)
+    before, counted = set(server.crew.pids), answered(server)
     server.restart()
     seen = []
-    while set(server.pids) & before or len(server.pids) < 2:
+    while set(server.crew.pids) & before or len(server.crew.pids) < 2:
         assert ask(server.url) == pytest.approx([3.0])
-        assert len(server.pids) == 2  # nobody goes before another is ready
+        assert len(server.crew.pids) == 2  # nobody goes before another is ready
         seen.append(statuses(server.url, 1))
     assert seen == [{200}] * len(seen)
-    until(lambda: len(server._hands) == 2)
+    until(lambda: len(server.crew.hands) == 2)
     assert answered(server) == counted + len(seen)
 
 
 def test_a_worker_that_is_told_to_end_is_replaced_first(server: Supervisor) -> None:
-    first, second = server.pids
+    first, second = server.crew.pids
     os.kill(first, signal.SIGTERM)
-    until(lambda: first not in server.pids)
-    assert len(server.pids) == 2
-    assert second in server.pids
-    until(lambda: len(server._hands) == 2)
+    until(lambda: first not in server.crew.pids)
+    assert len(server.crew.pids) == 2
+    assert second in server.crew.pids
+    until(lambda: len(server.crew.hands) == 2)
 
 
 def test_unload_and_load_reach_all_workers_and_those_that_come(server: Supervisor) -> None:
     assert get(f"{server.url}/v2/repository/models/line/unload", {})[0] == 200
     assert {ask(server.url) for _ in range(12)} <= {404, 503}
-    os.kill(server.pids[0], signal.SIGKILL)
-    until(lambda: len(server.pids) == 1)
-    until(lambda: len(server.pids) == 2)
+    os.kill(server.crew.pids[0], signal.SIGKILL)
+    until(lambda: len(server.crew.pids) == 1)
+    until(lambda: len(server.crew.pids) == 2)
     assert {ask(server.url) for _ in range(12)} <= {404, 503}
     assert get(f"{server.admin_url}/models/line/load", {})[0] == 200
     assert [ask(server.url) for _ in range(12)] == [pytest.approx([3.0])] * 12
@@ -176,7 +176,7 @@ def test_what_keeps_a_worker_from_starting_is_told_once(line: Path, tmp_path: Pa
     with pytest.raises(SetsailError) as caught:
         server.start()
     assert caught.value.code.startswith("artifact.")
-    assert not server._hands
+    assert not server.crew.hands
 
 
 def test_a_path_that_is_not_there(tmp_path: Path) -> None:
@@ -190,16 +190,16 @@ def test_a_restart_that_fails_changes_nothing(line: Path, tmp_path: Path, caplog
     shutil.copy(line, copy)
     with supervisor(copy, admin_port=-1) as server:
         server.start()
-        before = server.pids
+        before = server.crew.pids
         copy.write_bytes(line.read_bytes()[:-1])
         server.restart()
-        until(lambda: any(slot.successor for slot in server._slots))
-        until(lambda: not any(slot.successor for slot in server._slots))
-        assert server.pids == before
+        until(lambda: any(slot.successor for slot in server.crew.slots))
+        until(lambda: not any(slot.successor for slot in server.crew.slots))
+        assert server.crew.pids == before
         copy.unlink()
         server._look_again()
         assert "no worker is replaced" in caplog.text
-        assert server.pids == before
+        assert server.crew.pids == before
         assert ask(server.url) == pytest.approx([3.0])
 
 
@@ -208,11 +208,11 @@ def test_a_restart_takes_what_the_path_holds_now(line: Path, tmp_path: Path) -> 
     shutil.copy(line, copy)
     with supervisor(copy, admin_port=-1) as server:
         server.start()
-        before = set(server.pids)
+        before = set(server.crew.pids)
         other = LinearRegression().fit(X, X @ [1.0, 1.0])
         setsail.pack(other, X, name="line", version=2, output=copy, force=True).close()
         server.restart()
-        until(lambda: len(server.pids) == 2 and not set(server.pids) & before)
+        until(lambda: len(server.crew.pids) == 2 and not set(server.crew.pids) & before)
         assert ask(server.url) == pytest.approx([3.0])
         assert [model["version"] for model in server.describe()["models"]] == [2]
 
@@ -221,10 +221,10 @@ def test_it_gives_up_on_workers_that_only_die(line: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(Patience, "DEATHS", 1)
     with supervisor(line, admin_port=-1) as server:
         server.start()
-        victim = server.pids[0]
+        victim = server.crew.pids[0]
         os.kill(victim, signal.SIGKILL)
-        until(lambda: len(server.pids) == 2 and victim not in server.pids)
-        os.kill(server.pids[0], signal.SIGKILL)
+        until(lambda: len(server.crew.pids) == 2 and victim not in server.crew.pids)
+        os.kill(server.crew.pids[0], signal.SIGKILL)
         with pytest.raises(SetsailError) as caught:
             server.wait()
     assert caught.value.code == "server.worker"

@@ -202,12 +202,14 @@ class Each:
         self.method = method
         self.places: deque[_Place] = deque()
         self.ended = self._asked = False
+        self.heard = 0  # messages so far
         timeout = call.plan.timeout
         self.until = inf if timeout is None else perf_counter() + timeout
 
     def arrived(self, message: Message) -> None:
         place = _Place(self, message)
         self.places.append(place)
+        self.heard += 1
         left = None if self.until == inf else max(0.0, self.until - perf_counter())
         place.ask(self.method, left)
 
