@@ -6,6 +6,7 @@ So one fault has one text on both.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from setsail.errors import SetsailError
@@ -44,12 +45,8 @@ def datatype(name: str, declared: str) -> DType:
 
 def shape(name: str, sizes: Iterable[int]) -> tuple[int, ...]:
     """The shape an input is declared with. Raises `input.shape` for one that no tensor can have."""
-    declared, values = tuple(sizes), 1
-    for size in declared:
-        values = values * (size or 1) if size >= 0 else _MAX_VALUES + 1
-        if values > _MAX_VALUES:
-            break
-    if values > _MAX_VALUES or len(declared) > 32:
+    declared = tuple(sizes)
+    if not _possible(declared):
         raise SetsailError(
             "input.shape",
             f"input {name!r} is declared with an impossible shape",
@@ -58,6 +55,16 @@ def shape(name: str, sizes: Iterable[int]) -> tuple[int, ...]:
             expected="at most 32 sizes, none negative",
         )
     return declared
+
+
+@lru_cache(1024)
+def _possible(declared: tuple[int, ...]) -> bool:
+    values = 1
+    for size in declared:
+        values *= size or 1
+        if size < 0 or values > _MAX_VALUES:
+            return False
+    return len(declared) <= 32
 
 
 def refuse_extensions(items: Iterable[tuple[str, Mapping[str, Any]]], parameters: Mapping[str, Any]) -> None:
