@@ -135,6 +135,10 @@ def test_columns_that_do_not_fit() -> None:
     assert refused(MIXED, Columns([1, 2])).code == "input.missing"
     assert refused(TABLE, Columns({"age": [1]})).code == "input.missing"
     assert refused(TABLE, Columns({"age": [], "height": []})).code == "input.empty"
+    for nested in ([[]], [[3, 4]], [[[5]]]):
+        assert refused(TABLE, Columns({"age": [1], "height": nested})).code == "input.shape"
+    scalar = Tensors((Tensor("age", [1], None, ()), Tensor("height", [1], None, (1,))))
+    assert refused(TABLE, scalar).code == "input.shape"
 
 
 # -- tensors ---------------------------------------------------------------------------------------------------------

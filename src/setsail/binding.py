@@ -497,9 +497,18 @@ def _stack(table: TensorSpec, columns: Mapping[str, Array]) -> Array:
             field=missing[0],
             expected="columns " + ", ".join(table.columns[:12]),
         )
-    lengths = {name: len(a) for name, a in columns.items()}
+    lengths = {name: len(a) if a.ndim else 1 for name, a in columns.items()}
     if len(set(lengths.values())) != 1:
         raise SetsailError("input.length", "columns differ in length", value=lengths, expected="equal lengths")
+    for name, column in columns.items():
+        if column.ndim != 1:
+            raise SetsailError(
+                "input.shape",
+                f"column {name!r} has {column.ndim} dimensions",
+                field=name,
+                value=list(column.shape),
+                expected="a value a row",
+            )
     return np.stack([columns[c] for c in table.columns], axis=1)
 
 

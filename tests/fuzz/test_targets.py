@@ -14,6 +14,8 @@ from targets import TARGETS  # noqa: E402
 
 # What `scripts/fuzz.py` printed.
 FOUND = [
+    ("plain", b'{"a":[4],"b":[[]]}'),
+    ("predict", b'{"instances":[{"a":1,"b":[]}]}'),
     ("infer", b'{"inputs":[{"name":"x","shape":[2],"datatype":"FP32","data":[1,2' + b" " * 4096),
     ("infer", b'{"inputs":[{"name":"x","shape":[2],"datatype":"FP32","data":[[1,2' + b" " * 4096),
     ("infer-binary",
