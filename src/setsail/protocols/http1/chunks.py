@@ -18,7 +18,7 @@ _HEAD: Final = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class _Inside:
-    """What llhttp finds. `Chunks` holds the parser, so it cannot be this: a ring would keep a body until a collection."""
+    """What llhttp finds. Not `Chunks` itself, which holds the parser: a ring would keep a body until a collection."""
 
     __slots__ = ("body", "complete")
 

@@ -141,12 +141,8 @@ def parse(raw: bytes, limits: Limits) -> Head:
         raise SetsailError("request.unsupported", "this server is no proxy", field="method", value=method)
     path, query = read_target(line[2].decode("ascii"), method)
     _check_host(headers, minor)
-    tokens = {token.strip().lower() for token in headers.get("connection", "").split(",")}
-    return Head(
-        method, path, query, headers, _length(headers, minor),
-        "close" not in tokens and (minor == 1 or "keep-alive" in tokens),
-        _expects(headers, minor), minor,
-    )  # fmt: skip
+    length, stays, expects = _length(headers, minor), _stays(headers, minor), _expects(headers, minor)
+    return Head(method, path, query, headers, length, stays, expects, minor)
 
 
 def malformed(what: str, **facts: Any) -> SetsailError:
@@ -269,6 +265,15 @@ def _length(headers: dict[str, str], minor: int) -> int:
         "request.unsupported", "the transfer coding is not one we undo", field="transfer-encoding", value=coding,
         expected="chunked",
     )  # fmt: skip
+
+
+def _stays(headers: dict[str, str], minor: int) -> bool:
+    """Whether the connection is for further requests (RFC 9112 §9.3)."""
+    connection = headers.get("connection")
+    if connection is None:
+        return minor == 1
+    tokens = {token.strip().lower() for token in connection.split(",")}
+    return "close" not in tokens and (minor == 1 or "keep-alive" in tokens)
 
 
 def _expects(headers: dict[str, str], minor: int) -> bool:
