@@ -15,6 +15,7 @@ import json
 import mmap
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -304,6 +305,7 @@ def main() -> int:
     for name in asked.target or ():
         if name not in TARGETS:
             parser.error(f"there is no target {name!r}; there are {', '.join(TARGETS)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))  # its processes end with it
     return run(asked.target or list(TARGETS), asked.minutes * 60, asked.seed, asked.out)
 
 
