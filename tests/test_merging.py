@@ -79,7 +79,7 @@ def test_bodies_of_different_forms_are_never_joined(one: Body, other: Body) -> N
     assert portion(one)[0] != portion(other)[0]  # type: ignore[index]
 
 
-# -- any bodies: joined, they mean what each means alone -------------------------------------------------------------------
+# -- any bodies: joined, they mean what each means alone --------------------------------------------------------------
 
 number = st.one_of(st.floats(-1e6, 1e6, width=32), st.integers(-1000, 1000), st.none(), st.just("7"), st.booleans())
 ragged = st.lists(st.lists(number, min_size=1, max_size=3), min_size=0, max_size=3)

@@ -291,12 +291,12 @@ def test_traffic_counts_by_model_version_wire_and_code(app: Application) -> None
     send(app, "POST", "/predict/iris", content=b"{")
     send(app, "POST", "/predict/scanned-name", content=b"{")
     send(app, "GET", "/v2/health/live")
-    requests, rows, latencies = app.meter.snapshot()
-    assert requests == {
+    counts = app.meter.snapshot()
+    assert counts.requests == {
         ("iris", 1, "plain", "ok"): 1, ("iris", 0, "plain", "request.json"): 1, ("", 0, "plain", "request.json"): 1
     }  # fmt: skip
-    assert rows == {("iris", 1): 2}
-    assert sum(latencies["iris", 1, "plain"].counts) == 1
+    assert counts.rows == {("iris", 1): 2}
+    assert sum(counts.latencies["iris", 1, "plain"].counts) == 1
 
 
 def test_the_house_is_asked_what_the_path_says(app: Application) -> None:

@@ -25,14 +25,14 @@ from starlette.routing import Route
 from setsail.catalog import Index, Load, Metadata, ModelMetadata, Unload
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef, Request
+from setsail.monitor.meter import Meter
 from setsail.protocols import plain
 from setsail.protocols.curl import curl_lines
 from setsail.protocols.routes import model_ref
 from setsail.protocols.table import ROUTES, WIRES
 from setsail.server.dispatch import Answering
 from setsail.server.forms import answer_rows, body, fields
-from setsail.server.metrics import CONTENT_TYPE, Metrics
-from setsail.monitor.meter import Meter
+from setsail.server.metrics import CONTENT_TYPE, Counted, Metrics
 from setsail.signature import TensorSpec
 
 __all__ = ["Admin", "application"]
@@ -53,7 +53,8 @@ def application(
     house: Answering,
     *,
     data_url: str | Callable[[], str],
-    meter: Meter | None = None,
+    meter: Counted | None = None,
+    triton: bool = False,
     hosts: Collection[str] = (),
     keyed: bool = False,
 ) -> Starlette:
@@ -62,10 +63,12 @@ def application(
     Args:
         data_url: where the data port is, for the curl lines; a callable where the port is known only later.
         meter: what the data port counts.
+        triton: whether /metrics also has Triton's names.
         hosts: names besides loopback that the Host header of a changing request may have.
         keyed: whether the data port asks for an API key, which the curl lines then send.
     """
-    return Admin(house, data_url, meter or Meter(), frozenset(h.lower() for h in hosts), keyed).starlette()
+    allowed = frozenset(h.lower() for h in hosts)
+    return Admin(house, data_url, meter or Meter(), allowed, keyed, triton).starlette()
 
 
 class Admin:
@@ -75,15 +78,16 @@ class Admin:
         self,
         house: Answering,
         data_url: str | Callable[[], str],
-        meter: Meter,
+        meter: Counted,
         hosts: frozenset[str],
         keyed: bool,
+        triton: bool,
     ) -> None:
         self._house = house
         self._data_url = data_url
         self._hosts = hosts
         self._keyed = keyed
-        self._metrics = Metrics(meter, lambda: self._ask(Index()))
+        self._metrics = Metrics(meter, lambda: self._ask(Index()), triton=triton)
         self._pages = Environment(
             loader=PackageLoader("setsail.server", "pages"),
             autoescape=True,

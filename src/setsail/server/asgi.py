@@ -60,7 +60,9 @@ class Application:
         self.house = house
         self.meter = meter if meter is not None else Meter()
         self._max_body = max_body
-        self._desk = Desk(house, meter=self.meter, max_body=max_body, control=control, api_keys=api_keys, origins=origins)
+        self._desk = Desk(
+            house, meter=self.meter, max_body=max_body, control=control, api_keys=api_keys, origins=origins
+        )
         self._close = close
         self._pool = ThreadPoolExecutor(threads or max(4, 2 * (os.cpu_count() or 1)), "setsail-answer")
 

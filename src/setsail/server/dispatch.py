@@ -1,8 +1,8 @@
 """The desk of the data port: what a request means, who answers it, and how the answer is written.
 
-It knows no sockets and no wire. `plan` looks at a request's head alone: key, cross-origin rules, route. `handle` takes a
-whole request from an event loop and calls back with the reply; predictions go through the intake, where those of one turn
-run together, what blocks goes to a thread, everything else is answered on the spot. `answer` does the same in the
+It knows no sockets and no wire. `plan` looks at a request's head alone: key, cross-origin rules, route. `handle` takes
+a whole request from an event loop and calls back with the reply; predictions go through the intake, where those of one
+turn run together, what blocks goes to a thread, everything else is answered on the spot. `answer` does the same in the
 caller's thread, for servers that bring their own (`asgi.py`). Every fault becomes a reply in the wire's own shape.
 """
 

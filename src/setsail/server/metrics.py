@@ -1,30 +1,69 @@
-"""The admin port's /metrics: the counts of `monitor.meter` and the states of the models in Prometheus' text form."""
+"""The admin port's /metrics: the meter's counts and the states of the models in Prometheus' text form.
+
+The names are ours, by Prometheus' conventions (base units, `_total` for counters). With `--triton-metrics on` the same
+counts also appear under Triton's names, so that dashboards made for it carry over.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Any, Final, Protocol
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+    UntypedMetricFamily,
+)
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
-from setsail.catalog import STATES, VersionStatus
-from setsail.monitor.meter import BUCKETS, Meter
+from setsail.catalog import STATES, VersionStatistics, VersionStatus
+from setsail.monitor.meter import BUCKETS, ROWS, Histogram, Snapshot
+from setsail.monitor.statistics import statistics
 
-__all__ = ["CONTENT_TYPE", "Metrics"]
+__all__ = ["CONTENT_TYPE", "Counted", "Metrics"]
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
+_VERSION: Final = ("model", "version")
+# Triton's names, what they say, and where they stand in its statistics (docs of its metrics extension)
+_TRITON: Final[Sequence[tuple[str, str, Callable[[VersionStatistics], float]]]] = (
+    ("nv_inference_request_success", "Number of successful inference requests", lambda s: s.success.count),
+    ("nv_inference_request_failure", "Number of failed inference requests", lambda s: s.fail.count),
+    ("nv_inference_count", "Number of inferences performed (a batch of n counts n)", lambda s: s.inferences),
+    ("nv_inference_exec_count", "Number of model executions", lambda s: s.executions),
+    ("nv_inference_request_duration_us", "Cumulative request duration", lambda s: s.success.ns / 1e3),
+    ("nv_inference_queue_duration_us", "Cumulative queuing duration", lambda s: s.queue.ns / 1e3),
+    ("nv_inference_compute_input_duration_us", "Cumulative input duration", lambda s: s.input.ns / 1e3),
+    ("nv_inference_compute_infer_duration_us", "Cumulative inference duration", lambda s: s.infer.ns / 1e3),
+    ("nv_inference_compute_output_duration_us", "Cumulative output duration", lambda s: s.output.ns / 1e3),
+    ("nv_cache_num_hits_per_model", "Number of response cache hits", lambda s: s.cache_hit.count),
+    ("nv_cache_num_misses_per_model", "Number of response cache misses", lambda s: s.cache_miss.count),
+)
+_GAUGES: Final = {
+    "connections": "Open connections of the data port.",
+    "inflight_requests": "Requests that were read and not answered yet.",
+    "inflight_bytes": "Bytes of request bodies that are held.",
+    "queue_rows": "Rows that wait for a run.",
+    "workers": "Processes that answer.",
+    "worker_restarts": "Processes that were replaced because they had died.",
+}
+
+
+class Counted(Protocol):
+    """A meter, or what stands for the meters of several processes."""
+
+    def snapshot(self) -> Snapshot: ...
 
 
 class Metrics(Collector):
     """Reads the counts whenever Prometheus asks; keeps nothing itself and touches no global registry."""
 
-    def __init__(self, meter: Meter, index: Callable[[], Sequence[VersionStatus]]) -> None:
-        self._meter = meter
-        self._index = index
+    def __init__(self, meter: Counted, index: Callable[[], Sequence[VersionStatus]], *, triton: bool = False) -> None:
+        self._meter, self._index, self._triton = meter, index, triton
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -35,40 +74,69 @@ class Metrics(Collector):
         return []  # names are fixed below; nothing else is in this registry to collide with
 
     def collect(self) -> Iterator[Metric]:
-        requests, rows, latencies = self._meter.snapshot()
-        counter = CounterMetricFamily(
-            "setsail_requests",
-            "Requests by the error's code, or ok; version 0 where none answered.",
-            labels=("model", "version", "wire", "code"),
-        )
-        for (model, version, wire, code), count in sorted(requests.items()):
-            counter.add_metric((model, str(version), wire, code), count)
-        yield counter
-        rows_counter = CounterMetricFamily("setsail_rows", "Rows predicted.", labels=("model", "version"))
-        for (model, version), count in sorted(rows.items()):
-            rows_counter.add_metric((model, str(version)), count)
-        yield rows_counter
-        histogram = HistogramMetricFamily(
-            "setsail_request_duration_seconds",
-            "From the first byte of a request to its encoded answer, answered requests only.",
-            labels=("model", "version", "wire"),
-        )
-        for (model, version, wire), latency in sorted(latencies.items()):
-            histogram.add_metric((model, str(version), wire), _cumulated(latency.counts), latency.total)
-        yield histogram
-        yield self._states()
+        counts, index = self._meter.snapshot(), self._index()
+        yield _counter("setsail_requests", "Requests by the error's code, or ok; version 0 where none answered.",
+                       (*_VERSION, "wire", "code"), counts.requests)  # fmt: skip
+        yield _counter("setsail_rows", "Rows predicted.", _VERSION, counts.rows)
+        yield _histogram("setsail_request_duration_seconds",
+                         "From a whole request to its encoded answer, answered requests only.",
+                         (*_VERSION, "wire"), counts.latencies)  # fmt: skip
+        yield _histogram("setsail_stage_duration_seconds",
+                         "Where the time goes: decode and encode of one request in eight, queue of every request, "
+                         "merge, run and split of every batch.", (*_VERSION, "stage"), counts.stages)  # fmt: skip
+        yield self._batches(counts)
+        yield _counter("setsail_refusals", "Requests not run, by reason.", ("model", "reason"), counts.refusals)
+        cached = {(m, v, "hit" if hit else "miss"): d.count for (m, v, hit), d in counts.caches.items()}
+        yield _counter("setsail_cache_requests", "Answers of the response cache.", (*_VERSION, "result"), cached)
+        for name, value in sorted(counts.gauges.items()):
+            yield GaugeMetricFamily(f"setsail_{name}", _GAUGES.get(name, name), value)
+        yield _states(index)
+        if self._triton:
+            yield from _triton(counts, index)
 
-    def _states(self) -> Metric:
-        gauge = GaugeMetricFamily("setsail_model_versions", "Versions by state.", labels=("state",))
-        counts = Counter(status.state for status in self._index())
-        for state in STATES:
-            gauge.add_metric((state,), counts[state])
-        return gauge
+    def _batches(self, counts: Snapshot) -> Metric:
+        family = HistogramMetricFamily("setsail_batch_rows", "Rows of a run.", labels=_VERSION)
+        for (model, version), runs in sorted(counts.runs.items()):
+            rows = sum(size * costs[0] for size, costs in runs.sizes.items())
+            family.add_metric((model, str(version)), _cumulated(ROWS, runs.batches), rows)
+        return family
 
 
-def _cumulated(counts: Sequence[int]) -> list[tuple[str, float]]:
+def _counter(name: str, text: str, labels: Sequence[str], counts: Any) -> Metric:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for key, count in sorted(counts.items()):
+        family.add_metric([str(part) for part in key], count)
+    return family
+
+
+def _histogram(name: str, text: str, labels: Sequence[str], histograms: Any) -> Metric:
+    family = HistogramMetricFamily(name, text, labels=labels)
+    for key, found in sorted(histograms.items()):
+        histogram: Histogram = found
+        family.add_metric([str(part) for part in key], _cumulated(BUCKETS, histogram.counts), histogram.total)
+    return family
+
+
+def _cumulated(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
     buckets, total = [], 0
-    for bound, count in zip((*BUCKETS, float("inf")), counts, strict=True):
+    for bound, count in zip((*bounds, float("inf")), counts, strict=True):
         total += count
-        buckets.append(("+Inf" if bound == float("inf") else repr(bound), float(total)))
+        buckets.append(("+Inf" if bound == float("inf") else repr(float(bound)), float(total)))
     return buckets
+
+
+def _states(index: Sequence[VersionStatus]) -> Metric:
+    gauge = GaugeMetricFamily("setsail_model_versions", "Versions by state.", labels=("state",))
+    counts = Counter(status.state for status in index)
+    for state in STATES:
+        gauge.add_metric((state,), counts[state])
+    return gauge
+
+
+def _triton(counts: Snapshot, index: Sequence[VersionStatus]) -> Iterator[Metric]:
+    known = [statistics(counts, status.name, status.version) for status in index if status.ready]
+    for name, text, value in _TRITON:
+        family = UntypedMetricFamily(name, text, labels=_VERSION)  # as a counter it would be called …_total
+        for one in known:
+            family.add_metric((one.name, str(one.version)), value(one))
+        yield family

@@ -13,7 +13,7 @@ _SECONDS: Final = "600"
 
 
 class Origins:
-    """Origins whose pages may call; `*` is all of them. None at all is the default: browsers then keep other sites out."""
+    """Origins whose pages may call; `*` is all of them. By default none: browsers then keep other sites out."""
 
     def __init__(self, allowed: Sequence[str] = ()) -> None:
         self._allowed = frozenset(origin.strip().rstrip("/").lower() for origin in allowed if origin.strip())

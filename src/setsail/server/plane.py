@@ -1,8 +1,8 @@
 """The data plane of one process: what all connections of its event loop share, and how it ends.
 
-`Plane` owns the limits, the byte budget, the memo of heads, the scratch buffer, the date of the replies, and the list of
-connections that its clock looks at once a second. Draining is its third job: say not ready, answer everybody once more
-with `Connection: close`, close who stays quiet, and stop when nothing is owed to anybody.
+`Plane` owns the limits, the byte budget, the memo of heads, the scratch buffer, the date of the replies, and the list
+of connections that its clock looks at once a second. Draining is its third job: say not ready, answer everybody once
+more with `Connection: close`, close who stays quiet, and stop when nothing is owed to anybody.
 """
 
 from __future__ import annotations

@@ -66,7 +66,8 @@ class Server:
     def __init__(self, settings: Settings | None = None, listeners: Sequence[socket.socket] = ()) -> None:
         self.settings = settings or Settings()
         self.meter = Meter()
-        self.house = House(threads=self.settings.threads, share_weights=self.settings.weights_cache == "auto", meter=self.meter)
+        share = self.settings.weights_cache == "auto"
+        self.house = House(threads=self.settings.threads, share_weights=share, meter=self.meter)
         self.answering: Answering = self.house
         self.stopped_by: signal.Signals | None = None
         self._repositories: list[Repository] = []

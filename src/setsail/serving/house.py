@@ -26,12 +26,16 @@ from setsail.catalog import (
     Metadata,
     ModelMetadata,
     ServerInfo,
+    Statistics,
     Status,
     Unload,
+    VersionStatistics,
     VersionStatus,
 )  # fmt: skip
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef, Request, Response
+from setsail.monitor.meter import Meter
+from setsail.monitor.statistics import statistics
 from setsail.serving import loading
 from setsail.serving.leases import Loaded
 from setsail.serving.loader import Loader
@@ -53,11 +57,16 @@ class House:
         threads: of one run of one model.
         share_weights: keep large weights on disk in the form that the runtime needs, so that processes share them.
         observers: told of every finished request (`observers.py`).
+        meter: counts what runs; asked for statistics.
     """
 
-    def __init__(self, *, threads: int = 1, share_weights: bool = True, observers: Iterable[Observer] = ()) -> None:
+    def __init__(
+        self, *, threads: int = 1, share_weights: bool = True, observers: Iterable[Observer] = (),
+        meter: Meter | None = None,
+    ) -> None:  # fmt: skip
         self.table = Table()
         self.observers = tuple(observers)
+        self._meter = meter or Meter()
         self._threads, self._share = threads, share_weights
         self._changed = Condition()  # held by whoever swaps the table; notified after
         self._loader = Loader()
@@ -181,6 +190,15 @@ class House:
         rows = [row for name in table.models for row in table.status(ModelRef(name))]
         return tuple(row for row in rows if row.ready or not ask.ready_only)
 
+    def _statistics(self, ask: Statistics, control: bool) -> tuple[VersionStatistics, ...]:
+        """Of the version meant, of all ready ones of a name, or of everything that is ready."""
+        table, ref, counts = self.table, ask.model, self._meter.snapshot()
+        if ref is not None and (ref.version is not None or ref.label is not None):
+            return (statistics(counts, ref.name, table.find(ref).version),)
+        names = tuple(table.models) if ref is None else (ref.name,)
+        rows = [row for name in names for row in table.status(ModelRef(name)) if row.ready]
+        return tuple(statistics(counts, row.name, row.version) for row in rows)
+
     def _server_info(self, ask: ServerInfo, control: bool) -> None:
         return None
 
@@ -207,7 +225,7 @@ class House:
 
     _ANSWERS: Final[Mapping[type, Callable[..., Any]]] = {
         Request: _predict, IsLive: _is_live, IsReady: _is_ready, Status: _status, Metadata: _metadata, Index: _index,
-        ServerInfo: _server_info, Load: _load_again, Unload: _unload_all,
+        ServerInfo: _server_info, Statistics: _statistics, Load: _load_again, Unload: _unload_all,
     }  # fmt: skip
 
     # -- in the loader's thread -----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from time import perf_counter
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef, Request
 from setsail.monitor.meter import Meter
-from setsail.scheduling import Rules, RunTimes, Scheduler, Ticket
+from setsail.scheduling import Rules, RunTimes, Scheduler, Ticket, Turn
 from setsail.serving.line import Done, Line
 from setsail.serving.observers import Finished, Observer, tell
 from setsail.serving.predict import Prediction, begin
@@ -44,6 +44,7 @@ class Intake:
     ) -> None:
         self._tables, self._turns, self._rules = tables, turns, rules
         self._meter, self._observers = meter, observers
+        self._turn = Turn()  # what all models of this loop may run inline in one turn of it, together
 
     def admit(self, ref: ModelRef, nbytes: int, deadline: float = inf) -> SetsailError | None:
         """Why a request should not be read or decoded at all, or None.
@@ -93,7 +94,7 @@ class Intake:
         facts, runner = loaded.facts, loaded.runner
         scheduler = Scheduler(
             self._rules, RunTimes.from_ladder(facts.ladder), batches=facts.invariant and runner.signature.batched,
-            max_rows=runner.max_batch,
+            max_rows=runner.max_batch, shared=self._turn,
         )  # fmt: skip
         name = prediction.request.model.name
         line = Line(name, prediction.version, scheduler, self._turns, self._meter, self._observers)

@@ -1,7 +1,7 @@
 """The requests that wait for one version, and what runs them: on the loop, or on a thread of their own.
 
-What runs together, when and where is the scheduler's word (`scheduling/`); this is the hands. Everything here happens on
-the loop's thread but `_Worker._work`. A request is answered exactly once, by calling its `done` with an answer or a
+What runs together, when and where is the scheduler's word (`scheduling/`); this is the hands. Everything here happens
+on the loop's thread but `_Worker._work`. A request is answered exactly once, by calling its `done` with an answer or a
 fault, and its lease on the version is given back then.
 """
 
@@ -56,7 +56,7 @@ class Line:
             prediction.rows = part.rows
         ticket = Ticket(
             prediction.rows, nbytes, object() if part is None else part.key, prediction.began, deadline, priority,
-            (prediction, done),
+            payload=(prediction, done),
         )  # fmt: skip
         self.scheduler.put(ticket)
         self._turns.note(self)
@@ -67,7 +67,7 @@ class Line:
         scheduler = self.scheduler
         if self._turn != self._turns.number:
             self._turn = self._turns.number
-            scheduler.turn(now)
+            scheduler.turn(self._turn)
         while True:
             what = scheduler.take(now)
             if what is None:
@@ -93,7 +93,7 @@ class Line:
         """End the thread, if there is one. Nothing waits any more: every waiting request holds a lease."""
         self._worker.close()
 
-    # -- ends ------------------------------------------------------------------------------------------------------------
+    # -- ends --------------------------------------------------------------------------------------------------------
 
     def _ran(
         self, batch: Batch, outcomes: Sequence[Response | BaseException], timings: Timings, begun: float, seconds: float
@@ -137,7 +137,7 @@ class Line:
 
 
 class _Worker:
-    """A thread that runs one batch after the other; it comes with the first and goes when there was none for a while."""
+    """A thread that runs one batch after the other; it comes with the first and goes when it had none for a while."""
 
     __slots__ = ("_back", "_batches", "_closed", "_lock", "_observers", "_thread", "_turns")
 

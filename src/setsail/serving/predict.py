@@ -4,9 +4,9 @@ Every wire and the in-process `Model` end here. It is the only place where a mod
 `binding.bind` the only place where a request is checked. `predict` answers one request in the caller's thread;
 `together` answers several of one version by one run, which is what a server does (`line.py`).
 
-Several requests are joined before they are bound (`merging.py`). When anything about the joined request is refused, each
-is bound alone and gets its own fault; those that are right still share a run. When that run fails, each runs alone: a
-bad member never fails its neighbours.
+Several requests are joined before they are bound (`merging.py`). When anything about the joined request is refused,
+each is bound alone and gets its own fault; those that are right still share a run. When that run fails, each runs
+alone: a bad member never fails its neighbours.
 """
 
 from __future__ import annotations
@@ -136,7 +136,10 @@ def together(
 
 
 def conclude(
-    prediction: Prediction, inputs: Mapping[str, Array], outputs: Mapping[str, Array], observers: Sequence[Observer] = ()
+    prediction: Prediction,
+    inputs: Mapping[str, Array],
+    outputs: Mapping[str, Array],
+    observers: Sequence[Observer] = (),
 ) -> Response:
     """The answer to one request out of all outputs of its rows; its observers are told."""
     request, signature, wanted = prediction.request, prediction.signature, prediction.wanted

@@ -61,7 +61,7 @@ class Versions(Struct, frozen=True):
 
 
 class Table(Struct, frozen=True):
-    """Every name with its versions. Never changed, only replaced; so what was found once need not be looked for again."""
+    """Every name with its versions. Never changed, only replaced, so what was found once is found for good."""
 
     models: Mapping[str, Versions] = field(default_factory=dict)
     found: dict[ModelRef, Entry] = field(default_factory=dict)
