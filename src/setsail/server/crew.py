@@ -22,7 +22,7 @@ from setsail.server.listeners import Doorway
 from setsail.server.loop import Loop
 from setsail.server.settings import Settings, rows
 
-__all__ = ["Crew", "Paths"]
+__all__ = ["GRACE", "Crew", "Paths"]
 
 _LOG = logging.getLogger("setsail.server")
 GRACE: Final = 5.0  # seconds beyond `drain_timeout` after which a worker that does not end is killed
