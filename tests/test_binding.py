@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from setsail.binding import _at_once, _bind, bind
+from setsail.binding import _bind, bind
 from setsail.errors import SetsailError
 from setsail.messages import Body, Cells, Columns, Rows, Tensor, Tensors
+from setsail.shortcut import at_once
 from setsail.signature import Signature, TensorSpec
 from setsail.tensors import BY_NAME, DTYPES, NULL, Numbers
 
@@ -383,11 +384,11 @@ def test_the_short_way_is_taken_by_ordinary_rows(dtype: Any) -> None:
     array = np.array([[1, 2], [3, 4]], dtype.numpy)
     numbers = Numbers.of(np.array([[1, 2], [3, 4]]), lambda: None)
     for data in ([1, 2, 3, 4], [[1, 2], [3, 4]], array, numbers, numbers.reshape(-1)):
-        made = _at_once(sole, Tensors((Tensor("x", data, dtype, (2, 2)),)))
+        made = at_once(sole, Tensors((Tensor("x", data, dtype, (2, 2)),)))
         assert made is not None
         assert (made.dtype, made.tolist()) == (dtype.numpy, [[1, 2], [3, 4]])
     for body in (Rows([[1, 2], [3, 4]]), Columns([[1, 2], [3, 4]]), Columns({"x": [[1, 2], [3, 4]]}), Rows(numbers)):
-        assert _at_once(sole, body) is not None
+        assert at_once(sole, body) is not None
 
 
 @settings(max_examples=300)

@@ -1,0 +1,122 @@
+"""The short way of `binding`: rows of numbers for the only input of a model, which is what most requests are.
+
+It proves in a few steps that all is well, or says nothing. The general way, which knows every form and every fault,
+has the word then. They agree to the bit where both answer (`tests/test_binding.py`).
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any, Final
+
+import numpy as np
+
+from setsail.messages import Body, Columns, Rows, Tensor, Tensors
+from setsail.signature import Sole
+from setsail.tensors import Array, DType, Numbers, finite
+
+__all__ = ["ALLOWED", "at_once", "converted"]
+
+# What Python's JSON readers make of values that an input of this kind takes.
+ALLOWED: Final[Mapping[str, frozenset[type]]] = {
+    "float": frozenset((int, float)),
+    "int": frozenset((int,)),
+    "uint": frozenset((int,)),
+    "bool": frozenset((bool,)),
+    "string": frozenset((str, bytes)),
+}
+_FORMATS: Final[Mapping[str, str]] = {  # of `struct`: it refuses what does not fit, numpy would wrap it or warn
+    "int8": "b", "int16": "h", "int32": "i", "int64": "q", "uint8": "B", "uint16": "H", "uint32": "I", "uint64": "Q",
+    "float16": "e", "float32": "f", "float64": "d",
+}  # fmt: skip
+_LISTS: Final = {list}
+
+
+def at_once(sole: Sole, body: Body) -> Array | None:
+    """The array, where it is beyond doubt that the general way gives the same. None: ask the general way."""
+    kind = type(body)
+    if kind is Tensors:
+        if len(body.tensors) != 1:  # type: ignore[union-attr]
+            return None
+        return _tensor_at_once(sole, body.tensors[0])  # type: ignore[union-attr]
+    if kind is Rows:
+        rows: Any = body.rows  # type: ignore[union-attr]
+    elif kind is Columns:
+        rows = body.columns  # type: ignore[union-attr]
+        if type(rows) is dict and len(rows) == 1:
+            rows = rows.get(sole.name)
+    else:
+        return None
+    if type(rows) is list:
+        return _packed(sole, rows, None)
+    return converted(sole.dtype, rows, sole.tail) if type(rows) is Numbers else None
+
+
+def _tensor_at_once(sole: Sole, tensor: Tensor) -> Array | None:
+    shape, data, kind = tensor.shape, tensor.data, type(tensor.data)
+    if tensor.dtype is not sole.dtype or not shape or shape[1:] != sole.tail or tensor.name != sole.name:
+        return None
+    if kind is list:
+        return _packed(sole, data, shape)
+    if kind is Numbers:
+        flat = data.ndim == 1 and data.size == shape[0] * sole.width
+        if flat or data.shape == shape:
+            return converted(sole.dtype, data.reshape(shape), sole.tail)
+        return None
+    if kind is not np.ndarray or data.dtype != sole.dtype.numpy or data.size != shape[0] * sole.width or not data.size:
+        return None
+    if sole.dtype.kind == "float" and not finite(data):
+        return None
+    made: Array = data.reshape(shape)
+    return made
+
+
+def _packed(sole: Sole, values: list[Any], shape: tuple[int, ...] | None) -> Array | None:
+    """Python numbers, flat where a shape is declared for them, else (or also) as nested as the input is."""
+    if not values:
+        return None
+    if shape is None or type(values[0]) is list:
+        rows = len(values)
+        for size in sole.tail:
+            if set(map(type, values)) != _LISTS or set(map(len, values)) != {size}:
+                return None
+            values = values[0] if len(values) == 1 else list(chain.from_iterable(values))
+        if shape is None:
+            shape = (rows, *sole.tail)
+    count = len(values)
+    if count != shape[0] * sole.width:
+        return None
+    if not set(map(type, values)) <= ALLOWED[sole.dtype.kind]:
+        return None
+    try:
+        # A sum is finite only where all its parts are.
+        if sole.dtype.kind == "float" and not math.isfinite(sum(values)):
+            return None
+        data = struct.pack(f"={count}{_FORMATS[sole.dtype.name]}", *values)
+    except (struct.error, OverflowError):
+        return None
+    return np.ndarray(shape, sole.dtype.numpy, data)
+
+
+def converted(dtype: DType, numbers: Numbers, tail: tuple[int, ...]) -> Array | None:
+    """JSON numbers to an array of finite values of a dtype, where that is all they are and they have this form."""
+    if numbers.shape[1:] != tail or not numbers.size:
+        return None
+    array = numbers.view(np.ndarray)
+    if dtype.kind == "float":
+        if array.dtype.kind != "f":
+            array = array.astype(np.float64)  # as Python's integers become floats: by way of a double
+        with np.errstate(over="ignore"):
+            array = array.astype(dtype.numpy, copy=False)
+        return array if finite(array) else None
+    if array.dtype.kind == "f" or dtype.kind not in ("int", "uint"):
+        return None
+    if array.dtype != dtype.numpy:
+        info = np.iinfo(dtype.numpy)
+        if not (info.min <= int(array.min()) and int(array.max()) <= info.max):
+            return None
+        array = array.astype(dtype.numpy)
+    return array
