@@ -1,6 +1,6 @@
 """What a run found, for people: medians, the promises, tables and a plot.
 
-python -m benchmarks.report RESULTS.json     writes docs/performance.svg and the figures in docs/performance.md
+python -m benchmarks.report RESULTS.json...  writes docs/performance.svg and the figures in docs/performance.md
 """
 
 from __future__ import annotations
@@ -173,6 +173,15 @@ def written(document: Mapping[str, Any], out: Path, results: Path | None = None)
     (out / "plot.svg").write_text(plotted(rows_of(document["samples"])))
 
 
+def joined(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Several runs on one machine as one; runs of the same server add rounds."""
+    return {
+        "machine": documents[0]["machine"],
+        "skipped": {who: why for document in documents for who, why in document["skipped"].items()},
+        "samples": [sample for document in documents for sample in document["samples"]],
+    }
+
+
 def spliced(page: str, figures: str) -> str:
     """`page` with `figures` between its two marks."""
     before, _, rest = page.partition(BEGIN)
@@ -183,10 +192,10 @@ def spliced(page: str, figures: str) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    if len(argv) != 1:
+    if not argv:
         print(__doc__, file=sys.stderr)
         return 2
-    document = json.loads(Path(argv[0]).read_text())
+    document = joined([json.loads(Path(path).read_text()) for path in argv])
     plot = PAGE.with_suffix(".svg")
     PAGE.write_text(spliced(PAGE.read_text(), markdown(document, plot.name)))
     plot.write_text(plotted(rows_of(document["samples"])))

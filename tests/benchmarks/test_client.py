@@ -11,7 +11,7 @@ GET = b"GET /%b HTTP/1.1\r\nhost: here\r\n\r\n"
 
 
 class Counting(asyncio.Protocol):
-    """Answers with 200 after a moment, `/no` with 503; hangs up after `/bye`, and after `/close` was answered."""
+    """Answers 200 after a moment, `/slow` later, `/no` 503; hangs up after `/bye`, and once `/close` was answered."""
 
     seen: list[bytes]
 
@@ -28,7 +28,7 @@ class Counting(asyncio.Protocol):
         if path == b"/close":
             more = b"connection: close\r\n"
         reply = b"HTTP/1.1 %b\r\ncontent-length: 2\r\n%b\r\nok" % (status, more)
-        asyncio.get_running_loop().call_later(0.002, self.transport.write, reply)
+        asyncio.get_running_loop().call_later(0.3 if path == b"/slow" else 0.002, self.transport.write, reply)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_every_request_is_answered_and_counted_once(counting: tuple[int, list[by
 
 
 def test_what_is_under_way_at_the_end_is_waited_for(counting: tuple[int, list[bytes]]) -> None:
-    load = drive(counting[0], [GET % b""], 4, 0.001)
+    load = drive(counting[0], [GET % b"slow"], 4, 0.15)
     assert load.requests == 4
     assert load.rate == 0.0  # none of them within the window
 

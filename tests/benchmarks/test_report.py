@@ -3,7 +3,7 @@ from xml.etree import ElementTree
 
 import pytest
 from benchmarks.plot import OURS, plotted
-from benchmarks.report import markdown, promised, rows_of, spliced
+from benchmarks.report import joined, markdown, promised, rows_of, spliced
 from benchmarks.workloads import PROMISES
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -82,6 +82,13 @@ def test_figures_replace_those_between_the_marks() -> None:
     assert spliced(page, "new") == f"# Title\n{BEGIN}\n\nnew\n\n{END}\nrest\n"
     with pytest.raises(ValueError, match="lacks"):
         spliced("# Title\n", "new")
+
+
+def test_runs_are_joined() -> None:
+    runs = [{"machine": MACHINE, "skipped": {str(n): "why"}, "samples": [sample("setsail", n)]} for n in (1, 3)]
+    both = joined(runs)
+    assert both["skipped"] == {"1": "why", "3": "why"}
+    assert rows_of(both["samples"])["iris", "setsail", 2, 64]["rate"] == 2
 
 
 def test_the_plot_is_svg_with_a_bar_for_each_figure() -> None:
