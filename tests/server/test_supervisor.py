@@ -7,12 +7,15 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -123,15 +126,33 @@ def test_a_dead_worker_is_replaced_and_readiness_tells(server: Supervisor) -> No
 
 
 def test_those_that_live_say_that_one_is_missing(line: Path) -> None:
-    with supervisor(line, admin_port=-1) as server:
+    with supervisor(line, admin_port=-1) as server, ExitStack() as stack:
         server.start()
-        victim, other = server.crew.pids
-        os.kill(other, signal.SIGSTOP)  # so that the one that is replaced is asked by nobody but us
-        os.kill(other, signal.SIGCONT)
+        address = server.url.removeprefix("http://")
+        clients = [stack.enter_context(closing(HTTPConnection(address, timeout=20))) for _ in range(12)]
+        assert {ready(client) for client in clients} == {200}
+        victim = server.crew.pids[0]
         os.kill(victim, signal.SIGKILL)
-        seen = set()
-        until(lambda: seen.add(get(server.url + "/v2/health/ready")[0]) or (503 in seen and len(server.crew.pids) == 2))
+        until(lambda: len(server.crew.pids) == 1)
+        seen: set[int] = set()
+        until(lambda: seen.update(filter(None, map(ready, clients))) or 503 in seen or len(server.crew.pids) == 2)
+        assert 503 in seen
+        body = json.dumps({"instances": [[1.0, 2.0]]})
+        answers = [status for client in clients if (status := ready(client, body))]
+        assert set(answers) == {200}  # predictions go on
         until(lambda: statuses(server.url) == {200})
+
+
+def ready(client: HTTPConnection, body: str | None = None) -> int:
+    """What a worker says on a connection of old; 0 where it is gone."""
+    try:
+        client.request("POST" if body else "GET", "/v1/models/line:predict" if body else "/v2/health/ready", body)
+        with client.getresponse() as reply:
+            reply.read()
+            return reply.status
+    except (OSError, HTTPException):
+        client.auto_open = 0  # a new connection would go to anybody
+        return 0
 
 
 def test_a_restart_replaces_everybody_in_turn(server: Supervisor) -> None:
@@ -285,8 +306,6 @@ def test_signals_end_it(command: Any, number: signal.Signals, group: bool, code:
 def test_a_second_signal_forces(command: Any) -> None:
     process, url = command
     body = json.dumps({"instances": [[1.0, 2.0]]}).encode()
-    import socket
-
     host, _, port = url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=10) as half:  # a request that never ends
         half.sendall(b"POST /v1/models/line:predict HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n" + body)
