@@ -10,8 +10,6 @@ import pytest
 from fakehouse import FakeHouse, FakeModel
 
 from setsail.catalog import (
-    BatchCount,
-    Duration,
     Index,
     IsLive,
     IsReady,
@@ -25,8 +23,11 @@ from setsail.catalog import (
 )
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef, Request, Rows
-from setsail.server.channel import Answer, Fault
-from setsail.server.fleet import Everywhere, Fleet, merged_statuses, predict, summed
+from setsail.monitor.meter import Meter
+from setsail.monitor.statistics import statistics
+from setsail.server.channel import SNAPSHOT, Answer, Fault
+from setsail.server.counts import encoded
+from setsail.server.fleet import Everywhere, Fleet, merged_statuses, predict
 from setsail.server.questions import decode, encode_answer
 from setsail.signature import Signature, TensorSpec
 
@@ -92,18 +93,6 @@ def test_while_a_takeover_is_on_its_way_the_version_that_all_have_is_meant() -> 
 def test_labels_are_those_that_all_have() -> None:
     (merged,) = merged_statuses([[status(1, labels=("a", "b"))], [status(1, labels=("b",))]])
     assert merged.labels == ("b",)
-
-
-def test_statistics_are_added_up() -> None:
-    def counts(n: int, size: int) -> VersionStatistics:
-        times = {key: Duration(n, 10 * n) for key in ("success", "fail", "queue", "input", "infer", "output")}
-        batch = BatchCount(size, Duration(n, n), Duration(n, n), Duration(n, n))
-        return VersionStatistics("m", 1, n, n, n, **times, batches=(batch,))
-
-    (total,) = summed([[counts(1, 4)], [counts(2, 4)], [counts(3, 1)]])
-    assert (total.last_ms, total.inferences, total.executions) == (3, 6, 6)
-    assert total.success == Duration(6, 60)
-    assert [(b.size, b.infer.count) for b in total.batches] == [(1, 3), (4, 3)]
 
 
 def test_a_fleet_answers_as_a_house_does() -> None:
@@ -177,18 +166,29 @@ def test_without_control_its_own_house_refuses() -> None:
     assert caught.value.code == "control.refused"
 
 
-def test_statistics_come_from_those_that_have_the_model() -> None:
-    class Counting:
-        def __init__(self, *counts: VersionStatistics) -> None:
-            self.counts = counts
+class Counting:
+    """A house that has answered requests for one version, or has none."""
 
-        def answer(self, ask: Statistics, *, control: bool) -> tuple[VersionStatistics, ...]:
-            if not self.counts:
-                raise SetsailError("model.unknown", "not here")
-            return self.counts
+    def __init__(self, *rows: int) -> None:
+        self.meter = Meter()
+        for count in rows:
+            self.meter.answered("m", 1, "plain", "ok", 0.5, count)
 
-    found = Fleet(Circle(Counting(VersionStatistics("m", 1, inferences=2)), Counting())).answer(Statistics())
-    assert [(s.name, s.inferences) for s in found] == [("m", 2)]
+    def answer(self, ask: Statistics, *, control: bool) -> tuple[VersionStatistics, ...]:
+        counts = self.meter.snapshot()
+        if not counts.rows:
+            raise SetsailError("model.unknown", "not here")
+        return (statistics(counts, "m", 1),)
+
+
+class CountingCircle(Circle):
+    def ask(self, house: Any, kind: str, body: bytes) -> Answer:
+        return Answer(1, encoded(house.meter)) if kind == SNAPSHOT else super().ask(house, kind, body)
+
+
+def test_statistics_are_sums_over_those_that_have_the_model() -> None:
+    (found,) = Fleet(CountingCircle(Counting(2, 3), Counting(), Counting(1))).answer(Statistics())
+    assert (found.name, found.version, found.inferences, found.success.count) == ("m", 1, 6, 3)
     with pytest.raises(SetsailError) as caught:
-        Fleet(Circle(Counting())).answer(Statistics())
+        Fleet(CountingCircle(Counting())).answer(Statistics())
     assert caught.value.code == "model.unknown"

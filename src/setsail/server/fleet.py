@@ -1,8 +1,9 @@
 """All workers as one: a `Fleet` answers what a house answers, by asking each of them and merging what they say.
 
 A version is ready when it is ready in every worker; a load or unload is done when all have done it; statistics are
-sums. A single prediction, or a model's contract, is one worker's answer. The admin application runs over a fleet as it
-runs over a house, and so does what a client asks one worker about all of them (`Everywhere`).
+sums over the living and the dead. A single prediction, or a model's contract, is one worker's answer. The admin
+application runs over a fleet as it runs over a house, and so does what a client asks one worker about all of them
+(`Everywhere`).
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ from msgspec.structs import replace
 
 from setsail.catalog import (
     Ask,
-    BatchCount,
-    Duration,
     Index,
     IsLive,
     IsReady,
@@ -28,12 +27,14 @@ from setsail.catalog import (
 )  # fmt: skip
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef, Request
+from setsail.monitor.statistics import statistics
 from setsail.server.channel import Answer
+from setsail.server.counts import Counts
 from setsail.server.dispatch import Answering
 from setsail.server.questions import decode_answer, encode, subject
 from setsail.serving.model import predict_rows
 
-__all__ = ["Asker", "Everywhere", "Fleet", "merged_statuses", "predict", "summed"]
+__all__ = ["Asker", "Everywhere", "Fleet", "merged_statuses", "predict"]
 
 
 class Asker(Protocol):
@@ -64,7 +65,15 @@ class Fleet:
         if faults and (merge is None or len(faults) == len(replies) or not isinstance(ask, Statistics)):
             raise faults[0].error()
         found = [decode_answer(kind, answer.body) for answer in replies if answer.fault is None]
+        if isinstance(ask, Statistics):
+            return self._statistics(found)
         return found[0] if merge is None else merge(found)
+
+    def _statistics(self, found: Sequence[Sequence[VersionStatistics]]) -> tuple[VersionStatistics, ...]:
+        """Of the versions that any worker has, over all that was ever counted: what died with a worker counts."""
+        counts = Counts(self._asker).snapshot()
+        versions = dict.fromkeys((one.name, one.version) for told in found for one in told)
+        return tuple(statistics(counts, *version) for version in versions)
 
 
 class Everywhere:
@@ -122,43 +131,11 @@ def _with_default(statuses: list[VersionStatus]) -> list[VersionStatus]:
     return [replace(s, default=True) if best.get(s.name) == s.version and s.ready else s for s in statuses]
 
 
-def summed(found: Sequence[Sequence[VersionStatistics]]) -> tuple[VersionStatistics, ...]:
-    """Statistics of all workers, added up a version."""
-    total: dict[tuple[str, int], VersionStatistics] = {}
-    for counts in found:
-        for one in counts:
-            key = (one.name, one.version)
-            total[key] = _added(total[key], one) if key in total else one
-    return tuple(total.values())
-
-
-def _added(a: VersionStatistics, b: VersionStatistics) -> VersionStatistics:
-    times = {key: _plus(getattr(a, key), getattr(b, key)) for key in _DURATIONS}
-    sizes = {batch.size: batch for batch in a.batches}
-    for batch in b.batches:
-        known = sizes.get(batch.size)
-        sizes[batch.size] = batch if known is None else BatchCount(
-            batch.size, _plus(known.input, batch.input), _plus(known.infer, batch.infer),
-            _plus(known.output, batch.output),
-        )  # fmt: skip
-    return VersionStatistics(
-        a.name, a.version, max(a.last_ms, b.last_ms), a.inferences + b.inferences, a.executions + b.executions,
-        **times, batches=tuple(sizes[size] for size in sorted(sizes)),
-    )  # fmt: skip
-
-
-_DURATIONS: Final = ("success", "fail", "queue", "input", "infer", "output", "cache_hit", "cache_miss")
-
-
-def _plus(a: Duration, b: Duration) -> Duration:
-    return Duration(a.count + b.count, a.ns + b.ns)
-
-
 def _nothing(found: Sequence[None]) -> None:
     return None
 
 
 _MERGES: Final[Mapping[type, Callable[[Sequence[Any]], Any]]] = {
-    Index: merged_statuses, Status: merged_statuses, Statistics: summed, IsReady: all, Load: _nothing,
+    Index: merged_statuses, Status: merged_statuses, Statistics: tuple, IsReady: all, Load: _nothing,
     Unload: _nothing,
 }  # fmt: skip
