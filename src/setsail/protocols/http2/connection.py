@@ -32,7 +32,7 @@ from setsail.protocols.http2.frames import (
     RULES,
     STREAM,
     ZERO,
-)  # fmt: skip
+)
 from setsail.protocols.http2.streams import Limits, Stream
 
 __all__ = ["Connection"]
@@ -75,17 +75,9 @@ class Connection(Answering):
 
     def receive(self, data: bytes | memoryview) -> list[Event]:
         """Read what the socket delivered, in any portions."""
-        if self.finished:
-            return []
-        read = data if type(data) is bytes else bytes(data)
-        if self._have:
-            self._have += len(read)
-            self._parts.append(read)
-            if self._have < self._need:
-                return []
-            read = b"".join(self._parts)
+        read = self._gathered(data)
         at = 0 if self._greeted else self._greet(read)
-        if at < 0:
+        if at < 0 or not read:
             return self._take_events()
         events, streams, memo = self._events, self.streams, self._memo
         end, need = len(read), 9
@@ -141,6 +133,17 @@ class Connection(Answering):
         self._keep(read, at, need)
         return self._take_events()
 
+    def _gathered(self, data: bytes | memoryview) -> bytes:
+        """What was read and is not used yet; nothing while that is less than the frame it begins."""
+        if self.finished:
+            return b""
+        read = data if type(data) is bytes else bytes(data)
+        if not self._have:
+            return read
+        self._have += len(read)
+        self._parts.append(read)
+        return b"" if self._have < self._need else b"".join(self._parts)
+
     def _over(self) -> bool:
         return self.finished
 
@@ -159,6 +162,8 @@ class Connection(Answering):
 
     def _greet(self, read: bytes) -> int:
         """The preface (§3.4): where the frames begin, or -1."""
+        if not read:
+            return -1
         if not PREFACE.startswith(read[: len(PREFACE)]):
             self.fail(frames.PROTOCOL_ERROR, "the client preface is not HTTP/2's (§3.4)")
             return -1
