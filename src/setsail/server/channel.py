@@ -206,6 +206,9 @@ class Channel:
             self._messages = self._frames.feed(data)
         return self._messages.pop(0)
 
+    def fileno(self) -> int:
+        return self._end.fileno()
+
     def hang_up(self) -> None:
         """End the conversation; `receive` returns None from now on."""
         with suppress(OSError):

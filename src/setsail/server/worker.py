@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import select
 import signal
 import socket
 import sys
@@ -174,6 +175,7 @@ def main() -> None:
         return
     logging.basicConfig(level=start.log, format=f"%(levelname)s %(name)s [worker {start.slot}]: %(message)s")
     leaving = _handle_signals(channel)
+    Thread(target=_end_with_supervisor, args=(channel, leaving), name="setsail-watch", daemon=True).start()
     try:
         worker = Worker(channel, start)
         worker.open()
@@ -210,6 +212,15 @@ def _handle_signals(channel: Channel) -> list[bool]:
     signal.signal(signal.SIGTERM, terminate)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # blocked from its first instruction until now
     return ready
+
+
+def _end_with_supervisor(channel: Channel, ready: list[bool]) -> None:
+    """End a worker that is still loading; one that is ready reads of it in `run`, and has answers to finish."""
+    watch = select.poll()
+    watch.register(channel.fileno(), getattr(select, "POLLRDHUP", 0))  # an error or a hang-up is always told
+    watch.poll()
+    if not ready:
+        os._exit(1)
 
 
 def _tell(channel: Channel) -> None:
