@@ -1,14 +1,15 @@
-"""Counts and timings of one process, kept without any metrics library: the admin port renders them when asked.
+"""Counts and timings of one process, kept without any metrics library; the admin port renders them when asked.
 
-What is counted per request is one look-up and a few additions; what a run costs is counted once a batch, for all its
-requests together. Labels come from the server, never from a client: a name nobody serves is counted under the empty
-name, so that a scanner cannot make the page grow.
+What is counted of each request is one look-up and three additions; what a run costs is counted once a batch, for all
+its requests together. Everything else is derived when somebody asks. Labels come from the server, never from a client:
+a name nobody serves is counted under the empty name, so that a scanner cannot make the page grow.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
+from operator import add
 from threading import Lock
 from time import time
 from typing import Final, TypeVar
@@ -17,7 +18,7 @@ from msgspec import Struct, field
 
 from setsail.catalog import Duration
 
-__all__ = ["BUCKETS", "ROWS", "STAGES", "Histogram", "Meter", "Runs", "Snapshot", "merged"]
+__all__ = ["BUCKETS", "ROWS", "STAGES", "Histogram", "Meter", "Runs", "SharedMeter", "Snapshot", "merged"]
 
 # Upper bounds in seconds: OpenTelemetry's for http.server.request.duration, with finer ones below, because a run of a
 # small model takes tens of microseconds.
@@ -27,26 +28,60 @@ BUCKETS: Final = (
 )  # fmt: skip
 ROWS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)  # of a batch
 STAGES: Final = ("decode", "queue", "merge", "run", "split", "encode")
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+_SIZES: Final = 256  # sizes of batches that are told apart; clients choose them, so others share a power of two
+
+
+def _zeros() -> list[int]:
+    return [0] * (len(BUCKETS) + 1)
 
 
 class Histogram(Struct):
     """One count per bucket and one past the last; `total` is the sum of what was observed."""
 
-    counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
+    counts: list[int] = field(default_factory=_zeros)
     total: float = 0.0
 
-    def add(self, seconds: float, times: int = 1) -> None:
-        self.counts[bisect_left(BUCKETS, seconds)] += times
-        self.total += seconds * times
+    def add(self, seconds: float) -> None:
+        self.counts[bisect_left(BUCKETS, seconds)] += 1
+        self.total += seconds
 
 
 class Runs(Struct):
-    """What the runs of one version cost; by rows of a batch `[executions, requests, merge, run, split]` in seconds."""
+    """What the runs of one version cost.
+
+    Attributes:
+        sizes: by rows of the batch `[executions, requests, merge, run, split]`, the last three in seconds.
+        rows: of all batches.
+        waited: seconds in the queue, of all requests.
+        last: when, in seconds of the epoch.
+        queue, merge, run, split: executions by `BUCKETS`; of `queue` requests, by the mean of their batch.
+    """
 
     sizes: dict[int, list[float]] = field(default_factory=dict)
-    batches: list[int] = field(default_factory=lambda: [0] * (len(ROWS) + 1))
+    rows: int = 0
     waited: float = 0.0
-    last: float = 0.0  # seconds of the epoch
+    last: float = 0.0
+    queue: list[int] = field(default_factory=_zeros)
+    merge: list[int] = field(default_factory=_zeros)
+    run: list[int] = field(default_factory=_zeros)
+    split: list[int] = field(default_factory=_zeros)
+
+    def batches(self) -> list[int]:
+        """Executions by `ROWS`."""
+        counts = [0] * (len(ROWS) + 1)
+        for rows, costs in self.sizes.items():
+            counts[bisect_left(ROWS, rows)] += int(costs[0])
+        return counts
+
+    def stages(self) -> dict[str, Histogram]:
+        """The histograms, by the names of `STAGES`."""
+        merge, run, split = (sum(costs[place] for costs in self.sizes.values()) for place in (2, 3, 4))
+        return {
+            "queue": Histogram(self.queue, self.waited), "merge": Histogram(self.merge, merge),
+            "run": Histogram(self.run, run), "split": Histogram(self.split, split),
+        }  # fmt: skip
 
 
 class Snapshot(Struct):
@@ -54,137 +89,179 @@ class Snapshot(Struct):
 
     requests: dict[tuple[str, int, str, str], int] = field(default_factory=dict)  # model, version, wire, code
     rows: dict[tuple[str, int], int] = field(default_factory=dict)
-    latencies: dict[tuple[str, int, str], Histogram] = field(default_factory=dict)  # model, version, wire
+    latencies: dict[tuple[str, int, str], Histogram] = field(
+        default_factory=dict
+    )  # model, version, wire; answered only
     failed: dict[tuple[str, int], Duration] = field(default_factory=dict)
-    stages: dict[tuple[str, int, str], Histogram] = field(default_factory=dict)
+    stages: dict[tuple[str, int, str], Histogram] = field(
+        default_factory=dict
+    )  # decode and encode; see Runs for others
     runs: dict[tuple[str, int], Runs] = field(default_factory=dict)
     refusals: dict[tuple[str, str], int] = field(default_factory=dict)  # model, reason
     caches: dict[tuple[str, int, bool], Duration] = field(default_factory=dict)  # model, version, hit
     gauges: dict[str, float] = field(default_factory=dict)
 
 
-class Meter:
-    """The counts of one process; safe to use from any thread."""
+class _Answers:
+    """Requests of one model, version, wire and code."""
+
+    __slots__ = ("counts", "rows", "seconds")
 
     def __init__(self) -> None:
-        self._lock = Lock()
-        self._now = Snapshot()
-        self._stages: dict[tuple[str, int], tuple[Histogram, ...]] = {}
+        self.counts = _zeros()
+        self.rows = 0
+        self.seconds = 0.0
+
+
+class Meter:
+    """The counts of one process. One thread counts, which needs no lock; any thread may ask for a snapshot."""
+
+    def __init__(self) -> None:
+        self._answers: dict[tuple[str, int, str, str], _Answers] = {}
+        self._runs: dict[tuple[str, int], Runs] = {}
+        self._rest = Snapshot()  # what is counted seldom
 
     def answered(self, model: str, version: int, wire: str, code: str, seconds: float, rows: int) -> None:
         """One request was answered; `code` is `ok` or the error's, `version` 0 where none answered."""
-        now, one = self._now, (model, version, wire, code)
-        with self._lock:
-            now.requests[one] = now.requests.get(one, 0) + 1
-            if code == "ok":
-                now.rows[model, version] = now.rows.get((model, version), 0) + rows
-                histogram = now.latencies.get((model, version, wire))
-                if histogram is None:
-                    histogram = now.latencies[model, version, wire] = Histogram()
-                histogram.counts[bisect_left(BUCKETS, seconds)] += 1
-                histogram.total += seconds
-            elif model:
-                fail = now.failed.setdefault((model, version), Duration())
-                fail.count += 1
-                fail.ns += int(seconds * 1e9)
+        cell = self._answers.get((model, version, wire, code))
+        if cell is None:
+            cell = self._answers.setdefault((model, version, wire, code), _Answers())
+        cell.counts[bisect_left(BUCKETS, seconds)] += 1
+        cell.seconds += seconds
+        cell.rows += rows
 
     def batch(
         self, model: str, version: int, requests: int, rows: int, waited: float, merge: float, run: float, split: float
     ) -> None:
         """One run. `waited` is the sum of what its requests waited; all in seconds."""
-        with self._lock:
-            runs = self._now.runs.get((model, version))
-            if runs is None:
-                runs = self._now.runs[model, version] = Runs()
-                made = tuple(Histogram() for _ in range(4))
-                self._stages[model, version] = made
-                for stage, histogram in zip(STAGES[1:5], made, strict=True):
-                    self._now.stages[model, version, stage] = histogram
-            size = runs.sizes.get(rows)
-            if size is None:
-                size = runs.sizes[rows] = [0, 0, 0.0, 0.0, 0.0]
-            size[0] += 1
-            size[1] += requests
-            size[2] += merge
-            size[3] += run
-            size[4] += split
-            runs.batches[bisect_left(ROWS, rows)] += 1
-            runs.waited += waited
-            runs.last = time()
-            queued, merged_, ran, cut = self._stages[model, version]
-            queued.add(waited / requests, requests)
-            merged_.add(merge)
-            ran.add(run)
-            cut.add(split)
+        cell = self._runs.get((model, version))
+        if cell is None:
+            cell = self._runs.setdefault((model, version), Runs())
+        size = cell.sizes.get(rows)
+        if size is None:
+            size = _new_size(cell.sizes, rows)
+        size[0] += 1
+        size[1] += requests
+        size[2] += merge
+        size[3] += run
+        size[4] += split
+        cell.queue[bisect_left(BUCKETS, waited / requests)] += requests
+        cell.merge[bisect_left(BUCKETS, merge)] += 1
+        cell.run[bisect_left(BUCKETS, run)] += 1
+        cell.split[bisect_left(BUCKETS, split)] += 1
+        cell.rows += rows
+        cell.waited += waited
+        cell.last = time()
 
     def stage(self, model: str, version: int, stage: str, seconds: float) -> None:
         """One request's decoding or encoding."""
-        with self._lock:
-            self._now.stages.setdefault((model, version, stage), Histogram()).add(seconds)
+        self._rest.stages.setdefault((model, version, stage), Histogram()).add(seconds)
 
     def refused(self, model: str, reason: str) -> None:
-        """A request was not run."""
-        with self._lock:
-            self._now.refusals[model, reason] = self._now.refusals.get((model, reason), 0) + 1
+        """A request was not run; `reason` is the error's code."""
+        self._rest.refusals[model, reason] = self._rest.refusals.get((model, reason), 0) + 1
 
     def cache(self, model: str, version: int, hit: bool, seconds: float) -> None:
         """The response cache was asked."""
-        with self._lock:
-            told = self._now.caches.setdefault((model, version, hit), Duration())
-            told.count += 1
-            told.ns += int(seconds * 1e9)
+        told = self._rest.caches.setdefault((model, version, hit), Duration())
+        told.count += 1
+        told.ns += int(seconds * 1e9)
 
     def gauge(self, name: str, value: float) -> None:
         """A level of this moment: connections, requests in flight."""
-        self._now.gauges[name] = value
+        self._rest.gauges[name] = value
 
     def snapshot(self) -> Snapshot:
-        """A copy, all of one moment."""
+        """A copy. A request that is counted meanwhile may be in one of its numbers and not yet in another."""
+        whole = _copied(self._rest)
+        for key, cell in list(self._answers.items()):
+            _add_answers(whole, key, cell)
+        for version, runs in list(self._runs.items()):
+            _add_runs(whole.runs.setdefault(version, Runs()), runs)
+        return whole
+
+
+class SharedMeter(Meter):
+    """For a server whose threads answer (`asgi.py`)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = Lock()
+
+    def answered(self, model: str, version: int, wire: str, code: str, seconds: float, rows: int) -> None:
         with self._lock:
-            return merged([self._now])
-
-
-Key = TypeVar("Key")
+            super().answered(model, version, wire, code, seconds, rows)
 
 
 def merged(snapshots: Iterable[Snapshot]) -> Snapshot:
     """The sum of several processes' counts, or a copy of one's."""
     whole = Snapshot()
     for one in snapshots:
-        _add_counts(whole.requests, one.requests)
-        _add_counts(whole.rows, one.rows)
-        _add_counts(whole.refusals, one.refusals)
-        _add_histograms(whole.latencies, one.latencies)
-        _add_histograms(whole.stages, one.stages)
-        _add_durations(whole.failed, one.failed)
-        _add_durations(whole.caches, one.caches)
+        _merge(whole.requests, one.requests, add)
+        _merge(whole.rows, one.rows, add)
+        _merge(whole.refusals, one.refusals, add)
+        _merge(whole.gauges, one.gauges, add)
+        _merge(whole.latencies, one.latencies, _both)
+        _merge(whole.stages, one.stages, _both)
+        _merge(whole.failed, one.failed, _longer)
+        _merge(whole.caches, one.caches, _longer)
         for version, runs in one.runs.items():
             _add_runs(whole.runs.setdefault(version, Runs()), runs)
-        for name, level in one.gauges.items():
-            whole.gauges[name] = whole.gauges.get(name, 0.0) + level
     return whole
 
 
-def _add_counts(whole: dict[Key, int], part: Mapping[Key, int]) -> None:
-    for key, count in part.items():
-        whole[key] = whole.get(key, 0) + count
+def _merge(whole: dict[_K, _V], part: dict[_K, _V], plus: Callable[[_V, _V], _V]) -> None:
+    for key, value in part.items():
+        whole[key] = plus(whole[key], value) if key in whole else value
 
 
-def _add_histograms(whole: dict[Key, Histogram], part: Mapping[Key, Histogram]) -> None:
-    for key, one in part.items():
-        known = whole.get(key, Histogram())
-        whole[key] = Histogram([a + b for a, b in zip(known.counts, one.counts, strict=True)], known.total + one.total)
+def _both(a: Histogram, b: Histogram) -> Histogram:
+    return Histogram(_sum(a.counts, b.counts), a.total + b.total)
 
 
-def _add_durations(whole: dict[Key, Duration], part: Mapping[Key, Duration]) -> None:
-    for key, one in part.items():
-        known = whole.get(key, Duration())
-        whole[key] = Duration(known.count + one.count, known.ns + one.ns)
+def _longer(a: Duration, b: Duration) -> Duration:
+    return Duration(a.count + b.count, a.ns + b.ns)
+
+
+def _new_size(sizes: dict[int, list[float]], rows: int) -> list[float]:
+    """Where a batch of a size that was not seen yet is counted."""
+    if len(sizes) >= _SIZES:
+        rows = 1 << (rows - 1).bit_length()  # the same bucket of `ROWS`
+    return sizes.setdefault(rows, [0, 0, 0.0, 0.0, 0.0])
+
+
+def _copied(rest: Snapshot) -> Snapshot:
+    """Its tables, each copied at a stroke: they may grow while they are gone through."""
+    return Snapshot(
+        stages={key: Histogram(h.counts.copy(), h.total) for key, h in list(rest.stages.items())},
+        refusals=rest.refusals.copy(),
+        caches={key: Duration(told.count, told.ns) for key, told in list(rest.caches.items())},
+        gauges=rest.gauges.copy(),
+    )
+
+
+def _add_answers(whole: Snapshot, key: tuple[str, int, str, str], cell: _Answers) -> None:
+    model, version, wire, code = key
+    counts, seconds, rows = cell.counts.copy(), cell.seconds, cell.rows
+    count = sum(counts)
+    whole.requests[key] = count
+    if code == "ok":
+        whole.rows[model, version] = whole.rows.get((model, version), 0) + rows
+        whole.latencies[model, version, wire] = Histogram(counts, seconds)
+    elif model:
+        had = whole.failed.get((model, version), Duration())
+        whole.failed[model, version] = Duration(had.count + count, had.ns + int(seconds * 1e9))
 
 
 def _add_runs(whole: Runs, part: Runs) -> None:
-    for rows, costs in part.sizes.items():
+    for rows, costs in part.sizes.copy().items():
         whole.sizes[rows] = [a + b for a, b in zip(whole.sizes.get(rows, [0] * len(costs)), costs, strict=True)]
-    whole.batches = [a + b for a, b in zip(whole.batches, part.batches, strict=True)]
+    whole.queue, whole.merge = _sum(whole.queue, part.queue), _sum(whole.merge, part.merge)
+    whole.run, whole.split = _sum(whole.run, part.run), _sum(whole.split, part.split)
+    whole.rows += part.rows
     whole.waited += part.waited
     whole.last = max(whole.last, part.last)
+
+
+def _sum(a: list[int], b: list[int]) -> list[int]:
+    return [x + y for x, y in zip(a, b, strict=True)]

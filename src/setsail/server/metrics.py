@@ -7,8 +7,10 @@ counts also appear under Triton's names, so that dashboards made for it carry ov
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
+from operator import itemgetter
+from typing import Any, Final, NamedTuple, Protocol
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -25,31 +27,61 @@ from setsail.catalog import STATES, VersionStatistics, VersionStatus
 from setsail.monitor.meter import BUCKETS, ROWS, Histogram, Snapshot
 from setsail.monitor.statistics import statistics
 
-__all__ = ["CONTENT_TYPE", "Counted", "Metrics"]
+__all__ = ["CONTENT_TYPE", "FAMILIES", "GAUGES", "TRITON", "Counted", "Family", "Metrics"]
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 _VERSION: Final = ("model", "version")
-# Triton's names, what they say, and where they stand in its statistics (docs of its metrics extension)
-_TRITON: Final[Sequence[tuple[str, str, Callable[[VersionStatistics], float]]]] = (
-    ("nv_inference_request_success", "Number of successful inference requests", lambda s: s.success.count),
-    ("nv_inference_request_failure", "Number of failed inference requests", lambda s: s.fail.count),
-    ("nv_inference_count", "Number of inferences performed (a batch of n counts n)", lambda s: s.inferences),
-    ("nv_inference_exec_count", "Number of model executions", lambda s: s.executions),
-    ("nv_inference_request_duration_us", "Cumulative request duration", lambda s: s.success.ns / 1e3),
-    ("nv_inference_queue_duration_us", "Cumulative queuing duration", lambda s: s.queue.ns / 1e3),
-    ("nv_inference_compute_input_duration_us", "Cumulative input duration", lambda s: s.input.ns / 1e3),
-    ("nv_inference_compute_infer_duration_us", "Cumulative inference duration", lambda s: s.infer.ns / 1e3),
-    ("nv_inference_compute_output_duration_us", "Cumulative output duration", lambda s: s.output.ns / 1e3),
-    ("nv_cache_num_hits_per_model", "Number of response cache hits", lambda s: s.cache_hit.count),
-    ("nv_cache_num_misses_per_model", "Number of response cache misses", lambda s: s.cache_miss.count),
-)
-_GAUGES: Final = {
+
+
+class Family(NamedTuple):
+    """One metric: its kind, its labels and what it says."""
+
+    kind: str
+    labels: tuple[str, ...]
+    text: str
+
+
+FAMILIES: Final[Mapping[str, Family]] = {
+    "setsail_requests": Family(
+        "counter", (*_VERSION, "wire", "code"), "Requests by the error's code, or ok; version 0 where none answered."
+    ),
+    "setsail_rows": Family("counter", _VERSION, "Rows predicted."),
+    "setsail_request_duration_seconds": Family(
+        "histogram", (*_VERSION, "wire"), "From a whole request to its encoded answer; answered requests only."
+    ),
+    "setsail_stage_duration_seconds": Family(
+        "histogram", (*_VERSION, "stage"),
+        "Where the time goes: decode and encode of one request in eight; queue of every request, as the mean of its "
+        "batch; merge, run and split of every batch.",
+    ),
+    "setsail_batch_rows": Family("histogram", _VERSION, "Rows of a run."),
+    "setsail_refusals": Family(
+        "counter", ("model", "reason"), "Requests for a model that were not run, by the error's code."
+    ),
+    "setsail_cache_requests": Family("counter", (*_VERSION, "result"), "Questions to the response cache: hit or miss."),
+    "setsail_model_versions": Family("gauge", ("state",), "Versions by state."),
+}  # fmt: skip
+GAUGES: Final[Mapping[str, str]] = {
     "connections": "Open connections of the data port.",
     "inflight_requests": "Requests that were read and not answered yet.",
     "inflight_bytes": "Bytes of request bodies that are held.",
     "queue_rows": "Rows that wait for a run.",
     "workers": "Processes that answer.",
     "worker_restarts": "Processes that were replaced because they had died.",
+}
+# Triton's names, what they say, and where they stand in its statistics (docs of its metrics extension)
+TRITON: Final[Mapping[str, tuple[str, Callable[[VersionStatistics], float]]]] = {
+    "nv_inference_request_success": ("Number of successful inference requests.", lambda s: s.success.count),
+    "nv_inference_request_failure": ("Number of failed inference requests.", lambda s: s.fail.count),
+    "nv_inference_count": ("Number of inferences; a batch of n counts n.", lambda s: s.inferences),
+    "nv_inference_exec_count": ("Number of model executions.", lambda s: s.executions),
+    "nv_inference_request_duration_us": ("Cumulative duration of requests.", lambda s: s.success.ns / 1e3),
+    "nv_inference_queue_duration_us": ("Cumulative time in the queue.", lambda s: s.queue.ns / 1e3),
+    "nv_inference_compute_input_duration_us": ("Cumulative time of inputs.", lambda s: s.input.ns / 1e3),
+    "nv_inference_compute_infer_duration_us": ("Cumulative time of runs.", lambda s: s.infer.ns / 1e3),
+    "nv_inference_compute_output_duration_us": ("Cumulative time of outputs.", lambda s: s.output.ns / 1e3),
+    "nv_cache_num_hits_per_model": ("Number of response cache hits.", lambda s: s.cache_hit.count),
+    "nv_cache_num_misses_per_model": ("Number of response cache misses.", lambda s: s.cache_miss.count),
 }
 
 
@@ -75,58 +107,54 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         counts, index = self._meter.snapshot(), self._index()
-        yield _counter("setsail_requests", "Requests by the error's code, or ok; version 0 where none answered.",
-                       (*_VERSION, "wire", "code"), counts.requests)  # fmt: skip
-        yield _counter("setsail_rows", "Rows predicted.", _VERSION, counts.rows)
-        yield _histogram("setsail_request_duration_seconds",
-                         "From a whole request to its encoded answer, answered requests only.",
-                         (*_VERSION, "wire"), counts.latencies)  # fmt: skip
-        yield _histogram("setsail_stage_duration_seconds",
-                         "Where the time goes: decode and encode of one request in eight, queue of every request, "
-                         "merge, run and split of every batch.", (*_VERSION, "stage"), counts.stages)  # fmt: skip
-        yield self._batches(counts)
-        yield _counter("setsail_refusals", "Requests not run, by reason.", ("model", "reason"), counts.refusals)
+        yield _counter("setsail_requests", counts.requests)
+        yield _counter("setsail_rows", counts.rows)
+        yield _histogram("setsail_request_duration_seconds", counts.latencies)
+        ran = {(*at, stage): h for at, runs in counts.runs.items() for stage, h in runs.stages().items()}
+        yield _histogram("setsail_stage_duration_seconds", counts.stages | ran)
+        yield _batches(counts)
+        yield _counter("setsail_refusals", counts.refusals)
         cached = {(m, v, "hit" if hit else "miss"): d.count for (m, v, hit), d in counts.caches.items()}
-        yield _counter("setsail_cache_requests", "Answers of the response cache.", (*_VERSION, "result"), cached)
+        yield _counter("setsail_cache_requests", cached)
         for name, value in sorted(counts.gauges.items()):
-            yield GaugeMetricFamily(f"setsail_{name}", _GAUGES.get(name, name), value)
+            yield GaugeMetricFamily(f"setsail_{name}", GAUGES[name], value)
         yield _states(index)
         if self._triton:
             yield from _triton(counts, index)
 
-    def _batches(self, counts: Snapshot) -> Metric:
-        family = HistogramMetricFamily("setsail_batch_rows", "Rows of a run.", labels=_VERSION)
-        for (model, version), runs in sorted(counts.runs.items()):
-            rows = sum(size * costs[0] for size, costs in runs.sizes.items())
-            family.add_metric((model, str(version)), _cumulated(ROWS, runs.batches), rows)
-        return family
 
-
-def _counter(name: str, text: str, labels: Sequence[str], counts: Any) -> Metric:
+def _counter(name: str, counts: Mapping[Any, float]) -> Metric:
+    _, labels, text = FAMILIES[name]
     family = CounterMetricFamily(name, text, labels=labels)
     for key, count in sorted(counts.items()):
         family.add_metric([str(part) for part in key], count)
     return family
 
 
-def _histogram(name: str, text: str, labels: Sequence[str], histograms: Any) -> Metric:
+def _histogram(name: str, histograms: Mapping[Any, Histogram]) -> Metric:
+    _, labels, text = FAMILIES[name]
     family = HistogramMetricFamily(name, text, labels=labels)
-    for key, found in sorted(histograms.items()):
-        histogram: Histogram = found
-        family.add_metric([str(part) for part in key], _cumulated(BUCKETS, histogram.counts), histogram.total)
+    for key, found in sorted(histograms.items(), key=itemgetter(0)):
+        family.add_metric([str(part) for part in key], _cumulated(BUCKETS, found.counts), found.total)
+    return family
+
+
+def _batches(counts: Snapshot) -> Metric:
+    _, labels, text = FAMILIES["setsail_batch_rows"]
+    family = HistogramMetricFamily("setsail_batch_rows", text, labels=labels)
+    for (model, version), runs in sorted(counts.runs.items(), key=itemgetter(0)):
+        family.add_metric((model, str(version)), _cumulated(ROWS, runs.batches()), runs.rows)
     return family
 
 
 def _cumulated(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
-    buckets, total = [], 0
-    for bound, count in zip((*bounds, float("inf")), counts, strict=True):
-        total += count
-        buckets.append(("+Inf" if bound == float("inf") else repr(float(bound)), float(total)))
-    return buckets
+    texts = (*(repr(float(bound)) for bound in bounds), "+Inf")
+    return list(zip(texts, map(float, accumulate(counts)), strict=True))
 
 
 def _states(index: Sequence[VersionStatus]) -> Metric:
-    gauge = GaugeMetricFamily("setsail_model_versions", "Versions by state.", labels=("state",))
+    _, labels, text = FAMILIES["setsail_model_versions"]
+    gauge = GaugeMetricFamily("setsail_model_versions", text, labels=labels)
     counts = Counter(status.state for status in index)
     for state in STATES:
         gauge.add_metric((state,), counts[state])
@@ -134,8 +162,8 @@ def _states(index: Sequence[VersionStatus]) -> Metric:
 
 
 def _triton(counts: Snapshot, index: Sequence[VersionStatus]) -> Iterator[Metric]:
-    known = [statistics(counts, status.name, status.version) for status in index if status.ready]
-    for name, text, value in _TRITON:
+    known = statistics(counts, [(status.name, status.version) for status in index if status.ready])
+    for name, (text, value) in TRITON.items():
         family = UntypedMetricFamily(name, text, labels=_VERSION)  # as a counter it would be called …_total
         for one in known:
             family.add_metric((one.name, str(one.version)), value(one))

@@ -194,10 +194,10 @@ class House:
         """Of the version meant, of all ready ones of a name, or of everything that is ready."""
         table, ref, counts = self.table, ask.model, self._meter.snapshot()
         if ref is not None and (ref.version is not None or ref.label is not None):
-            return (statistics(counts, ref.name, table.find(ref).version),)
+            return statistics(counts, [(ref.name, table.find(ref).version)])
         names = tuple(table.models) if ref is None else (ref.name,)
         rows = [row for name in names for row in table.status(ModelRef(name)) if row.ready]
-        return tuple(statistics(counts, row.name, row.version) for row in rows)
+        return statistics(counts, [(row.name, row.version) for row in rows])
 
     def _server_info(self, ask: ServerInfo, control: bool) -> None:
         return None
