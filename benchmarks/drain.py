@@ -248,12 +248,14 @@ class Serving:
         self.port = self.address[1]
 
     def hands(self) -> set[int]:
-        pid = self.process.pid
-        return {int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()} | {
-            int(word)
-            for task in Path(f"/proc/{pid}/task").iterdir()
-            for word in (task / "children").read_text().split()
-        }
+        """The server's child processes."""
+        found = set()
+        for place in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):  # it has ended meanwhile
+                state, parent = place.read_text().rpartition(")")[2].split()[:2]
+                if int(parent) == self.process.pid and state != "Z":
+                    found.add(int(place.parent.name))
+        return found
 
     def hup(self) -> None:
         before = self.hands()
@@ -308,19 +310,21 @@ def measured(artifact: Path, options: argparse.Namespace) -> dict[str, Any]:
         for client in asking:
             client.start()
         begun = time.monotonic()
-        for turn in range(options.times):
-            time.sleep(random.uniform(0.05, 0.4))
-            getattr(serving, name.lower())()
-            if sys.stderr.isatty():
-                lost = sum(client.counts["lost"] for client in asking)
-                print(f"\r{name} {turn + 1}/{options.times}: {lost} lost", end="", file=sys.stderr, flush=True)
-        seconds = (time.monotonic() - begun) / options.times
-        time.sleep(0.2)
-        for client in asking:
-            client.stopped.set()
-        for client in asking:
-            client.join(2 * LONG)
-        serving.stop()
+        try:
+            for turn in range(options.times):
+                time.sleep(random.uniform(0.05, 0.4))
+                getattr(serving, name.lower())()
+                if sys.stderr.isatty():
+                    lost = sum(client.counts["lost"] for client in asking)
+                    print(f"\r{name} {turn + 1}/{options.times}: {lost} lost", end="", file=sys.stderr, flush=True)
+            seconds = (time.monotonic() - begun) / options.times
+            time.sleep(0.2)
+        finally:
+            for client in asking:
+                client.stopped.set()
+            for client in asking:
+                client.join(2 * LONG)
+            serving.stop()
         kinds = {
             kind: sum((c.counts for c in asking if c.kind == kind), Counter()) for kind in {c.kind for c in asking}
         }
