@@ -36,6 +36,7 @@ _AREAS: Final[Mapping[str, str]] = {
     "rows": "Files of rows",
     "dependency": "Packages",
     "setting": "Settings",
+    "bench": "Measuring",
     "port": "Ports",
     "repository": "Directories of models",
     "child": "Child processes",

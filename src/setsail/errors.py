@@ -161,6 +161,8 @@ def _rows() -> dict[str, Kind]:
         "dependency.missing": Kind("unsupported", "A package this needs is not installed.", "Run the pip line in the message.", exit=3),
         "setting.value": Kind(inv, "A setting has a value that is not allowed.", "See docs/settings.md.", exit=2),
         "setting.unknown": Kind(inv, "A setting that does not exist.", "See docs/settings.md for the names.", exit=2),
+        "bench.target": Kind("unavailable", "No model of the Open Inference Protocol answers where one should be measured.", "Check the URL, and that the server is ready."),
+        "bench.answers": Kind(inv, "The server does not answer the requests it is to be measured with.", "Send one of them by hand; --rows takes rows that the model takes."),
         "port.in_use": Kind("conflict", "The port is taken.", "Choose another --port, or 0 for a free one."),
         "repository.empty": Kind(inv, "The directory holds no model.", "See docs/serving.md for the layout of a repository.", exit=2),
         "repository.layout": Kind(inv, "A version directory is not usable.", "Name versions by positive integers, one model in each.", exit=2),

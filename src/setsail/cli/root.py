@@ -28,6 +28,7 @@ VERBS: Final[Mapping[str, str]] = {
     "export": "Take the program out of an artifact as plain files.",
     "predict": "Answer a file of rows, of any size.",
     "serve": "Serve models over HTTP.",
+    "bench": "Measure how fast a model is served.",
     "doctor": "Show what this machine can do, and how to get what is missing.",
 }
 _WIDTH: Final = 100
