@@ -15,8 +15,8 @@ from setsail.messages import ModelRef
 from setsail.signature import Signature
 
 __all__ = [
-    "EXTENSIONS", "STATES", "Ask", "Index", "IsLive", "IsReady", "Load", "Metadata", "ModelMetadata", "ServerInfo",
-    "BatchCount", "Duration", "State", "Statistics", "Status", "Unload", "VersionStatistics", "VersionStatus",
+    "EXTENSIONS", "STATES", "Ask", "BatchCount", "Duration", "Index", "IsLive", "IsReady", "Load", "Metadata",
+    "ModelMetadata", "ServerInfo", "State", "Statistics", "Status", "Unload", "VersionStatistics", "VersionStatus",
 ]  # fmt: skip
 
 

@@ -17,9 +17,9 @@ import pytest
 from fakehouse import FakeHouse, FakeModel, gallery
 from prometheus_client.parser import text_string_to_metric_families
 
+from setsail.monitor.meter import Meter
 from setsail.server.admin import application
 from setsail.server.lazy import Lazy
-from setsail.monitor.meter import Meter
 from setsail.signature import Signature, TensorSpec
 from setsail.tensors import BY_NAME
 

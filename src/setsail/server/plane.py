@@ -14,6 +14,7 @@ from collections import Counter
 from contextlib import suppress
 from email.utils import formatdate
 from importlib import import_module
+from time import perf_counter
 from typing import Any, Final
 
 from setsail.errors import SetsailError
@@ -120,6 +121,8 @@ class Plane:
         self.date = formatdate(usegmt=True).encode()
         for connection in list(self.connections):
             connection.tick(self.now)
+        if self.desk.intake is not None:
+            self.desk.intake.tick(perf_counter())
         self._clock = self.loop.call_later(1.0, self._tick)
 
     # -- the end -----------------------------------------------------------------------------------------------------

@@ -297,7 +297,7 @@ class Server:
         assert self._desk is not None
         self._desk.intake = Intake(
             lambda: self.house.table, Turns(loop), rules=_rules(self.settings), meter=self.meter,
-            observers=self.house.observers,
+            observers=self.house.observers, cache=_cache(self.settings),
         )  # fmt: skip
         plane = self._plane = Plane(self._desk, self.settings, loop)
         self._stop = asyncio.Event()
@@ -347,6 +347,12 @@ def _rules(settings: Settings) -> Rules:
         queue_rows=settings.queue_rows, queue_bytes=settings.queue_bytes, max_batch=settings.max_batch,
         max_delay=settings.max_delay, latency_target=settings.latency_target,
     )  # fmt: skip
+
+
+def _cache(settings: Settings) -> Callable[[str], int]:
+    """Bytes of answers to keep, by the model's name."""
+    chosen = frozenset(name.strip() for name in settings.cache_models.split(",") if name.strip())
+    return lambda name: settings.cache_bytes if not chosen or name in chosen else 0
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

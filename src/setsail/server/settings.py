@@ -57,6 +57,7 @@ class Settings:
     max_delay: float = _row(0.0, "Seconds a request may wait for others to share its run; 0 never waits for them.")
     latency_target: float = _row(0.0, "Seconds in which 99 of 100 requests should be answered; 0 for none.")
     cache_bytes: int = _row(0, "Bytes of answers that each model's response cache keeps; 0 is no cache.")
+    cache_models: str = _row("", "Models whose answers are cached, comma-separated; empty for all.")
     cors_origins: str = _row("", "Origins whose pages may call the data port, comma-separated; * for all.")
     gzip_replies: int = _row(16 << 10, "Smallest answer in bytes that is compressed, where accepted; 0 never.")
     grpc_engine: str = _row("own", "What speaks gRPC: setsail, or grpcio on a port of its own.", ("own", "grpcio"))

@@ -16,7 +16,8 @@ from setsail.monitor.meter import Meter
 from setsail.scheduling import Rules, RunTimes, Scheduler, Ticket, Turn
 from setsail.serving.line import Done, Line
 from setsail.serving.observers import Finished, Observer, tell
-from setsail.serving.predict import Prediction, begin
+from setsail.serving.predict import Prediction, Timings, begin
+from setsail.serving.remembering import Remembering
 from setsail.serving.table import Table
 from setsail.serving.turns import Turns
 
@@ -31,6 +32,7 @@ class Intake:
         rules: how requests wait and run together.
         meter: counts what runs.
         observers: told of every finished request.
+        cache: bytes of answers to keep for a model of this name.
     """
 
     def __init__(
@@ -41,10 +43,20 @@ class Intake:
         rules: Rules,
         meter: Meter,
         observers: Sequence[Observer] = (),
+        cache: Callable[[str], int] = lambda name: 0,
     ) -> None:
         self._tables, self._turns, self._rules = tables, turns, rules
-        self._meter, self._observers = meter, observers
+        self._meter, self._observers, self._cache = meter, observers, cache
         self._turn = Turn()  # what all models of this loop may run inline in one turn of it, together
+
+    @property
+    def ran(self) -> Timings | None:
+        """The run whose answers are being handed out at this moment."""
+        return self._turns.ran
+
+    def serves(self, name: str) -> bool:
+        """Whether there is a model of this name, whatever its state."""
+        return name in self._tables().models
 
     def admit(self, ref: ModelRef, nbytes: int, deadline: float = inf) -> SetsailError | None:
         """Why a request should not be read or decoded at all, or None.
@@ -87,7 +99,33 @@ class Intake:
             done(fault)
             return None
         line: Line = prediction.loaded.line or self._line(prediction)
+        if line.memory is not None:
+            asked = line.memory.ask(
+                prediction, done,
+                lambda: self.submit(request, done, nbytes=nbytes, deadline=deadline, priority=priority),
+            )  # fmt: skip
+            if asked is None:
+                prediction.loaded.release()
+                return None
+            done = asked
         return line.put(prediction, done, nbytes, deadline, priority)
+
+    def tick(self, now: float) -> None:
+        """Once a second: tell those whose deadline has passed while they waited.
+
+        Args:
+            now: on the clock of `time.perf_counter`.
+        """
+        for line in self._lines():
+            line.expire(now)
+
+    def waiting(self) -> int:
+        """Rows that wait for a run."""
+        return sum(line.scheduler.waiting_rows for line in self._lines())
+
+    def _lines(self) -> list[Line]:
+        loaded = [entry.loaded for entry in self._tables()]
+        return [one.line for one in loaded if one is not None and one.line is not None]
 
     def _line(self, prediction: Prediction) -> Line:
         loaded = prediction.loaded
@@ -98,5 +136,7 @@ class Intake:
         )  # fmt: skip
         name = prediction.request.model.name
         line = Line(name, prediction.version, scheduler, self._turns, self._meter, self._observers)
+        kept = self._cache(name)
+        line.memory = Remembering(kept, self._meter) if kept else None
         loaded.line = line
         return line

@@ -27,6 +27,7 @@ __all__ = ["Done", "Line"]
 
 _LOG = logging.getLogger("setsail.serving")
 _IDLE_SECONDS: Final = 30.0
+_EARLY: Final = 0.002  # a loop counts in milliseconds: its timer may have come, and gone, this long before its time
 Done = Callable[[Response | BaseException], None]
 
 
@@ -39,7 +40,9 @@ class Line:
         turns: of the loop whose thread this lives on.
     """
 
-    __slots__ = ("_name", "_observers", "_turn", "_turns", "_version", "_worker", "meter", "scheduler")
+    __slots__ = (
+        "_name", "_observers", "_timed", "_turn", "_turns", "_version", "_worker", "memory", "meter", "scheduler",
+    )  # fmt: skip
 
     def __init__(
         self, name: str, version: int, scheduler: Scheduler, turns: Turns, meter: Meter, observers: Sequence[Observer]
@@ -47,6 +50,8 @@ class Line:
         self.scheduler, self.meter = scheduler, meter
         self._name, self._version, self._turns, self._observers = name, version, turns, observers
         self._worker = _Worker(self._ran, turns, observers)
+        self.memory: Any = None  # the answers it keeps (`remembering.py`), if it keeps any
+        self._timed = 0.0  # when the next look at this line is due
         self._turn = -1
 
     def put(self, prediction: Prediction, done: Done, nbytes: int, deadline: float, priority: int = 0) -> Ticket:
@@ -73,7 +78,9 @@ class Line:
             if what is None:
                 return
             if isinstance(what, float):
-                self._turns.later(what - now, self)
+                if not now + _EARLY < self._timed <= what:  # one timer is enough
+                    self._timed = what
+                    self._turns.later(what - now, self)
                 return
             for ticket in what.dropped:
                 self._drop(ticket)
@@ -88,6 +95,11 @@ class Line:
             scheduler.done(what, now - begun, now)
             self._answer(what, outcomes, timings, begun)
             now = perf_counter()
+
+    def expire(self, now: float) -> None:
+        """Tell those whose deadline has passed, and forget those who have gone, though nothing runs meanwhile."""
+        for ticket in self.scheduler.expired(now):
+            self._drop(ticket)
 
     def close(self) -> None:
         """End the thread, if there is one. Nothing waits any more: every waiting request holds a lease."""
@@ -106,10 +118,12 @@ class Line:
     def _answer(
         self, batch: Batch, outcomes: Sequence[Response | BaseException], timings: Timings, begun: float
     ) -> None:
-        waited = 0.0
+        waited, timings.begun = 0.0, begun
+        self._turns.ran = timings
         for ticket, outcome in zip(batch.tickets, outcomes, strict=True):
             waited += begun - ticket.arrived
             self._finish(ticket, outcome)
+        self._turns.ran = None
         self.meter.batch(
             self._name, self._version, len(batch.tickets), batch.rows, waited, timings.merge, timings.run, timings.split
         )
@@ -118,10 +132,10 @@ class Line:
         prediction: Prediction = ticket.payload[0]
         if ticket.cancelled:
             fault = SetsailError("request.cancelled", "the client went away")
-            self.meter.refused(self._name, "cancelled")
+            self.meter.refused(self._name, fault.code)
         else:
             fault = SetsailError("request.deadline", "the request cannot be answered within its deadline")
-            self.meter.refused(self._name, "deadline")
+            self.meter.refused(self._name, fault.code)
         if self._observers:
             tell(self._observers, Finished(prediction.request, prediction.version, error=fault))
         self._finish(ticket, fault)

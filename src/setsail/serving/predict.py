@@ -49,8 +49,9 @@ class Prediction:
 
 
 class Timings(Struct):
-    """Seconds of one run: joining and binding, the run itself, cutting the answers apart."""
+    """Seconds of one run: joining and binding, the run itself, cutting the answers apart; and when it began."""
 
+    begun: float = 0.0
     merge: float = 0.0
     run: float = 0.0
     split: float = 0.0
@@ -100,9 +101,7 @@ def lease(tables: Callable[[], Table], ref: ModelRef) -> tuple[int, Loaded]:
             return entry.version, entry.loaded
 
 
-def together(
-    predictions: Sequence[Prediction], timings: Timings, observers: Sequence[Observer] = ()
-) -> list[Outcome]:
+def together(predictions: Sequence[Prediction], timings: Timings, observers: Sequence[Observer] = ()) -> list[Outcome]:
     """Answer requests of one version whose bodies may be joined (`merging.portion`), by one run if all goes well.
 
     Args:

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Protocol
 
+from setsail.serving.predict import Timings
+
 __all__ = ["Loop", "Pumped", "Turns"]
 
 _LOG = logging.getLogger("setsail.serving")
@@ -37,13 +39,15 @@ class Turns:
 
     Attributes:
         number: of the turn, so that lines know when a new one has begun.
+        ran: of the run whose answers are being handed out, for who notes where the time went.
     """
 
-    __slots__ = ("_armed", "_lines", "_puts", "_solo", "loop", "number")
+    __slots__ = ("_armed", "_lines", "_puts", "_solo", "loop", "number", "ran")
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
         self.number = 0
+        self.ran: Timings | None = None
         self._lines: dict[Pumped, None] = {}
         self._armed = False
         self._solo = True
