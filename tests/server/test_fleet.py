@@ -178,7 +178,7 @@ class Counting:
         counts = self.meter.snapshot()
         if not counts.rows:
             raise SetsailError("model.unknown", "not here")
-        return (statistics(counts, "m", 1),)
+        return statistics(counts, [("m", 1)])
 
 
 class CountingCircle(Circle):

@@ -73,7 +73,7 @@ class Fleet:
         """Of the versions that any worker has, over all that was ever counted: what died with a worker counts."""
         counts = Counts(self._asker).snapshot()
         versions = dict.fromkeys((one.name, one.version) for told in found for one in told)
-        return tuple(statistics(counts, *version) for version in versions)
+        return statistics(counts, tuple(versions))
 
 
 class Everywhere:
