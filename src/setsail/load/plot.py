@@ -65,7 +65,7 @@ def bars(found: Sequence[Bucket], width: int = 40, *, plain: bool = False) -> li
     lines = []
     for bucket in found:
         bar = _bar(bucket.count / most, width, plain) if bucket.count else ""
-        share = f"{bucket.count / total:.1%}" if bucket.count else ""
+        share = _share(bucket.count / total) if bucket.count else ""
         lines.append(f"{duration(bucket.low):>9} {axis}{bar} {share}".rstrip())
     return lines
 
@@ -75,6 +75,10 @@ def _bar(share: float, width: int, plain: bool) -> str:
         return "#" * max(1, round(share * width))
     eighths = max(1, round(share * width * 8))
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
+
+
+def _share(part: float) -> str:
+    return "<0.1%" if part < 0.0005 else f"{part:.1%}"
 
 
 def duration(seconds: float) -> str:
