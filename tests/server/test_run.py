@@ -176,6 +176,7 @@ def test_a_signal_drains_and_ends(line: Path, number: signal.Signals) -> None:
     assert child.stdout is not None
     url = child.stdout.readline().strip()
     assert ask(url, [[1.0, 2.0]])["predictions"] == pytest.approx([3.0])
+    time.sleep(0.2)  # it is about to call `wait`, which takes signals over
     os.kill(child.pid, number)
     out, errors = child.communicate(timeout=20)
     assert (child.returncode, out.strip(), errors) == (0, number.name, "")
