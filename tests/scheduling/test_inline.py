@@ -35,8 +35,14 @@ def test_large_batches_that_are_slow_as_predicted_prove_nothing_either_way():
     assert trust.held
 
 
-def test_one_run_far_beyond_the_limit_ends_it():
-    assert not ran(Trust(LIMIT, 0.0001), 4.1 * LIMIT)
+def test_one_run_that_no_preemption_explains_ends_it():
+    assert not ran(Trust(LIMIT, 0.0001), 101 * LIMIT)
+
+
+def test_two_runs_far_beyond_the_limit_end_it():
+    trust = Trust(LIMIT, 0.0001)
+    assert ran(trust, 4.1 * LIMIT)
+    assert not ran(trust, 4.1 * LIMIT)
 
 
 def test_a_slow_run_now_and_then_does_not():

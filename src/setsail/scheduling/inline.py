@@ -2,9 +2,9 @@
 
 A run on the loop saves two thread switches, and holds up everything else meanwhile. So a model is trusted when its
 known run times are well below the limit, and each untrusted run that was quick is a proof towards it. Trust ends with
-one run far beyond the limit, or with several slow ones close together; a single slow run is most often the operating
-system's doing. Each loss doubles the proofs asked for the next time, so that a model on the border does not go back
-and forth.
+several slow runs close together, two that are far beyond the limit, or one that is so far beyond it that the operating
+system cannot have made it: on a busy machine it takes a core away for tens of milliseconds. Each loss doubles the
+proofs asked for the next time, so that a model on the border does not go back and forth.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Final
 __all__ = ["Trust", "Turn"]
 
 LOWER: Final = 0.7  # of the limit: what counts as quick while untrusted
-FAR: Final = 4.0  # times the limit: one such run is enough
+FAR: Final = 4.0  # times the limit: such a run counts half as much again
+ENOUGH: Final = 100.0  # times the limit: one such run is enough
 STRIKES: Final = 3.0
 FORGIVE: Final = 1 / 16  # of a strike, for each quick run
 PROOFS: Final = 8
@@ -51,8 +52,8 @@ class Trust:
             if self._calm == CALM:
                 self._calm, self.asked = 0, max(PROOFS, self.asked // 2)
         elif inline:
-            self._strikes += 1
-            if seconds > FAR * self.limit or self._strikes >= STRIKES:
+            self._strikes += 1.5 if seconds > FAR * self.limit else 1.0
+            if seconds > ENOUGH * self.limit or self._strikes >= STRIKES:
                 self.held, self._proofs = False, 0
                 self.asked = min(MOST_PROOFS, self.asked * 2)
 

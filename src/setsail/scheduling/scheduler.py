@@ -177,11 +177,13 @@ class Scheduler:
         return Batch([], dropped=dropped) if dropped else None
 
     def done(self, batch: Batch, seconds: float, now: float) -> None:
-        """A batch has ended, well or not, after `seconds` of running."""
+        """A batch has ended, well or not, after `seconds` of running; 0 when the model was not run at all."""
         if not batch.tickets:
             return
         self._runs.remove(batch)
         self.running -= 1
+        if not seconds:  # refused before it ran: nothing was learnt
+            return
         if batch.inline:
             self._turn.spent += seconds
         self.times.observe(batch.rows, seconds)

@@ -91,9 +91,8 @@ class Line:
                 continue
             timings = Timings()
             outcomes = together([ticket.payload[0] for ticket in what.tickets], timings, self._observers)
-            begun, now = now, perf_counter()
-            scheduler.done(what, now - begun, now)
-            self._answer(what, outcomes, timings, begun)
+            scheduler.done(what, timings.run, now)
+            self._answer(what, outcomes, timings, now)
             now = perf_counter()
 
     def expire(self, now: float) -> None:
@@ -108,10 +107,10 @@ class Line:
     # -- ends --------------------------------------------------------------------------------------------------------
 
     def _ran(
-        self, batch: Batch, outcomes: Sequence[Response | BaseException], timings: Timings, begun: float, seconds: float
+        self, batch: Batch, outcomes: Sequence[Response | BaseException], timings: Timings, begun: float
     ) -> None:
         """A batch has come back from the thread. The next one goes there before the answers are written."""
-        self.scheduler.done(batch, seconds, perf_counter())
+        self.scheduler.done(batch, timings.run, perf_counter())
         self._turns.again(self)
         self._answer(batch, outcomes, timings, begun)
 
@@ -177,15 +176,13 @@ class _Worker:
 
     def _work(self) -> None:
         while (batch := self._next()) is not None:
-            timings = Timings()
-            begun = perf_counter()
+            timings, begun = Timings(), perf_counter()
             outcomes: Any
             try:
                 outcomes = together([ticket.payload[0] for ticket in batch.tickets], timings, self._observers)
             except BaseException as fault:  # whatever it is, everybody in the batch hears of it
                 outcomes = [fault] * len(batch.tickets)
-            arguments = (batch, outcomes, timings, begun, perf_counter() - begun)
-            self._turns.loop.call_soon_threadsafe(self._back, *arguments)
+            self._turns.loop.call_soon_threadsafe(self._back, batch, outcomes, timings, begun)
 
     def _next(self) -> Batch | None:
         while True:
