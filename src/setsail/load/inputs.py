@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from msgspec import Struct
@@ -61,30 +61,32 @@ def _named(signature: Signature, body: Body) -> Signature:
 def made_up(signature: Signature, seed: int = 0) -> Inputs:
     """Values of the right dtype and shape: floats of a normal distribution, small integers, known categories."""
     random = np.random.default_rng(seed)
-    arrays = {}
+    arrays: dict[str, Array] = {}
+    sizes: dict[str, int] = {}
     for spec in signature.inputs:
-        first = [_ROWS if isinstance(d, str) else d for d in spec.shape[:1]]
-        arrays[spec.name] = _values(
-            spec, (*first, *(_FREE if isinstance(d, str) else d for d in spec.shape[1:])), random
+        shape = tuple(
+            d if isinstance(d, int) else sizes.setdefault(d, _FREE if axis else _ROWS)
+            for axis, d in enumerate(spec.shape)
         )
+        arrays[spec.name] = np.asarray(_values(spec, shape, random), spec.dtype.numpy)
     return _inputs(signature, arrays, "made-up rows")
 
 
-def _values(spec: TensorSpec, shape: tuple[int, ...], random: np.random.Generator) -> Array:
+def _values(spec: TensorSpec, shape: tuple[int, ...], random: np.random.Generator) -> Any:
     levels = [c for c in spec.categories if c != NULL]
     if spec.dtype.kind == "string":
         chosen = np.array(levels or ["text"], dtype=object)
         return chosen[random.integers(0, len(chosen), shape)]
     if spec.dtype.kind == "float":
-        return random.standard_normal(shape).astype(spec.dtype.numpy)
+        return random.standard_normal(shape)
     if levels:
-        return np.array([int(c) for c in levels], spec.dtype.numpy)[random.integers(0, len(levels), shape)]
-    return random.integers(0, 2, shape).astype(spec.dtype.numpy)
+        return np.array([int(c) for c in levels])[random.integers(0, len(levels), shape)]
+    return random.integers(0, 2, shape)
 
 
 def _inputs(signature: Signature, arrays: Mapping[str, Array], origin: str) -> Inputs:
     """Rows with nothing missing, where there are some: how JSON spells a missing value differs between servers."""
-    if not all(spec.batched for spec in signature.inputs):
+    if not _has_rows(signature):
         return Inputs(arrays, 0, origin)
     count = len(next(iter(arrays.values())))
     plain = np.ones(count, dtype=bool)
@@ -96,6 +98,13 @@ def _inputs(signature: Signature, arrays: Mapping[str, Array], origin: str) -> I
         arrays = {name: array[plain] for name, array in arrays.items()}
         count = int(plain.sum())
     return Inputs(arrays, count, origin)
+
+
+def _has_rows(signature: Signature) -> bool:
+    """Whether any number of rows may be sent: one free size is every input's first, and nothing else."""
+    first = {spec.shape[:1] for spec in signature.inputs}
+    rest = {dim for spec in signature.inputs for dim in spec.shape[1:]}
+    return len(first) == 1 and all(spec.batched for spec in signature.inputs) and not set(first.pop()) & rest
 
 
 def cut(inputs: Inputs, size: int, most: int) -> list[Mapping[str, Array]]:
