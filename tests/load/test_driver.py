@@ -143,3 +143,25 @@ def test_progress_is_told() -> None:
     assert began == [True]
     assert told == sorted(told)
     assert told[-1] == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_first_answer_that_does_not_come_is_told_and_can_be_interrupted() -> None:
+    with (
+        toy(lambda n, head, body: (reply(b"1"), 30.0)) as port,
+        Client(Target("http", "127.0.0.1", port, False, [REQUEST])) as client,
+    ):
+        assert client.carry_out(Order("ask", 0, 1, timeout=0.1)).fault == "no answer within 0 s"
+        threading.Timer(0.5, client.interrupt).start()
+        found = client.carry_out(Order("ask", 0, 1, timeout=20.0))
+    assert found.cut
+    assert found.answers == []
+
+
+def test_an_interrupt_between_two_orders_is_not_lost() -> None:
+    with (
+        toy(lambda n, head, body: (reply(b"1"), 0.001)) as port,
+        Client(Target("http", "127.0.0.1", port, False, [REQUEST])) as client,
+    ):
+        client.carry_out(Order("ask", 0, 1))
+        client.interrupt()
+        assert client.carry_out(Order("closed", 0, 1, 1, 60.0)).cut

@@ -20,7 +20,7 @@ from setsail.errors import SetsailError
 from setsail.load import usage
 from setsail.load.client import Client
 from setsail.load.orders import Answer, Order, Outcome
-from setsail.load.plot import buckets, figure
+from setsail.load.plot import buckets, duration, figure
 from setsail.load.report import About, Phase, Report
 from setsail.load.schedules import Search, arrivals
 from setsail.load.statistics import keeps, percentile, summarise
@@ -34,6 +34,7 @@ _BATCH_CLIENTS: Final = 4
 _OPEN_CLIENTS: Final = 128
 _WARM: Final = 0.1  # of a phase's seconds, before its clock begins
 _BUSY: Final = 0.9
+_LATE: Final = 0.1  # of the target p99: a client's own delay worth a note
 _LENIENT: Final = 10.0  # times the p50 of the fewest clients is the target, unless one is given
 _LEAST_TARGET: Final = 0.005
 
@@ -170,7 +171,7 @@ class _Measurement:
     def _reached(self, outcome: Outcome) -> None:
         if outcome.fault:
             url = self._subject.place.url
-            raise SetsailError("bench.target", f"no connection to {url}: {outcome.fault}", field="TARGET", value=url)
+            raise SetsailError("bench.target", f"{url} does not answer: {outcome.fault}", field="TARGET", value=url)
 
     def _closed(self) -> None:
         for clients in self._plan.clients:
@@ -185,8 +186,8 @@ class _Measurement:
         peak = max((p.throughput for p in closed), default=0.0)
         self.report.target = self._plan.target or None
         if not self.report.target and closed:
-            middle = min(closed, key=lambda p: p.clients).latency.p50
-            self.report.target = max(_LEAST_TARGET, _LENIENT * (middle or 0.0))
+            alone = min(closed, key=lambda p: p.clients).latency
+            self.report.target = max(_LEAST_TARGET, _LENIENT * (alone.p50 or alone.max or 0.0))
         if self._plan.rate:
             self._at_rate(self._plan.rate)
             return
@@ -264,6 +265,9 @@ def _notes(report: Report, subject: Subject) -> list[str]:
         notes.append(f"{report.unequal} answers do not agree with the first one to the same request")
     if subject.pid is not None:
         notes.append(f"client and server share this machine's {_cores()} core{'s' * (_cores() > 1)}")
+    late = max((p.lag_p99 or 0.0 for p in report.phases), default=0.0)
+    if report.target is not None and late > _LATE * report.target:
+        notes.append(f"requests left up to {duration(late)} late (p99): the machine was busy with other things as well")
     if any(p.kind == "open" for p in report.phases) and report.best_rate == 0 and report.target is not None:
         notes.append("no open-loop rate that was tried kept the target")
     return notes

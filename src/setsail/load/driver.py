@@ -54,7 +54,7 @@ class Run:
 
     async def carry_out(self) -> Outcome:
         loop = asyncio.get_running_loop()
-        self._over = asyncio.Event()
+        self._over, self._came = asyncio.Event(), asyncio.Event()
         with suppress(NotImplementedError):
             loop.add_signal_handler(signal.SIGINT, self._cut)
         try:
@@ -77,7 +77,7 @@ class Run:
 
     async def _ask(self) -> Outcome:
         answers: list[Answer] = []
-        came = asyncio.Event()
+        came = self._came = asyncio.Event()
 
         def done(line: Line, code: str, headers: Mapping[str, str], body: bytes) -> None:
             answers.append(Answer(line.request, code, dict(headers), body))
@@ -90,7 +90,10 @@ class Run:
                 self._lines.append(line)
             came.clear()
             line.send(request, perf_counter())
-            await asyncio.wait_for(came.wait(), self._order.timeout)
+            try:
+                await asyncio.wait_for(came.wait(), self._order.timeout)
+            except TimeoutError:
+                return Outcome(0.0, fault=f"no answer within {self._order.timeout:.0f} s")
             if self._cut_at is not None:
                 break
             self._first.setdefault(request, answers[-1].body)
@@ -149,6 +152,7 @@ class Run:
         self._cut_at = perf_counter()
         self._end = min(self._end, self._cut_at)
         self._over.set()
+        self._came.set()
 
     async def _last_answers(self) -> None:
         """Give those under way their time; whoever has none by then is an error."""
@@ -276,6 +280,7 @@ def main() -> None:
     while isinstance(order := receive(pipe), Order):
         with asyncio.Runner(loop_factory=_loop(target)) as runner:
             outcome = runner.run(Run(target, order, first, out).carry_out())
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the loop has put Python's own handler back
         send(out, outcome)
 
 

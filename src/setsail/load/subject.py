@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 from urllib.parse import quote
 
 from msgspec import Struct
@@ -16,7 +15,7 @@ from setsail.signature import Signature
 
 __all__ = ["Subject", "requests", "target_of"]
 
-_DISTINCT: Final = 64  # requests that are sent in turn
+_DISTINCT, _DISTINCT_BYTES = 64, 32 << 20  # requests that are sent in turn, and their bytes at most
 _BATCH, _BATCH_BYTES = 128, 4 << 20  # an offline request's rows and, nearly, bytes at most
 
 
@@ -43,7 +42,9 @@ def requests(subject: Subject, wire: Wire) -> tuple[list[bytes], list[bytes], in
             return body
         return http_request(path, place.authority, {**headers, **subject.headers}, body)
 
-    singles = [make(piece) for piece in cut(subject.inputs, 1, _DISTINCT)]
+    (first,) = (make(piece) for piece in cut(subject.inputs, 1, 1))
+    most = max(1, min(_DISTINCT, _DISTINCT_BYTES // len(first)))
+    singles = [make(piece) for piece in cut(subject.inputs, 1, most)]
     if not subject.inputs.count:
         return singles, [], 0
     size = max(1, min(_BATCH, _BATCH_BYTES // max(map(len, singles))))
