@@ -258,8 +258,19 @@ def test_a_client_without_a_key_is_told_before_its_body(engine) -> None:
 class Backwards:
     """An intake that answers what it holds last to first, once it is told to."""
 
+    ran = None  # nothing runs here
+
     def __init__(self, house: Any) -> None:
         self.house, self.held, self.full = house, [], False
+
+    def tick(self, now: float) -> None:
+        """Nothing expires."""
+
+    def waiting(self) -> int:
+        return len(self.held)
+
+    def serves(self, name: str) -> bool:
+        return True
 
     def admit(self, model: Any, nbytes: int, deadline: float) -> SetsailError | None:
         return SetsailError("model.busy", "the queue is full", retry_after=3) if self.full else None

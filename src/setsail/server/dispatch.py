@@ -30,6 +30,7 @@ from setsail.protocols.http import HttpReply, HttpRequest
 from setsail.protocols.plain import ONLY_MODEL
 from setsail.protocols.routes import Exchange, model_ref
 from setsail.scheduling import Ticket
+from setsail.server.marks import Marker, Marks, Tracing, trace_of
 from setsail.server.origins import NO_ORIGINS, Origins
 from setsail.serving.intake import Intake
 
@@ -37,8 +38,8 @@ __all__ = ["Answering", "Desk", "Plan", "Refused", "Replied"]
 
 _LOG = logging.getLogger("setsail.server")
 _OPEN: Final = frozenset(("/", "/v2/health/live", "/v2/health/ready"))  # answered without an API key
-_SAMPLED: Final = 7  # decoding and encoding are timed for one request in eight
 _MIDDLE: Final = 100  # the priority of a request that states none; 1 is the most urgent, as in Triton
+NO_HEADERS: Final[Mapping[str, str]] = {}
 Replied = Callable[[HttpReply], None]
 Refused = SetsailError | None
 
@@ -73,9 +74,11 @@ class Desk:
         control: whether clients may load and unload.
         api_keys: when there are any, everything but health needs `Authorization: Bearer KEY`.
         origins: whose pages may call.
+        tracer: makes spans, if any are made.
 
     Attributes:
         ready: False makes every readiness question answer no: draining, or another worker is missing.
+        marker: says whose moments are noted.
     """
 
     def __init__(
@@ -88,15 +91,16 @@ class Desk:
         control: bool = False,
         api_keys: Collection[str] = (),
         origins: Origins = NO_ORIGINS,
+        tracer: Tracing | None = None,
     ) -> None:
         self.house, self.meter, self.intake = house, meter, intake
+        self.marker = Marker(meter, tracer)
         self.ready = True
         self.max_body = max_body
         self._control = control
         self._keys = tuple(key.encode() for key in api_keys)
         self._origins = origins
         self._blocking = ThreadPoolExecutor(2, "setsail-control")
-        self._count = 0
 
     def close(self) -> None:
         """Wait for loads and unloads that were begun."""
@@ -154,15 +158,16 @@ class Desk:
         Returns:
             What can be cancelled when the client goes away, if anything can.
         """
-        answer = _Answer(self, match, done)
+        answer = _Answer(self, match, done, request.headers)
+        if next(self.marker.lots) and match.route.predicts:
+            answer.mark(request.path)
         try:
             exchange = self.decode(match, request)
         except Exception as fault:
             answer(fault)
             return None
-        self._count += 1
-        if not self._count & _SAMPLED:
-            self.meter.stage(match.params.get("model", ""), 0, "decode", perf_counter() - answer.began)
+        if answer.marks is not None:
+            answer.marks.decoded = perf_counter()
         answer.exchange = exchange
         return self.ask(exchange.ask, answer, len(request.body), loop)
 
@@ -189,7 +194,7 @@ class Desk:
     def answer(self, match: table.Match, request: HttpRequest) -> HttpReply:
         """Answer a request in this thread."""
         replies: list[HttpReply] = []
-        answer = _Answer(self, match, replies.append)
+        answer = _Answer(self, match, replies.append, request.headers)
         try:
             answer.exchange = self.decode(match, request)
             outcome = self._ask(answer.exchange.ask)
@@ -205,15 +210,20 @@ class Desk:
             request = replace(request, body=decompress(bytes(request.body), coding, self.max_body))
         exchange = match.decode(request)
         ask = exchange.ask
-        if isinstance(ask, Load | Unload):
+        if isinstance(ask, Request):
+            if ask.model.name == ONLY_MODEL:
+                return replace(exchange, ask=replace(ask, model=self._only_model()))
+        elif isinstance(ask, Load | Unload):
             self._check_origin(request)
-        elif isinstance(ask, Request) and ask.model.name == ONLY_MODEL:
-            return replace(exchange, ask=replace(ask, model=self._only_model()))
         return exchange
 
-    def failed(self, fault: BaseException) -> SetsailError:
-        """What a client is told: of a fault nobody planned for no more than an id."""
-        return _with_id(fault if isinstance(fault, SetsailError) else _unexpected(fault))
+    def failed(self, fault: BaseException, headers: Mapping[str, str] = NO_HEADERS) -> SetsailError:
+        """What a client is told: of a fault nobody planned for no more than an id.
+
+        Args:
+            headers: of the request; the log names the trace it is part of.
+        """
+        return _with_id(fault if isinstance(fault, SetsailError) else _unexpected(fault), headers)
 
     def _ask(self, ask: Request | Ask) -> Any:
         if not self.ready and isinstance(ask, IsReady):
@@ -232,6 +242,11 @@ class Desk:
                 expected=" or ".join(f"/predict/{name}" for name in names[:8]) or "a model",
             )
         return ModelRef(names[0])
+
+    def known(self, name: str) -> str:
+        """A model's name as a label of metrics; empty where there is none, or a scanner would make them grow."""
+        served = name in self.names() if self.intake is None else self.intake.serves(name)
+        return name if served else ""
 
     def names(self) -> list[str]:
         return list(dict.fromkeys(status.name for status in self.house.answer(Index(), control=False)))
@@ -264,38 +279,49 @@ class Desk:
 class _Answer:
     """Takes the house's answer to one request, writes it as its wire does, and counts it."""
 
-    __slots__ = ("began", "desk", "done", "exchange", "match")
+    __slots__ = ("began", "desk", "done", "exchange", "headers", "marks", "match")
 
-    def __init__(self, desk: Desk, match: table.Match, done: Replied) -> None:
-        self.desk, self.match, self.done = desk, match, done
+    def __init__(self, desk: Desk, match: table.Match, done: Replied, headers: Mapping[str, str]) -> None:
+        self.desk, self.match, self.done, self.headers = desk, match, done, headers
         self.exchange: Exchange | None = None
+        self.marks: Marks | None = None
         self.began = perf_counter()
 
+    def mark(self, path: str) -> None:
+        """Note its moments."""
+        route = self.match.route
+        name, about = f"{route.method} {route.pattern}", {"http.request.method": route.method, "url.path": path}
+        self.marks = self.desk.marker.marks(self.headers, name, about | {"http.route": route.pattern})
+
     def __call__(self, outcome: Any) -> None:
-        desk, route = self.desk, self.match.route
+        desk, route, marks = self.desk, self.match.route, self.marks
         code = "ok"
+        if marks is not None:
+            marks.encoding = perf_counter()
         if isinstance(outcome, BaseException):
-            error = desk.failed(outcome)
+            error = desk.failed(outcome, self.headers)
             code, reply = error.code, route.wire.render_error(error)
         else:
             try:
                 assert self.exchange is not None
                 reply = self.exchange.encode(outcome)
             except Exception as fault:
-                error = desk.failed(fault)
+                error = desk.failed(fault, self.headers)
                 code, reply = error.code, route.wire.render_error(error)
         self._count(outcome, code)
         self.done(reply)
 
     def _count(self, outcome: Any, code: str) -> None:
         """Labels come from the server, never from a client: a scanner must not make the page of metrics grow."""
-        meter, wire = self.desk.meter, self.match.route.wire.name
+        desk, wire, rows = self.desk, self.match.route.wire.name, 0
         seconds = perf_counter() - self.began
         if isinstance(outcome, Response):
-            meter.answered(outcome.model, outcome.version, wire, code, seconds, _rows(outcome))
+            rows = _rows(outcome)
+            desk.meter.answered(outcome.model, outcome.version, wire, code, seconds, rows)
         elif self.match.route.method == "POST" or code != "ok":
-            name = self.match.params.get("model", "")
-            meter.answered(name if name in self.desk.names() else "", 0, wire, code, seconds, 0)
+            desk.meter.answered(desk.known(self.match.params.get("model", "")), 0, wire, code, seconds, 0)
+        if self.marks is not None:
+            self.marks.answered(outcome, wire, code, rows, desk.intake.ran if desk.intake is not None else None)
 
 
 def _predicted(match: table.Match) -> ModelRef | None:
@@ -322,12 +348,13 @@ def _rows(response: Response) -> int:
     return len(next(iter(response.outputs.values())))
 
 
-def _with_id(fault: SetsailError) -> SetsailError:
-    """An internal error gets an id, and its cause goes to the log under it."""
+def _with_id(fault: SetsailError, headers: Mapping[str, str] = NO_HEADERS) -> SetsailError:
+    """An internal error gets an id, and its cause goes to the log under it, with the trace it belongs to."""
     if fault.family.http == 500 and "id" not in fault.facts:
         fault.facts["id"] = uuid.uuid4().hex[:12]
         fault.what += f" (error {fault.facts['id']})"
-        _LOG.error("error %s: %s", fault.facts["id"], fault, exc_info=fault)
+        trace = trace_of(headers)
+        _LOG.error("error %s%s: %s", fault.facts["id"], trace and f", trace {trace}", fault, exc_info=fault)
     return fault
 
 

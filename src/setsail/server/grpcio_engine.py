@@ -23,6 +23,7 @@ from setsail.protocols.grpc.method import EACH, WATCH, WIRE, Exchange, Method, f
 from setsail.protocols.grpc.methods import METHODS
 from setsail.scheduling import Ticket
 from setsail.server.dispatch import Desk
+from setsail.server.marks import call_about
 from setsail.server.settings import Settings
 
 __all__ = ["GrpcioEngine"]
@@ -200,20 +201,29 @@ class _Calls:
 
     async def _answered(self, data: bytes, context: _Context) -> bytes:
         began, outcome, code = perf_counter(), None, "ok"
+        marks, marker = None, self._desk.marker
         try:
             self._admit(data, context)
+            if next(marker.lots) and self._method.model is not None:
+                marks = marker.marks(_metadata(context), self._method.path[1:], call_about(self._method.path[1:]))
             exchange = self._method.decode(data)
+            if marks is not None:
+                marks.decoded = perf_counter()
             outcome = await self._outcome(exchange, len(data), context)
+            if marks is not None:
+                marks.encoding = perf_counter()
             return exchange.encode(outcome)
         except asyncio.CancelledError:
             code = "request.cancelled"
             raise
         except Exception as fault:
-            error = self._desk.failed(fault)
+            error = self._desk.failed(fault, _metadata(context))
             code = error.code
             raise error from fault
         finally:
-            self._count(outcome, code, perf_counter() - began)
+            rows = self._count(outcome, code, perf_counter() - began)
+            if marks is not None:
+                marks.answered(outcome, WIRE, code, rows, None)
 
     async def _asked(self, exchange: Exchange, size: int, context: _Context) -> bytes:
         try:
@@ -252,16 +262,22 @@ class _Calls:
     def _check_key(self, context: _Context) -> None:
         if self._method.keyless:
             return
-        sent = dict(context.invocation_metadata() or ()).get("authorization", "")
-        scheme, _, key = str(sent).partition(" ")
+        scheme, _, key = _metadata(context).get("authorization", "").partition(" ")
         self._desk.check_key(scheme, key)
 
-    def _count(self, outcome: Any, code: str, seconds: float) -> None:
+    def _count(self, outcome: Any, code: str, seconds: float) -> int:
+        """Rows of the answer."""
         if isinstance(outcome, Response):
             rows = len(next(iter(outcome.outputs.values()))) if outcome.signature.batched and outcome.outputs else 1
             self._desk.meter.answered(outcome.model, outcome.version, WIRE, code, seconds, rows)
-        elif code != "ok":
+            return rows
+        if code != "ok":
             self._desk.meter.answered("", 0, WIRE, code, seconds, 0)
+        return 0
+
+
+def _metadata(context: _Context) -> dict[str, str]:
+    return {str(key): str(value) for key, value in context.invocation_metadata() or ()}
 
 
 def _ended() -> SetsailError:

@@ -123,7 +123,16 @@ class Plane:
             connection.tick(self.now)
         if self.desk.intake is not None:
             self.desk.intake.tick(perf_counter())
+        self._tell()
         self._clock = self.loop.call_later(1.0, self._tick)
+
+    def _tell(self) -> None:
+        """Levels of this moment, for the metrics."""
+        meter, intake = self.desk.meter, self.desk.intake
+        meter.gauge("connections", len(self.connections))
+        meter.gauge("inflight_requests", self.inflight)
+        meter.gauge("inflight_bytes", self.budget.taken)
+        meter.gauge("queue_rows", 0 if intake is None else intake.waiting())
 
     # -- the end -----------------------------------------------------------------------------------------------------
 

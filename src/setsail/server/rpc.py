@@ -9,6 +9,7 @@ Plain   an HTTP request, answered as over HTTP/1.1
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from math import inf
 from time import perf_counter
 from typing import Any, Protocol
@@ -24,6 +25,7 @@ from setsail.protocols.http1.head import Limits
 from setsail.protocols.http1.writer import compress
 from setsail.scheduling import Ticket
 from setsail.server.dispatch import Desk, Plan
+from setsail.server.marks import Marks, call_about
 
 __all__ = ["Each", "Plain", "Process", "Streams", "Unary", "Watch"]
 
@@ -66,7 +68,7 @@ class _Asked:
         open: the outcome is still to come, and somebody waits for it.
     """
 
-    __slots__ = ("began", "encode", "message", "model", "open", "streams", "ticket")
+    __slots__ = ("began", "encode", "marks", "message", "model", "open", "streams", "ticket")
 
     def __init__(self, streams: Streams, message: Message) -> None:
         self.streams, self.message = streams, message
@@ -74,6 +76,7 @@ class _Asked:
         self.open = False
         self.model = ""
         self.encode: Any = None
+        self.marks: Marks | None = None
         self.ticket: Ticket | None = None
 
     def ask(self, method: Method, timeout: float | None) -> None:
@@ -88,11 +91,15 @@ class _Asked:
         if fault is not None:
             return self(fault)
         try:
+            if next(plane.desk.marker.lots) and method.model is not None:
+                self.marks = plane.desk.marker.marks(self.metadata, method.path[1:], call_about(method.path[1:]))
             exchange: Exchange = method.decode(self.message)
             ask: Request | Ask = exchange.ask
             self.encode = exchange.encode
             if isinstance(ask, Request):
                 self.model = ask.model.name
+            if self.marks is not None:
+                self.marks.decoded = perf_counter()
             self.ticket = plane.desk.ask(ask, self, len(self.message), plane.loop, deadline)
         except Exception as found:
             if not self.open:  # it was answered, and writing the answer failed
@@ -106,13 +113,15 @@ class _Asked:
         streams = self.streams
         streams.plane.inflight -= 1
         code, answer, fault = "ok", b"", None
+        if self.marks is not None:
+            self.marks.encoding = perf_counter()
         if isinstance(outcome, BaseException):
-            fault = streams.plane.desk.failed(outcome)
+            fault = streams.plane.desk.failed(outcome, self.metadata)
         else:
             try:
                 answer = self.encode(outcome)
             except Exception as found:
-                fault = streams.plane.desk.failed(found)
+                fault = streams.plane.desk.failed(found, self.metadata)
         if fault is not None:
             code = fault.code
         self._count(outcome, code)
@@ -120,6 +129,11 @@ class _Asked:
         streams.flush_soon()
 
     def answered(self, answer: bytes, fault: SetsailError | None) -> None:
+        raise NotImplementedError
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """Of its call."""
         raise NotImplementedError
 
     def cancel(self) -> None:
@@ -134,15 +148,16 @@ class _Asked:
         """Called once a second, with the clock of `time.perf_counter`."""
 
     def _count(self, outcome: Any, code: str) -> None:
-        desk, seconds = self.streams.plane.desk, perf_counter() - self.began
+        desk, seconds, rows = self.streams.plane.desk, perf_counter() - self.began, 0
         if isinstance(outcome, Response):
             rows = 1
             if outcome.signature.batched and outcome.outputs:
                 rows = len(next(iter(outcome.outputs.values())))
             desk.meter.answered(outcome.model, outcome.version, WIRE, code, seconds, rows)
         elif code != "ok":
-            name = self.model if self.model and self.model in desk.names() else ""
-            desk.meter.answered(name, 0, WIRE, code, seconds, 0)
+            desk.meter.answered(desk.known(self.model), 0, WIRE, code, seconds, 0)
+        if self.marks is not None:
+            self.marks.answered(outcome, WIRE, code, rows, desk.intake.ran if desk.intake is not None else None)
 
 
 class Unary(_Asked):
@@ -158,6 +173,10 @@ class Unary(_Asked):
         method = call.plan.method
         assert method is not None
         self.ask(method, timeout)
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        return self.call.metadata
 
     def answered(self, answer: bytes, fault: SetsailError | None) -> None:
         call, calls = self.call, self.streams.calls
@@ -182,6 +201,10 @@ class _Place(_Asked):
         super().__init__(each.streams, message)
         self.each = each
         self.done: bytes | SetsailError | None = None
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        return self.each.call.metadata
 
     def answered(self, answer: bytes, fault: SetsailError | None) -> None:
         render = self.each.method.render_fault

@@ -30,6 +30,7 @@ from setsail.server.dispatch import Answering, Desk
 from setsail.server.grpc_engines import grpc_engine
 from setsail.server.lazy import Lazy
 from setsail.server.listeners import bind, url
+from setsail.server.marks import open_tracer
 from setsail.server.opening import Opening, Progress, is_repository, pack_source, resolve
 from setsail.server.origins import Origins
 from setsail.server.plane import Plane
@@ -178,7 +179,10 @@ class Server:
         settings = self.settings
         try:
             tls = _tls(settings)
-            self._desk = Desk(self.answering, meter=self.meter, api_keys=_keys(settings), **_desk_settings(settings))
+            if tracer := open_tracer(settings):
+                self.at_end(tracer.close)
+            self._desk = Desk(self.answering, meter=self.meter, api_keys=_keys(settings), tracer=tracer,
+                              **_desk_settings(settings))  # fmt: skip
             self._desk.ready = self._gate
             data = self._inherited or [self._bind(settings.host, settings.port, "--port")]
             self._ports = [data[0].getsockname()[1]]
