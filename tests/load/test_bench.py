@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from toy_server import Answering, reply, toy
 
 from setsail.errors import SetsailError
@@ -126,3 +127,12 @@ def test_grpc_without_grpcio(monkeypatch: pytest.MonkeyPatch) -> None:
     assert caught.value.code == "dependency.missing"
     assert caught.value.facts["command"] == 'pip install "setsail[grpcio]"'
     assert caught.value.kind.exit == 3
+
+
+def test_a_client_that_is_the_bottleneck_says_so() -> None:
+    found = measured(steady, ONE, inputs=FEW)
+    slow, starved = (replace(found.phases[0], **{name: 0.95}) for name in ("client_cpu", "client_wait"))
+    notes = bench.notes(Report(found.about, [slow]), None)
+    assert any("the client was the bottleneck (closed 1: up to 95% of a core)" in note for note in notes)
+    assert any("wait for a core up to 95%" in note for note in bench.notes(Report(found.about, [starved]), None))
+    assert bench.notes(Report(found.about, [replace(found.phases[0], client_cpu=0.3, client_wait=0.0)]), None) == []

@@ -41,6 +41,7 @@ def test_a_closed_loop_counts_good_answers_and_times_them() -> None:
     assert (found.errors, found.cut, found.fault) == ({}, False, "")
     assert found.seconds == pytest.approx(0.3, abs=0.01)
     assert 0 < found.client_cpu < 1
+    assert 0 <= found.client_wait < 1
 
 
 def test_what_is_no_good_answer_is_counted_by_its_code() -> None:

@@ -19,7 +19,7 @@ def phase(kind: str = "closed", **more: Any) -> Phase:
     facts: dict[str, Any] = {
         "clients": 8, "offered": None, "rows": 1, "seconds": 5.0, "throughput": 1234.5, "latency": summarise(seconds),
         "shape": buckets(seconds), "errors": {}, "kept": None, "compared": 10, "unequal": 0, "client_cpu": 0.5,
-        "server_cpu": 0.07, "server_mb": 42.0,
+        "client_wait": 0.0, "server_cpu": 0.07, "server_mb": 42.0,
     }  # fmt: skip
     return Phase(kind, **(facts | more))
 

@@ -27,13 +27,14 @@ from setsail.load.statistics import keeps, percentile, summarise
 from setsail.load.subject import Subject, requests, target_of
 from setsail.load.wires import WIRES, Wire, agree
 
-__all__ = ["MODES", "Plan", "Watcher", "measure"]
+__all__ = ["MODES", "Plan", "Watcher", "measure", "notes"]
 
 MODES: Final = ("closed", "open", "offline")
 _BATCH_CLIENTS: Final = 4
 _OPEN_CLIENTS: Final = 128
 _WARM: Final = 0.1  # of a phase's seconds, before its clock begins
 _BUSY: Final = 0.9
+_STARVED: Final = 0.15
 _LATE: Final = 0.1  # of the target p99: a client's own delay worth a note
 _LENIENT: Final = 10.0  # times the p50 of the fewest clients is the target, unless one is given
 _LEAST_TARGET: Final = 0.005
@@ -118,7 +119,7 @@ class _Measurement:
                 if not self._interrupted:
                     raise
                 self.report.interrupted = True
-        self.report.notes += _notes(self.report, self._subject)
+        self.report.notes += notes(self.report, self._subject.pid)
         return self.report
 
     @contextmanager
@@ -242,7 +243,7 @@ class _Measurement:
             kind, order.clients, offered, rows, outcome.seconds,
             outcome.in_time / outcome.seconds if outcome.seconds else 0.0, summarise(latencies), buckets(latencies),
             outcome.errors, None if target is None else keeps(latencies, failed, target), outcome.compared,
-            sum(not self._agrees(answer) for answer in outcome.differing), outcome.client_cpu, cpu,
+            sum(not self._agrees(answer) for answer in outcome.differing), outcome.client_cpu, outcome.client_wait, cpu,
             None if pid is None else usage.memory_mb(pid), percentile(lag, 0.99), outcome.cut,
         )  # fmt: skip
 
@@ -253,24 +254,27 @@ class _Measurement:
             return False
 
 
-def _notes(report: Report, subject: Subject) -> list[str]:
+def notes(report: Report, pid: int | None) -> list[str]:
     """What a reader must know before believing the figures."""
-    notes = []
+    said = []
     busy = [p for p in report.phases if p.client_cpu > _BUSY]
     if busy:
         most = max(p.client_cpu for p in busy)
         which = ", ".join(dict.fromkeys(f"{p.kind} {p.clients}" for p in busy))
-        notes.append(f"the client was the bottleneck ({which}: up to {most:.0%} of a core): the server can do more")
+        said.append(f"the client was the bottleneck ({which}: up to {most:.0%} of a core): the server can do more")
+    waited = max((p.client_wait for p in report.phases), default=0.0)
+    if waited > _STARVED:
+        said.append(f"the client had to wait for a core up to {waited:.0%} of the time: latencies contain these waits")
     if report.unequal:
-        notes.append(f"{report.unequal} answers do not agree with the first one to the same request")
-    if subject.pid is not None:
-        notes.append(f"client and server share this machine's {_cores()} core{'s' * (_cores() > 1)}")
+        said.append(f"{report.unequal} answers do not agree with the first one to the same request")
+    if pid is not None:
+        said.append(f"client and server share this machine's {_cores()} core{'s' * (_cores() > 1)}")
     late = max((p.lag_p99 or 0.0 for p in report.phases), default=0.0)
     if report.target is not None and late > _LATE * report.target:
-        notes.append(f"requests left up to {duration(late)} late (p99): the machine was busy with other things as well")
+        said.append(f"requests left up to {duration(late)} late (p99): the machine was busy with other things as well")
     if any(p.kind == "open" for p in report.phases) and report.best_rate == 0 and report.target is not None:
-        notes.append("no open-loop rate that was tried kept the target")
-    return notes
+        said.append("no open-loop rate that was tried kept the target")
+    return said
 
 
 def _cores() -> int:

@@ -81,6 +81,7 @@ class Outcome(Struct, frozen=True, tag=True):
         in_time: good answers that came while the clock ran.
         errors: how many of each code.
         client_cpu: CPU time of the driving process as a share of one core.
+        client_wait: the share of the time that it could have run but had no core (Linux).
         compared: how many answers were held against the first one to the same request.
         differing: of those, some whose bytes are not equal.
         lag: float64 seconds by which requests of an open loop left late though a connection was free.
@@ -92,6 +93,7 @@ class Outcome(Struct, frozen=True, tag=True):
     in_time: int = 0
     errors: dict[str, int] = field(default_factory=dict)
     client_cpu: float = 0.0
+    client_wait: float = 0.0
     compared: int = 0
     differing: list[Answer] = []
     answers: list[Answer] = []

@@ -48,6 +48,7 @@ class Phase(Struct, frozen=True):
         kept: whether the target p99 was kept, None without a target.
         compared, unequal: answers held against the first one, and how many do not agree with it.
         client_cpu: of the process that sends, as a share of one core.
+        client_wait: share of the time that it could have run but had no core.
         server_cpu: CPU seconds per 1,000 requests of all the server's processes; None where it is not ours to see.
         server_mb: its memory at the end, shared pages once.
         lag_p99: seconds by which requests of an open loop left late though a connection was free.
@@ -66,6 +67,7 @@ class Phase(Struct, frozen=True):
     compared: int
     unequal: int
     client_cpu: float
+    client_wait: float
     server_cpu: float | None
     server_mb: float | None
     lag_p99: float | None = None
@@ -78,7 +80,8 @@ class Phase(Struct, frozen=True):
             "rows_per_s": _rounded(self.throughput * self.rows), "latency": self.latency.to_json(),
             "distribution_ms": [[_rounded(b.low * 1e3, 6), _rounded(b.high * 1e3, 6), b.count] for b in self.shape],
             "errors": dict(self.errors), "kept_target": self.kept, "compared": self.compared, "unequal": self.unequal,
-            "client_cpu": _rounded(self.client_cpu), "server_cpu_s_per_1000": _rounded(self.server_cpu, 6),
+            "client_cpu": _rounded(self.client_cpu),
+            "client_wait": _rounded(self.client_wait), "server_cpu_s_per_1000": _rounded(self.server_cpu, 6),
             "server_memory_mb": _rounded(self.server_mb, 1),
             "lag_p99_ms": None if self.lag_p99 is None else _rounded(self.lag_p99 * 1e3, 4), "cut_short": self.cut,
         }  # fmt: skip
