@@ -27,7 +27,7 @@ Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 NULL: Final = "\ufdd0"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # each is there once, in DTYPES, and hot keys are made of them
 class DType:
     """One element type. `size` is bytes an element, 0 for text; `tf_number` is `tensorflow.DataType`."""
 

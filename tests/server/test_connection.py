@@ -189,8 +189,8 @@ def talk(at: tuple[str, int], raw: bytes, most: int) -> tuple[list[Reply], bool]
 LIVE = b"GET /v2/health/live HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
-def predict(row: float, *lines: bytes) -> bytes:
-    body = json.dumps({"instances": [[row, 3.5, 1.4, 0.2]]}).encode()
+def predict(row: float, *lines: bytes, padding: int = 0) -> bytes:
+    body = json.dumps({"instances": [[row, 3.5, 1.4, 0.2]]}).encode() + b" " * padding
     head = [b"POST /v1/models/iris:predict HTTP/1.1", b"Host: h", b"Authorization: Bearer key",
             b"Content-Length: %d" % len(body), *lines]  # fmt: skip
     return b"\r\n".join(head) + b"\r\n\r\n" + body
@@ -364,7 +364,7 @@ def test_a_full_queue_refuses_before_the_body(later) -> None:
     at, intake, _ = later
     intake.full = True
     head = predict(1.0).partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
-    for raw in (head, predict(1.0, b"Connection: close")):
+    for raw in (head, predict(1.0, b"Connection: close", padding=5000)):
         with connect(at) as sock:
             sock.sendall(raw)
             replies, closed = read_replies(sock)

@@ -33,6 +33,7 @@ __all__ = ["Connection", "Process"]
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # RFC 9113 §3.4
 _PIPELINED: Final = 32  # requests of one connection that are answered at once; more are read when some are done
 _SHARED_SCRATCH: Final = sys.platform != "win32"  # the proactor reads into a buffer long after it has asked for it
+_SMALL: Final = 4096  # bytes of a body
 _RATE_WINDOW: Final = 10.0
 _GONE: Final = 2.0  # seconds without an answer after which a client that said its last word is taken to be gone
 
@@ -251,7 +252,9 @@ class Connection(asyncio.BufferedProtocol):
                 plane.desk.count(plan.path, plan.code)
             place(plan.reply)
             return
-        fault = plane.desk.admit(plan, len(message.body)) or plane.refusal()
+        size = len(message.body)
+        # Decoding a small body costs less than refusing it: those are refused where they would wait (`Line.put`).
+        fault = plane.refusal() or (plane.desk.admit(plan, size) if size > _SMALL else None)
         if fault is not None:
             place(plane.desk.refuse(plan.path, fault))
             return

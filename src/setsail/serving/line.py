@@ -54,11 +54,19 @@ class Line:
         self._timed = 0.0  # when the next look at this line is due
         self._turn = -1
 
-    def put(self, prediction: Prediction, done: Done, nbytes: int, deadline: float, priority: int = 0) -> Ticket:
-        """Have a request answered. The ticket can be cancelled until its run begins."""
+    def put(self, prediction: Prediction, done: Done, nbytes: int, deadline: float, priority: int = 0) -> Ticket | None:
+        """Have a request answered. The ticket can be cancelled until its run begins; None when it may not wait."""
         part = portion(prediction.request.body) if prediction.signature.batched else None
         if part is not None:
             prediction.rows = part.rows
+        refusal = self.scheduler.admit(nbytes, prediction.began, deadline, prediction.rows)
+        if refusal is not None:
+            self.meter.refused(self._name, refusal.code)
+            if self._observers:
+                tell(self._observers, Finished(prediction.request, prediction.version, error=refusal))
+            done(refusal)
+            prediction.loaded.release()
+            return None
         ticket = Ticket(
             prediction.rows, nbytes, object() if part is None else part.key, prediction.began, deadline, priority,
             payload=(prediction, done),

@@ -84,7 +84,13 @@ def predict(tables: Callable[[], Table], request: Request, observers: Sequence[O
 
 def begin(tables: Callable[[], Table], request: Request, began: float) -> Prediction:
     """Lease the version that is meant; whoever calls this releases it. Raises what `predict` raises, but `input.*`."""
-    version, loaded = lease(tables, request.model)
+    entry = tables().found.get(request.model)  # as `lease` does, in fewer steps
+    if entry is not None and entry.loaded is not None and entry.loaded.acquire():
+        version, loaded = entry.version, entry.loaded
+    else:
+        version, loaded = lease(tables, request.model)
+    if request.outputs is None and request.signature == "serving_default":
+        return Prediction(request, version, loaded, None, began)
     try:
         return Prediction(request, version, loaded, _wanted(loaded.runner.signature, request), began)
     except BaseException:
