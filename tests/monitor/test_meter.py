@@ -116,7 +116,7 @@ def test_a_snapshot_may_be_taken_while_somebody_counts() -> None:
     thread = Thread(target=count)
     thread.start()
     try:
-        seen = [sum(meter.snapshot().requests.values()) for _ in range(20)]
+        seen = [sum(meter.snapshot().requests.values()) for _ in range(5)]
     finally:
         stop.append(True)
         thread.join()

@@ -43,10 +43,6 @@ class Histogram(Struct):
     counts: list[int] = field(default_factory=_zeros)
     total: float = 0.0
 
-    def add(self, seconds: float) -> None:
-        self.counts[bisect_left(BUCKETS, seconds)] += 1
-        self.total += seconds
-
 
 class Runs(Struct):
     """What the runs of one version cost.
@@ -155,7 +151,11 @@ class Meter:
 
     def stage(self, model: str, version: int, stage: str, seconds: float) -> None:
         """One request's decoding or encoding."""
-        self._rest.stages.setdefault((model, version, stage), Histogram()).add(seconds)
+        cell = self._rest.stages.get((model, version, stage))
+        if cell is None:
+            cell = self._rest.stages.setdefault((model, version, stage), Histogram())
+        cell.counts[bisect_left(BUCKETS, seconds)] += 1
+        cell.total += seconds
 
     def refused(self, model: str, reason: str) -> None:
         """A request was not run; `reason` is the error's code."""

@@ -292,9 +292,12 @@ class _Answer:
 
     def mark(self, path: str) -> None:
         """Note its moments."""
-        route = self.match.route
-        name, about = f"{route.method} {route.pattern}", {"http.request.method": route.method, "url.path": path}
-        self.marks = self.desk.marker.marks(self.headers, name, about | {"http.route": route.pattern})
+        route, marker = self.match.route, self.desk.marker
+        if marker.tracer is None:
+            self.marks = Marks(marker)
+            return
+        about = {"http.request.method": route.method, "url.path": path, "http.route": route.pattern}
+        self.marks = marker.marks(self.headers, f"{route.method} {route.pattern}", about)
 
     def __call__(self, outcome: Any) -> None:
         desk, route, marks = self.desk, self.match.route, self.marks

@@ -1,4 +1,4 @@
-"""Moments of one request in eight, and of every request that is traced: when it was decoded, run, encoded.
+"""Moments of one request in sixteen, and of every request that is traced: when it was decoded, run, encoded.
 
 The others carry None, which is all that they pay. What is noted goes to the meter's stages and, where
 `--trace-endpoint` is set, into a span; without it nothing of OpenTelemetry is imported.
@@ -21,8 +21,9 @@ from setsail.server.settings import Settings
 
 __all__ = ["Marker", "Marks", "Run", "Tracing", "call_about", "open_tracer", "trace_of"]
 
-_IN: Final = 8
+_IN: Final = 16
 About = Mapping[str, str | int | float]
+NOTHING: Final[About] = {}
 
 
 class Run(Protocol):
@@ -50,8 +51,8 @@ class Marker:
 
     def __init__(self, meter: Meter, tracer: Tracing | None = None) -> None:
         self.meter, self.tracer = meter, tracer
-        self._eighth = cycle((True, *(False,) * (_IN - 1)))
-        self.lots: Iterator[bool] = self._eighth if tracer is None else repeat(True)
+        self._timed = cycle((True, *(False,) * (_IN - 1)))
+        self.lots: Iterator[bool] = self._timed if tracer is None else repeat(True)
 
     def marks(self, headers: Mapping[str, str], name: str, about: About) -> Marks | None:
         """Notes for a request that `lots` chose.
@@ -61,8 +62,8 @@ class Marker:
             about: attributes of the span.
         """
         if self.tracer is None:
-            return Marks(self, True, None, name, about)
-        timed, wanted = next(self._eighth), self.tracer.wants(headers)
+            return Marks(self)
+        timed, wanted = next(self._timed), self.tracer.wants(headers)
         return Marks(self, timed, wanted, name, about) if timed or wanted is not None else None
 
 
@@ -72,8 +73,9 @@ class Marks:
     __slots__ = ("_about", "_marker", "_name", "_timed", "_wanted", "began", "decoded", "encoding")
 
     def __init__(
-        self, marker: Marker, timed: bool, wanted: tuple[Parent | None] | None, name: str, about: About
-    ) -> None:
+        self, marker: Marker, timed: bool = True, wanted: tuple[Parent | None] | None = None, name: str = "",
+        about: About = NOTHING,
+    ) -> None:  # fmt: skip
         self._marker, self._timed, self._wanted, self._name, self._about = marker, timed, wanted, name, about
         self.began = perf_counter()
         self.decoded = self.encoding = 0.0

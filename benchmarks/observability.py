@@ -1,0 +1,165 @@
+"""What measuring costs: CPU of a request with the meter against the same with one that counts nothing, in one process.
+
+    python -m benchmarks.observability MODEL.setsail [--rounds 300]
+
+No sockets and no kernel: connections are driven through their asyncio protocol with a transport that throws away what
+is written. So what is divided by is our own code alone, and the share is an upper bound for a real server. The two are
+measured in turn, many times, and the medians of the differences are compared, so that neither has the quieter machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+from collections.abc import Callable
+from itertools import repeat
+from pathlib import Path
+from statistics import median
+from time import monotonic, perf_counter
+from typing import Any
+
+from setsail.catalog import Metadata, ModelMetadata
+from setsail.messages import ModelRef
+from setsail.monitor.meter import Meter
+from setsail.scheduling import Rules
+from setsail.server.connection import Connection
+from setsail.server.dispatch import Desk
+from setsail.server.plane import Plane
+from setsail.server.settings import Settings
+from setsail.serving.house import House
+from setsail.serving.intake import Intake
+from setsail.serving.turns import Turns
+
+
+class NoMeter(Meter):
+    """Counts nothing."""
+
+    def answered(self, *_: Any) -> None: ...
+    def batch(self, *_: Any) -> None: ...
+    def stage(self, *_: Any) -> None: ...
+    def gauge(self, *_: Any) -> None: ...
+
+
+class Wire:
+    """A transport that nobody listens to."""
+
+    def __init__(self) -> None:
+        self.written = 0
+
+    def get_extra_info(self, name: str) -> None: ...
+    def write(self, data: bytes) -> None:
+        self.written += 1
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+
+
+class Loop:
+    """An event loop without sockets: `turn` calls whoever wants to be called."""
+
+    def __init__(self) -> None:
+        self.due: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+
+    def call_soon(self, call: Callable[..., Any], *arguments: Any) -> None:
+        self.due.append((call, arguments))
+
+    call_soon_threadsafe = call_soon
+
+    def call_later(self, delay: float, call: Callable[..., Any], *arguments: Any) -> None: ...
+
+    def time(self) -> float:
+        return monotonic()
+
+    def turn(self) -> None:
+        due, self.due = self.due, []
+        for call, arguments in due:
+            call(*arguments)
+
+
+class Side:
+    """A whole server but its sockets, with some connections to it. Without a meter it counts and notes nothing."""
+
+    def __init__(self, path: Path, connections: int, *, metered: bool) -> None:
+        loop: Any = Loop()
+        settings, meter = Settings(port=0), Meter() if metered else NoMeter()
+        self.house = House()
+        self.house.load(path, "model")
+        desk = Desk(self.house, meter=meter, max_body=settings.max_body)
+        if not metered:
+            desk.marker.lots = repeat(False)
+        desk.intake = Intake(lambda: self.house.table, Turns(loop), rules=Rules(), meter=meter)
+        plane = Plane(desk, settings, loop)
+        self.loop, self.raw = loop, request(self.house)
+        self.connections = [Connection(plane) for _ in range(connections)]
+        self.wires = [Wire() for _ in self.connections]
+        for connection, wire in zip(self.connections, self.wires, strict=True):
+            connection.connection_made(wire)
+
+    def turn(self) -> None:
+        """One request of every connection, and their answers."""
+        for connection in self.connections:
+            connection.get_buffer(-1)[: len(self.raw)] = self.raw
+            connection.buffer_updated(len(self.raw))
+        self.loop.turn()
+
+    def seconds(self, turns: int) -> float:
+        """Of a request."""
+        began = perf_counter()
+        for _ in range(turns):
+            self.turn()
+        return (perf_counter() - began) / turns / len(self.connections)
+
+
+def request(house: House) -> bytes:
+    """A prediction of one row."""
+    meta: ModelMetadata = house.answer(Metadata(ModelRef("model")))
+    row: Any = 0.5
+    for size in reversed(meta.signature.inputs[0].shape[1:]):
+        row = [row] * (size if isinstance(size, int) else 1)
+    body = json.dumps({"instances": [row]}).encode()
+    head = "POST /v1/models/model:predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def measure(path: Path, connections: int, rounds: int) -> tuple[float, float]:
+    """Seconds of a request without the meter, and what the meter adds to it."""
+    off, on = Side(path, connections, metered=False), Side(path, connections, metered=True)
+    turns = max(1, 512 // connections)
+    for side in (off, on):
+        side.seconds(8 * turns)
+    without, added = [], []
+    for number in range(rounds):
+        pair = {side: side.seconds(turns) for side in ((off, on) if number % 2 else (on, off))}
+        without.append(pair[off])
+        added.append(pair[on] - pair[off])
+    asked = 8 * turns + rounds * turns
+    if any(wire.written != asked for side in (off, on) for wire in side.wires):
+        raise SystemExit("not every request was answered: is this a model of one input that runs inline?")
+    return median(without), median(added)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--rounds", type=int, default=300)
+    options = parser.parse_args()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 50)  # as a server does
+    worst = 0.0
+    for connections in (1, 32, 64):
+        without, added = measure(options.model, connections, options.rounds)
+        worst = max(worst, added / without)
+        share = added / without
+        print(f"{connections:3} at once: {without * 1e6:6.2f} us, metrics add {added * 1e6:5.2f} us, {share:6.2%}")
+    print(f"worst {worst:.2%} of our own code's time")
+
+
+if __name__ == "__main__":
+    main()
