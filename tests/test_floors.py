@@ -43,7 +43,7 @@ PACKAGES = {
     "rows": set(),  # pyarrow and pandas by import string
     "packing": set(),
     "serving": {"msgspec"},
-    "load": {"msgspec"},  # uvloop and grpc by import string
+    "loadtest": {"msgspec"},  # uvloop and grpc by import string
     "server": {"msgspec", "starlette", "uvicorn", "jinja2", "prometheus_client", "uvloop", "grpc"},
     "cli": {"click", "rich"},
 }

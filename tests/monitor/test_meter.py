@@ -7,7 +7,7 @@ from threading import Thread
 import msgspec
 import pytest
 
-from setsail.monitor.meter import BUCKETS, ROWS, Meter, SharedMeter, Snapshot, merged
+from setsail.monitor.meter import BUCKETS, ROWS, Meter, Snapshot, merged
 from setsail.monitor.statistics import statistics
 
 
@@ -90,7 +90,7 @@ def test_sizes_of_batches_are_bounded() -> None:
 
 
 def test_threads_lose_nothing() -> None:
-    meter = SharedMeter()
+    meter = Meter()
     threads = [
         Thread(target=lambda: [meter.answered("m", 1, "plain", "ok", 0.1, 1) for _ in range(5000)]) for _ in range(4)
     ]

@@ -226,7 +226,7 @@ def test_an_unknown_model_is_told_at_once() -> None:
     assert told[0].code == "model.unknown"
 
 
-# -- the response cache --------------------------------------------------------------------------------------------------
+# -- the response cache ------------------------------------------------------------------------------------------------
 
 
 def test_an_equal_request_is_answered_from_memory() -> None:

@@ -18,13 +18,13 @@ from setsail import artifact
 from setsail.cli.console import Bar, Console
 from setsail.cli.options import verb
 from setsail.errors import SetsailError
-from setsail.load import rendering
-from setsail.load.bench import MODES, Plan, measure
-from setsail.load.inputs import from_artifact, from_file, made_up
-from setsail.load.report import Phase, Report
-from setsail.load.subject import Subject
-from setsail.load.targets import Started, metadata, place
-from setsail.load.wires import WIRES
+from setsail.loadtest import rendering
+from setsail.loadtest.bench import MODES, Plan, measure
+from setsail.loadtest.inputs import from_artifact, from_file, made_up
+from setsail.loadtest.report import Phase, Report
+from setsail.loadtest.subject import Subject
+from setsail.loadtest.targets import Started, metadata, place
+from setsail.loadtest.wires import WIRES
 from setsail.server.opening import resolve
 
 __all__ = ["command"]

@@ -158,9 +158,9 @@ def _infer(request: HttpRequest, params: Params) -> Exchange:
     header, blobs = _split(request) if HEADER_LENGTH in request.headers else (request.body, None)
     body = _form(header)
     if blobs is None and len(body.inputs) == 1 and not (body.outputs or body.id or body.parameters):
-        (item,) = body.inputs  # what most requests are; the general way below says the same of it
-        if not item.parameters:
-            return Exchange(Request(model_ref(params), Tensors((_tensor(item, None),))), _encode_plainly)
+        (only,) = body.inputs  # what most requests are; the general way below says the same of it
+        if not only.parameters:
+            return Exchange(Request(model_ref(params), Tensors((_tensor(only, None),))), _encode_plainly)
     items: list[_Input | _Wanted] = [*body.inputs, *body.outputs]
     extended = bool(body.parameters)
     for item in items:

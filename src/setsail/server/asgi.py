@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from setsail.errors import SetsailError
-from setsail.monitor.meter import Meter, SharedMeter
+from setsail.monitor.meter import Meter
 from setsail.protocols.http import HttpReply, HttpRequest
 from setsail.server.dispatch import Answering, Desk, Plan
 from setsail.server.origins import NO_ORIGINS, Origins
@@ -58,7 +58,7 @@ class Application:
         close: Callable[[], object] | None = None,
     ) -> None:
         self.house = house
-        self.meter = meter if meter is not None else SharedMeter()
+        self.meter = meter if meter is not None else Meter()
         self._max_body = max_body
         self._desk = Desk(
             house, meter=self.meter, max_body=max_body, control=control, api_keys=api_keys, origins=origins

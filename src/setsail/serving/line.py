@@ -114,9 +114,7 @@ class Line:
 
     # -- ends --------------------------------------------------------------------------------------------------------
 
-    def _ran(
-        self, batch: Batch, outcomes: Sequence[Response | BaseException], timings: Timings, begun: float
-    ) -> None:
+    def _ran(self, batch: Batch, outcomes: Sequence[Response | BaseException], timings: Timings, begun: float) -> None:
         """A batch has come back from the thread. The next one goes there before the answers are written."""
         self.scheduler.done(batch, timings.run, perf_counter())
         self._turns.again(self)

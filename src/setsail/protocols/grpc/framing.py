@@ -13,7 +13,7 @@ from typing import Final
 from setsail.errors import SetsailError
 from setsail.protocols.compression import decompress
 
-__all__ = ["ENCODINGS", "Framing", "compressed", "prefix", "unpacked"]
+__all__ = ["ENCODINGS", "PREFIX", "Framing", "compressed", "prefix", "unpacked"]
 
 ENCODINGS: Final = ("identity", "deflate", "gzip")
 PREFIX: Final = 5

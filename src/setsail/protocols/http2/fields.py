@@ -22,7 +22,10 @@ from msgspec import Struct
 
 from setsail.protocols.http2.frames import FIRST_TABLE
 
-__all__ = ["Decoder", "Head", "Pairs", "TooLargeError", "UndecodableError", "encode", "encode_status"]
+__all__ = [
+    "NO_TABLE", "Decoder", "Head", "Pairs", "TooLargeError", "UndecodableError", "encode", "encode_status",
+    "trailers_fault",
+]  # fmt: skip
 
 Pairs = tuple[tuple[str, str], ...]
 

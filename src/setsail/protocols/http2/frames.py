@@ -17,18 +17,10 @@ from struct import Struct as Packed
 from typing import Final, NamedTuple
 
 __all__ = [
-    "CODES",
-    "PREFACE",
-    "RULES",
-    "Rule",
-    "Verdict",
-    "frame",
-    "goaway",
-    "ping",
-    "reset",
-    "settings",
-    "window_update",
-]
+    "CODES", "CONTINUATION", "DATA", "DONE", "END_HEADERS", "END_STREAM", "FIRST_FRAME", "FIRST_TABLE",
+    "FIRST_WINDOW", "HALF", "HEAD", "HEADERS", "IDLE", "MAX_STREAM", "MAX_WINDOW", "OPEN", "PREFACE", "RESET",
+    "RULES", "STREAM", "ZERO", "Rule", "Verdict", "frame", "goaway", "ping", "reset", "settings", "window_update",
+]  # fmt: skip
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # §3.4
 MAX_STREAM: Final = 0x7FFFFFFF

@@ -16,7 +16,7 @@ from msgspec import Struct
 from setsail.protocols.http2.fields import Head
 from setsail.protocols.http2.frames import FIRST_FRAME, FIRST_WINDOW
 
-__all__ = ["Allowances", "Limits", "Stream"]
+__all__ = ["NOTHING", "Allowances", "Limits", "Piece", "Stream"]
 
 
 class Limits(Struct, frozen=True):

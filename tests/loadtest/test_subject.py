@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from setsail.load.inputs import Inputs
-from setsail.load.subject import Subject, requests
-from setsail.load.targets import place
-from setsail.load.wires import WIRES
+from setsail.loadtest.inputs import Inputs
+from setsail.loadtest.subject import Subject, requests
+from setsail.loadtest.targets import place
+from setsail.loadtest.wires import WIRES
 from setsail.signature import Signature, TensorSpec
 
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from setsail import binding
-from setsail.load.orders import Answer
-from setsail.load.wires import WIRES, agree, http_request
+from setsail.loadtest.orders import Answer
+from setsail.loadtest.wires import WIRES, agree, http_request
 from setsail.messages import Request, Response
 from setsail.protocols.grpc.methods import METHODS
 from setsail.protocols.http import HttpRequest

@@ -9,7 +9,7 @@ import pytest
 from toy_server import Answering, reply, toy
 
 from setsail.errors import SetsailError
-from setsail.load.targets import Place, Started, metadata, place
+from setsail.loadtest.targets import Place, Started, metadata, place
 
 ABOUT = {
     "name": "m",

@@ -13,9 +13,9 @@ from pathlib import Path
 from time import perf_counter, process_time
 from typing import IO, Final
 
-from setsail.load.alarm import Alarm
-from setsail.load.lines import CONNECT, GOOD, Line
-from setsail.load.orders import Answer, Began, Order, Outcome, Progress, Target, send
+from setsail.loadtest.alarm import Alarm
+from setsail.loadtest.lines import CONNECT, GOOD, Line
+from setsail.loadtest.orders import Answer, Began, Order, Outcome, Progress, Target, send
 
 __all__ = ["Run"]
 

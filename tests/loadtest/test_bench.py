@@ -13,12 +13,12 @@ from msgspec.structs import replace
 from toy_server import Answering, reply, toy
 
 from setsail.errors import SetsailError
-from setsail.load import bench
-from setsail.load.bench import Plan, measure
-from setsail.load.inputs import Inputs, made_up
-from setsail.load.report import Phase, Report
-from setsail.load.subject import Subject
-from setsail.load.targets import place
+from setsail.loadtest import bench
+from setsail.loadtest.bench import Plan, measure
+from setsail.loadtest.inputs import Inputs, made_up
+from setsail.loadtest.report import Phase, Report
+from setsail.loadtest.subject import Subject
+from setsail.loadtest.targets import place
 from setsail.signature import Signature, TensorSpec
 
 TABLE = Signature((TensorSpec.parse("x:float32[N,2]"),), (TensorSpec.parse("y:float32[N]"),), ("y",))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from setsail.load.plot import Bucket, bars, buckets, duration, figure
+from setsail.loadtest.plot import Bucket, bars, buckets, duration, figure
 
 values = arrays(np.float64, st.integers(1, 60), elements=st.floats(0, 1e6))
 

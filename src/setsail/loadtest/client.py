@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from setsail.errors import SetsailError
-from setsail.load.orders import Began, Order, Outcome, Progress, Target, receive, send
+from setsail.loadtest.orders import Began, Order, Outcome, Progress, Target, receive, send
 
 __all__ = ["Client"]
 
@@ -24,7 +24,7 @@ class Client:
     def __init__(self, target: Target) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "setsail.load.driver"],
+            [sys.executable, "-m", "setsail.loadtest.driver"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, start_new_session=True,
         )  # fmt: skip
         assert self._process.stdin is not None

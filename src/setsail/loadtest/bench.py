@@ -17,15 +17,15 @@ from msgspec import Struct
 
 from setsail import __version__
 from setsail.errors import SetsailError
-from setsail.load import usage
-from setsail.load.client import Client
-from setsail.load.orders import Answer, Order, Outcome
-from setsail.load.plot import buckets, duration, figure
-from setsail.load.report import About, Phase, Report
-from setsail.load.schedules import Search, arrivals
-from setsail.load.statistics import keeps, percentile, summarise
-from setsail.load.subject import Subject, requests, target_of
-from setsail.load.wires import WIRES, Wire, agree
+from setsail.loadtest import usage
+from setsail.loadtest.client import Client
+from setsail.loadtest.orders import Answer, Order, Outcome
+from setsail.loadtest.plot import buckets, duration, figure
+from setsail.loadtest.report import About, Phase, Report
+from setsail.loadtest.schedules import Search, arrivals
+from setsail.loadtest.statistics import keeps, percentile, summarise
+from setsail.loadtest.subject import Subject, requests, target_of
+from setsail.loadtest.wires import WIRES, Wire, agree
 
 __all__ = ["MODES", "Plan", "Watcher", "measure", "notes"]
 

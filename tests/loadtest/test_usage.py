@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from setsail.load import usage
+from setsail.loadtest import usage
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux's /proc")
 

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from importlib import import_module
 from typing import Any, Final, Protocol
 
-from setsail.load.orders import Target
-from setsail.load.replies import Replies, Reply
+from setsail.loadtest.orders import Target
+from setsail.loadtest.replies import Replies, Reply
 
 __all__ = ["CONNECT", "GOOD", "Line", "connect_http"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from setsail.load.plot import bars, duration, figure
-from setsail.load.report import Phase, Report
-from setsail.load.statistics import needed
+from setsail.loadtest.plot import bars, duration, figure
+from setsail.loadtest.report import Phase, Report
+from setsail.loadtest.statistics import needed
 
 __all__ = ["line", "text"]
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from setsail.load.schedules import FRACTIONS, Search, arrivals
+from setsail.loadtest.schedules import FRACTIONS, Search, arrivals
 
 rates = st.floats(0.5, 5000)
 

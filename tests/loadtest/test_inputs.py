@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from setsail.errors import SetsailError
-from setsail.load.inputs import Inputs, cut, from_file, made_up
+from setsail.loadtest.inputs import Inputs, cut, from_file, made_up
 from setsail.signature import Signature, TensorSpec
 from setsail.tensors import DTYPES, NULL
 

@@ -7,7 +7,7 @@ from time import perf_counter
 
 import pytest
 
-from setsail.load.alarm import Alarm
+from setsail.loadtest.alarm import Alarm
 
 
 @pytest.mark.parametrize("exact", [True, False])

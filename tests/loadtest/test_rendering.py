@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from setsail.load.plot import buckets
-from setsail.load.rendering import line, text
-from setsail.load.report import About, Phase, Report
-from setsail.load.statistics import summarise
+from setsail.loadtest.plot import buckets
+from setsail.loadtest.rendering import line, text
+from setsail.loadtest.report import About, Phase, Report
+from setsail.loadtest.statistics import summarise
 
 ABOUT = About("m", "http://h", "", 0, "a wire", "rows.csv", 3, 240, 2, "a client", "1")
 

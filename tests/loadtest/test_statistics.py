@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from setsail.load.statistics import BEYOND, keeps, needed, percentile, summarise
+from setsail.loadtest.statistics import BEYOND, keeps, needed, percentile, summarise
 
 latencies = arrays(np.float64, st.integers(0, 1200), elements=st.floats(1e-6, 100))
 

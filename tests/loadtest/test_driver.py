@@ -11,9 +11,9 @@ import pytest
 from toy_server import Answering, reply, toy
 
 from setsail.errors import SetsailError
-from setsail.load.client import Client
-from setsail.load.orders import Order, Outcome, Target
-from setsail.load.schedules import arrivals
+from setsail.loadtest.client import Client
+from setsail.loadtest.orders import Order, Outcome, Target
+from setsail.loadtest.schedules import arrivals
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n1"
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from msgspec import Struct
 
-from setsail.load.orders import Answer
+from setsail.loadtest.orders import Answer
 from setsail.parity import ABSOLUTE, RELATIVE
 from setsail.protocols import binary
 from setsail.protocols.values import BARE, array_json, dump, parse

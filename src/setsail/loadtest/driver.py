@@ -1,4 +1,4 @@
-"""The driving process: `python -m setsail.load.driver`. It sends requests, takes times, and does nothing else.
+"""The driving process: `python -m setsail.loadtest.driver`. It sends requests, takes times, and does nothing else.
 
 It reads a `Target` and then `Order`s from standard input and answers each with an `Outcome`. An interrupt (SIGINT)
 ends what is being measured, and what was measured so far is the outcome.
@@ -13,8 +13,8 @@ import sys
 from importlib import import_module
 from typing import Any
 
-from setsail.load.orders import Order, Target, receive, send
-from setsail.load.run import Run
+from setsail.loadtest.orders import Order, Target, receive, send
+from setsail.loadtest.run import Run
 
 __all__ = ["main"]
 

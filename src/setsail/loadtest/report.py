@@ -7,8 +7,8 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from setsail.load.plot import Bucket
-from setsail.load.statistics import Summary
+from setsail.loadtest.plot import Bucket
+from setsail.loadtest.statistics import Summary
 
 __all__ = ["About", "Phase", "Report"]
 

@@ -7,10 +7,10 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
-from setsail.load.inputs import Inputs, cut
-from setsail.load.orders import Target
-from setsail.load.targets import Place
-from setsail.load.wires import Piece, Wire, http_request
+from setsail.loadtest.inputs import Inputs, cut
+from setsail.loadtest.orders import Target
+from setsail.loadtest.targets import Place
+from setsail.loadtest.wires import Piece, Wire, http_request
 from setsail.signature import Signature
 
 __all__ = ["Subject", "requests", "target_of"]
