@@ -5,7 +5,6 @@ This verb is started the most often and waited for: nothing is imported here tha
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import signal
@@ -14,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -22,11 +21,11 @@ from setsail.cli.console import Console
 from setsail.cli.options import verb
 from setsail.errors import SetsailError
 from setsail.server.cores import processes
+from setsail.server.interpreter import settle
 from setsail.server.settings import Row, Settings, rows
 
 __all__ = ["command"]
 
-_GARBAGE: Final = (700, 10, 10)  # Python's own thresholds
 
 
 def _settings(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -76,8 +75,7 @@ def command(console: Console, paths: tuple[Path, ...], name: str | None, config:
     try:
         _open(console, server, paths, name)
         server.start()
-        gc.freeze()  # what was imported and loaded stays: no need to look at it again
-        gc.set_threshold(*_GARBAGE)
+        settle()
         about, told = server.describe(), True
         _ready(console, about)
         server.wait()

@@ -43,6 +43,7 @@ from setsail.server.channel import (
 )  # fmt: skip
 from setsail.server.counts import encoded
 from setsail.server.fleet import Everywhere, Fleet
+from setsail.server.interpreter import settle
 from setsail.server.questions import decode, encode_answer
 from setsail.server.run import Server
 from setsail.server.settings import Settings
@@ -52,7 +53,6 @@ __all__ = ["Worker", "main"]
 _LOG = logging.getLogger("setsail.server")
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _CONTROLS: Final[Mapping[str, type[Load | Unload]]] = {"Load": Load, "Unload": Unload}
-_GARBAGE: Final = (700, 10, 10)  # Python's own thresholds; starting raised them
 
 
 class Worker:
@@ -79,8 +79,7 @@ class Worker:
             with suppress(SetsailError):  # it was logged; the others have the same model in the same state
                 self.server.house.answer(_CONTROLS[kind](name))
         self.server.start()
-        gc.freeze()  # what was imported and loaded stays: no need to look at it again
-        gc.set_threshold(*_GARBAGE)
+        settle()
         self._channel.send(Ready(self.server.describe()))
 
     def run(self) -> None:
