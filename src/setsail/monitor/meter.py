@@ -1,14 +1,13 @@
 """Counts and timings of one process, kept without any metrics library; the admin port renders them when asked.
 
-What is told of each request is put down and counted with others, a few dozen at a time; what a run costs is counted
-once a batch, for all its requests together. Everything else is derived when somebody asks. Labels come from the server,
-never from a client: a name nobody serves is counted under the empty name, so that a scanner cannot make the page grow.
+What is told of a request is put down, and what is told of a run once for all its requests; both are counted many at a
+time, and everything else is derived when somebody asks. Labels come from the server, never from a client: a name nobody
+serves is counted under the empty name, so that a scanner cannot make the page grow.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Callable, Iterable
 from operator import add
 from threading import Lock
@@ -29,7 +28,7 @@ BUCKETS: Final = (
 )  # fmt: skip
 ROWS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)  # of a batch
 STAGES: Final = ("decode", "queue", "merge", "run", "split", "encode")
-_NOTES: Final = 64
+_NOTES: Final = 128  # of answers or runs that wait to be counted
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 _SIZES: Final = 256  # sizes of batches that are told apart; clients choose them, so others share a power of two
@@ -114,11 +113,12 @@ class _Answers:
 class Meter:
     """The counts of one process. Any thread may tell of answers and ask for a snapshot; the rest is one thread's.
 
-    Answers are noted one by one and counted some at a time: between other work each would cost three times as much.
+    Counting many at a time costs a third of counting each between other work, which has to be fetched from afar.
     """
 
     def __init__(self) -> None:
-        self._noted: deque[tuple[str, int, str, str, float, int]] = deque()
+        self._noted: list[tuple[str, int, str, str, float, int]] = []
+        self._ran: list[tuple[str, int, int, int, float, float, float, float, float]] = []
         self._counting = Lock()
         self._answers: dict[tuple[str, int, str, str], _Answers] = {}
         self._runs: dict[tuple[str, int], Runs] = {}
@@ -131,25 +131,47 @@ class Meter:
         if len(noted) >= _NOTES:
             self._count()
 
-    def _count(self) -> None:
-        noted, answers = self._noted, self._answers
-        with self._counting:
-            while noted:
-                model, version, wire, code, seconds, rows = noted.popleft()
-                cell = answers.get((model, version, wire, code))
-                if cell is None:
-                    cell = answers[model, version, wire, code] = _Answers()
-                cell.counts[bisect_left(BUCKETS, seconds)] += 1
-                cell.seconds += seconds
-                cell.rows += rows
-
     def batch(
         self, model: str, version: int, requests: int, rows: int, waited: float, merge: float, run: float, split: float
     ) -> None:
         """One run. `waited` is the sum of what its requests waited; all in seconds."""
+        ran = self._ran
+        ran.append((model, version, requests, rows, waited, merge, run, split, time()))
+        if len(ran) >= _NOTES:
+            self._count()
+
+    def _count(self) -> None:
+        with self._counting:
+            self._count_answers(_taken(self._noted))
+            for ran in _taken(self._ran):
+                self._count_run(*ran)
+
+    def _count_answers(self, noted: list[tuple[str, int, str, str, float, int]]) -> None:
+        """Most are of one kind, one after the other: those are told by identity, and the others found again."""
+        buckets, find = BUCKETS, bisect_left
+        model_ = version_ = wire_ = code_ = None  # of the one before
+        for model, version, wire, code, seconds, rows in noted:
+            if model is not model_ or wire is not wire_ or code is not code_ or version != version_:
+                model_, version_, wire_, code_ = model, version, wire, code
+                cell = self._cell((model, version, wire, code))
+                counts = cell.counts
+            counts[find(buckets, seconds)] += 1
+            cell.seconds += seconds
+            cell.rows += rows
+
+    def _cell(self, key: tuple[str, int, str, str]) -> _Answers:
+        cell = self._answers.get(key)
+        if cell is None:
+            cell = self._answers[key] = _Answers()
+        return cell
+
+    def _count_run(
+        self, model: str, version: int, requests: int, rows: int, waited: float, merge: float, run: float, split: float,
+        when: float,
+    ) -> None:  # fmt: skip
         cell = self._runs.get((model, version))
         if cell is None:
-            cell = self._runs.setdefault((model, version), Runs())
+            cell = self._runs[model, version] = Runs()
         size = cell.sizes.get(rows)
         if size is None:
             size = _new_size(cell.sizes, rows)
@@ -164,7 +186,7 @@ class Meter:
         cell.split[bisect_left(BUCKETS, split)] += 1
         cell.rows += rows
         cell.waited += waited
-        cell.last = time()
+        cell.last = when
 
     def stage(self, model: str, version: int, stage: str, seconds: float) -> None:
         """One request's decoding or encoding."""
@@ -227,6 +249,14 @@ def _both(a: Histogram, b: Histogram) -> Histogram:
 
 def _longer(a: Duration, b: Duration) -> Duration:
     return Duration(a.count + b.count, a.ns + b.ns)
+
+
+def _taken(notes: list[_V]) -> list[_V]:
+    """What is in a list that others append to meanwhile."""
+    many = len(notes)
+    taken = notes[:many]
+    del notes[:many]
+    return taken
 
 
 def _new_size(sizes: dict[int, list[float]], rows: int) -> list[float]:

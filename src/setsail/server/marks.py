@@ -1,4 +1,4 @@
-"""Moments of one request in 32, and of every request that is traced: when it was decoded, run, encoded.
+"""Moments of one request in 64, and of every request that is traced: when it was decoded, run, encoded.
 
 The others carry None, which is all that they pay. What is noted goes to the meter's stages and, where
 `--trace-endpoint` is set, into a span; without it nothing of OpenTelemetry is imported.
@@ -21,7 +21,7 @@ from setsail.server.settings import Settings
 
 __all__ = ["Marker", "Marks", "Run", "Tracing", "call_about", "open_tracer", "trace_of"]
 
-_IN: Final = 32
+_IN: Final = 64
 About = Mapping[str, str | int | float]
 NOTHING: Final[About] = {}
 

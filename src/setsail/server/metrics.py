@@ -51,7 +51,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
     ),
     "setsail_stage_duration_seconds": Family(
         "histogram", (*_VERSION, "stage"),
-        "Where the time goes: decode and encode of one request in 32; queue of every request, as the mean of its "
+        "Where the time goes: decode and encode of one request in 64; queue of every request, as the mean of its "
         "batch; merge, run and split of every batch.",
     ),
     "setsail_batch_rows": Family("histogram", _VERSION, "Rows of a run."),
