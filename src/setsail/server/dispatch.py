@@ -162,6 +162,7 @@ class Desk:
         if next(self.marker.lots) and match.route.predicts:
             answer.mark(request.path)
         try:
+            request = self._plain(request)
             exchange = self.decode(match, request)
         except Exception as fault:
             answer(fault)
@@ -199,7 +200,7 @@ class Desk:
         replies: list[HttpReply] = []
         answer = _Answer(self, match, replies.append, request.headers)
         try:
-            answer.exchange = self.decode(match, request)
+            answer.exchange = self.decode(match, self._plain(request))
             outcome = self._ask(answer.exchange.ask)
         except Exception as fault:
             outcome = fault
@@ -207,10 +208,7 @@ class Desk:
         return replies[0]
 
     def decode(self, match: table.Match, request: HttpRequest) -> Exchange:
-        """Decompress and decode a body. Raises what the wire's decoder raises."""
-        coding = request.headers.get("content-encoding")
-        if coding:
-            request = replace(request, body=decompress(bytes(request.body), coding, self.max_body))
+        """Decode a body. Raises what the wire's decoder raises."""
         exchange = match.decode(request)
         ask = exchange.ask
         if isinstance(ask, Request):
@@ -219,6 +217,13 @@ class Desk:
         elif isinstance(ask, Load | Unload):
             self._check_origin(request)
         return exchange
+
+    def _plain(self, request: HttpRequest) -> HttpRequest:
+        """A request with its body as it was before it was compressed."""
+        coding = request.headers.get("content-encoding")
+        if not coding:
+            return request
+        return replace(request, body=decompress(bytes(request.body), coding, self.max_body))
 
     def failed(self, fault: BaseException, headers: Mapping[str, str] = NO_HEADERS) -> SetsailError:
         """What a client is told: of a fault nobody planned for no more than an id.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from math import inf
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from time import perf_counter
@@ -56,6 +57,11 @@ class Line:
 
     def put(self, prediction: Prediction, done: Done, nbytes: int, deadline: float, priority: int = 0) -> Ticket | None:
         """Have a request answered. The ticket can be cancelled until its run begins; None when it may not wait."""
+        # A row takes a byte or more on every wire, so the bytes say how many there can be at most.
+        if deadline == inf and self._turns.alone() and self.scheduler.alone(max(1, nbytes)):
+            self._turns.passed()
+            self._run_now(prediction, done)
+            return None
         part = portion(prediction.request.body) if prediction.signature.batched else None
         if part is not None:
             prediction.rows = part.rows
@@ -74,6 +80,19 @@ class Line:
         self.scheduler.put(ticket)
         self._turns.note(self)
         return ticket
+
+    def _run_now(self, prediction: Prediction, done: Done) -> None:
+        """Run a request that nobody else could share a run with, nor has to wait for."""
+        timings = Timings(begun=perf_counter())
+        (outcome,) = together((prediction,), timings, self._observers)
+        self.scheduler.ran_alone(prediction.rows, timings.run)
+        self._turns.ran = timings
+        self._finish(prediction, done, outcome)
+        self._turns.ran = None
+        waited = timings.begun - prediction.began
+        self.meter.batch(
+            self._name, self._version, 1, prediction.rows, waited, timings.merge, timings.run, timings.split
+        )
 
     def pump(self, now: float) -> None:
         """Run what may run now."""
@@ -127,7 +146,7 @@ class Line:
         self._turns.ran = timings
         for ticket, outcome in zip(batch.tickets, outcomes, strict=True):
             waited += begun - ticket.arrived
-            self._finish(ticket, outcome)
+            self._finish(*ticket.payload, outcome)
         self._turns.ran = None
         self.meter.batch(
             self._name, self._version, len(batch.tickets), batch.rows, waited, timings.merge, timings.run, timings.split
@@ -143,11 +162,10 @@ class Line:
             self.meter.refused(self._name, fault.code)
         if self._observers:
             tell(self._observers, Finished(prediction.request, prediction.version, error=fault))
-        self._finish(ticket, fault)
+        self._finish(*ticket.payload, fault)
 
     @staticmethod
-    def _finish(ticket: Ticket, outcome: Response | BaseException) -> None:
-        prediction, done = ticket.payload
+    def _finish(prediction: Prediction, done: Done, outcome: Response | BaseException) -> None:
         try:
             done(outcome)
         except Exception:  # a connection that closed half way, say: the others of the batch still get their answers

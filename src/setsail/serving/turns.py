@@ -53,6 +53,16 @@ class Turns:
         self._solo = True
         self._puts = 0
 
+    def alone(self) -> bool:
+        """Whether a request is its turn's first, and most likely its only one: then it need not wait for others."""
+        return self._solo and not self._armed
+
+    def passed(self) -> None:
+        """A request was answered without being put in a line. It counts for whether turns bring one each."""
+        self._puts += 1
+        self._armed = True
+        self.loop.call_soon(self._end)
+
     def note(self, line: Pumped) -> None:
         """A request was put in this line."""
         self._puts += 1
