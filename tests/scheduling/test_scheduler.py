@@ -463,3 +463,26 @@ def test_order_within_a_key_is_priority_then_arrival(asked):
     for key in "ab":
         expected = sorted((t for t in everything if t.key == key), key=lambda t: -t.priority)
         assert [t for t in out if t.key == key] == expected
+
+
+def test_a_lone_quick_request_needs_no_ticket():
+    quick = Scheduler(Rules(), RunTimes.from_ladder({1: 2e-5, 64: 4e-5}))
+    assert quick.alone(1)
+    quick.put(Ticket(1, 1, "k", 0.0))
+    assert not quick.alone(1)  # somebody waits: it would be overtaken
+
+
+def test_a_request_is_not_alone_where_its_run_could_be_long_or_rules_would_be_broken():
+    ladder = {1: 2e-5, 64: 4e-5}
+    assert not Scheduler(Rules(), RunTimes.from_ladder({1: 0.01})).alone(1)
+    assert not Scheduler(Rules(), RunTimes.from_ladder(ladder)).alone(100_000)
+    assert not Scheduler(Rules(max_delay=0.01), RunTimes.from_ladder(ladder)).alone(1)
+    assert not Scheduler(Rules(latency_target=0.01), RunTimes.from_ladder(ladder)).alone(1)
+    assert not Scheduler(Rules(), RunTimes()).alone(1)
+
+
+def test_slow_lone_runs_end_the_trust():
+    scheduler = Scheduler(Rules(), RunTimes.from_ladder({1: 2e-5, 64: 4e-5}))
+    for _ in range(3):
+        scheduler.ran_alone(1, 0.004)
+    assert not scheduler.alone(1)

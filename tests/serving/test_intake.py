@@ -272,3 +272,25 @@ def test_a_request_that_is_refused_is_refused_with_a_cache_too(rows: list[Any]) 
     stand.ask(1, rows)
     stand.loop.turn()
     assert stand.fault(1).startswith("input.")
+
+
+# -- alone -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_lone_request_that_may_be_slow_goes_to_the_thread() -> None:
+    """Its bytes bound its rows: a thousand rows of this model would hold up the loop, though one would not."""
+    stand = Stand({1: 1e-4, 2: 2e-4, 4: 4e-4})
+    stand.intake.submit(Request(ModelRef("m"), Rows([1.0] * 1000)), lambda outcome: None, nbytes=4000)
+    stand.loop.turn()
+    assert stand.model.threads <= {"setsail-run"}
+    stand.loop.until(lambda: stand.model.runs == [1000])
+    assert stand.model.threads == {"setsail-run"}
+
+
+def test_lone_requests_are_counted_as_batches_of_one() -> None:
+    stand = Stand()
+    for number in range(3):
+        stand.ask(number, [1.0])
+        stand.loop.turn()
+    runs = stand.meter.snapshot().runs["m", 1]
+    assert {rows: costs[0] for rows, costs in runs.sizes.items()} == {1: 3}

@@ -146,7 +146,7 @@ class Line:
         self._turns.ran = timings
         for ticket, outcome in zip(batch.tickets, outcomes, strict=True):
             waited += begun - ticket.arrived
-            self._finish(*ticket.payload, outcome)
+            self._finish(ticket.payload[0], ticket.payload[1], outcome)
         self._turns.ran = None
         self.meter.batch(
             self._name, self._version, len(batch.tickets), batch.rows, waited, timings.merge, timings.run, timings.split
@@ -162,7 +162,7 @@ class Line:
             self.meter.refused(self._name, fault.code)
         if self._observers:
             tell(self._observers, Finished(prediction.request, prediction.version, error=fault))
-        self._finish(*ticket.payload, fault)
+        self._finish(ticket.payload[0], ticket.payload[1], fault)
 
     @staticmethod
     def _finish(prediction: Prediction, done: Done, outcome: Response | BaseException) -> None:
