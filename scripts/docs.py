@@ -16,6 +16,7 @@ from setsail.catalog import STATES
 from setsail.cli import reference
 from setsail.convert.outputs import OUTPUTS
 from setsail.errors import FAMILIES, KINDS
+from setsail.server import metrics as names
 from setsail.server.settings import rows
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
@@ -119,12 +120,30 @@ def states() -> str:
     ])  # fmt: skip
 
 
+def metrics() -> str:
+    """docs/metrics.md: one row per name."""
+    own = [
+        (f"`{name}{'_total' * (family.kind == 'counter')}`", family.kind, ", ".join(family.labels), family.text)
+        for name, family in names.FAMILIES.items()
+    ] + [(f"`setsail_{name}`", "gauge", "", text) for name, text in names.GAUGES.items()]
+    triton = [(f"`{name}`", text) for name, (text, _) in names.TRITON.items()]
+    return "\n".join([
+        "# Names of metrics\n",
+        _NOTE.format(source="src/setsail/server/metrics.py"),
+        "What they are for: [monitoring.md](monitoring.md).\n",
+        table(("name", "type", "labels", "what it is"), own),
+        "With `--triton-metrics on` also these, with the labels `model` and `version`, of versions that are ready:\n",
+        table(("name", "what it is"), triton),
+    ])  # fmt: skip
+
+
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "errors.md": errors,
     "settings.md": settings,
     "outputs.md": outputs,
     "states.md": states,
     "cli.md": reference,
+    "metrics.md": metrics,
 }
 
 

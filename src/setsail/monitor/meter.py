@@ -28,7 +28,7 @@ BUCKETS: Final = (
 )  # fmt: skip
 ROWS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)  # of a batch
 STAGES: Final = ("decode", "queue", "merge", "run", "split", "encode")
-_NOTES: Final = 128  # of answers or runs that wait to be counted
+_NOTES: Final = 64  # of answers or runs that wait to be counted
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 _SIZES: Final = 256  # sizes of batches that are told apart; clients choose them, so others share a power of two
@@ -147,17 +147,22 @@ class Meter:
                 self._count_run(*ran)
 
     def _count_answers(self, noted: list[tuple[str, int, str, str, float, int]]) -> None:
-        """Most are of one kind, one after the other: those are told by identity, and the others found again."""
-        buckets, find = BUCKETS, bisect_left
+        """Most are of one kind, one after the other: those are told by identity, and added up before they are kept."""
+        buckets, find, cell = BUCKETS, bisect_left, _Answers()
+        counts, total, many = cell.counts, 0.0, 0
         model_ = version_ = wire_ = code_ = None  # of the one before
         for model, version, wire, code, seconds, rows in noted:
             if model is not model_ or wire is not wire_ or code is not code_ or version != version_:
+                cell.seconds += total
+                cell.rows += many
                 model_, version_, wire_, code_ = model, version, wire, code
                 cell = self._cell((model, version, wire, code))
-                counts = cell.counts
+                counts, total, many = cell.counts, 0.0, 0
             counts[find(buckets, seconds)] += 1
-            cell.seconds += seconds
-            cell.rows += rows
+            total += seconds
+            many += rows
+        cell.seconds += total
+        cell.rows += many
 
     def _cell(self, key: tuple[str, int, str, str]) -> _Answers:
         cell = self._answers.get(key)
