@@ -12,9 +12,8 @@ import socket
 import ssl
 from collections import Counter
 from contextlib import suppress
-from email.utils import formatdate
 from importlib import import_module
-from time import perf_counter
+from time import gmtime, perf_counter
 from typing import Any, Final
 
 from setsail.errors import SetsailError
@@ -118,7 +117,7 @@ class Plane:
 
     def _tick(self) -> None:
         self.now = self.loop.time()
-        self.date = formatdate(usegmt=True).encode()
+        self.date = _date()
         for connection in list(self.connections):
             connection.tick(self.now)
         if self.desk.intake is not None:
@@ -183,6 +182,17 @@ class Plane:
                 server.close()
         for connection in list(self.connections):
             connection.abort()
+
+
+_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def _date() -> bytes:
+    """Now, as RFC 9110 §5.6.7 writes it. The standard library's takes 14 ms to import, at every start."""
+    now = gmtime()
+    clock = f"{now.tm_hour:02}:{now.tm_min:02}:{now.tm_sec:02}"
+    return f"{_DAYS[now.tm_wday]}, {now.tm_mday:02} {_MONTHS[now.tm_mon - 1]} {now.tm_year} {clock} GMT".encode()
 
 
 def _busy(what: str, limit: int) -> SetsailError:
