@@ -143,8 +143,7 @@ class Meter:
     def _count(self) -> None:
         with self._counting:
             self._count_answers(_taken(self._noted))
-            for ran in _taken(self._ran):
-                self._count_run(*ran)
+            self._count_runs(_taken(self._ran))
 
     def _count_answers(self, noted: list[tuple[str, int, str, str, float, int]]) -> None:
         """Most are of one kind, one after the other: those are told by identity, and added up before they are kept."""
@@ -170,28 +169,28 @@ class Meter:
             cell = self._answers[key] = _Answers()
         return cell
 
-    def _count_run(
-        self, model: str, version: int, requests: int, rows: int, waited: float, merge: float, run: float, split: float,
-        when: float,
-    ) -> None:  # fmt: skip
-        cell = self._runs.get((model, version))
-        if cell is None:
-            cell = self._runs[model, version] = Runs()
-        size = cell.sizes.get(rows)
-        if size is None:
-            size = _new_size(cell.sizes, rows)
-        size[0] += 1
-        size[1] += requests
-        size[2] += merge
-        size[3] += run
-        size[4] += split
-        cell.queue[bisect_left(BUCKETS, waited / requests)] += requests
-        cell.merge[bisect_left(BUCKETS, merge)] += 1
-        cell.run[bisect_left(BUCKETS, run)] += 1
-        cell.split[bisect_left(BUCKETS, split)] += 1
-        cell.rows += rows
-        cell.waited += waited
-        cell.last = when
+    def _count_runs(self, ran: list[tuple[str, int, int, int, float, float, float, float, float]]) -> None:
+        """Likewise: most are of the version before, and of as many rows."""
+        buckets, find, cell = BUCKETS, bisect_left, Runs()
+        size: list[float] = []
+        model_ = version_ = rows_ = None  # of the one before
+        for model, version, requests, rows, waited, merge, run, split, when in ran:
+            if model is not model_ or version != version_ or rows != rows_:
+                model_, version_, rows_ = model, version, rows
+                cell = self._runs.get((model, version)) or self._runs.setdefault((model, version), Runs())
+                size = cell.sizes.get(rows) or _new_size(cell.sizes, rows)
+            size[0] += 1
+            size[1] += requests
+            size[2] += merge
+            size[3] += run
+            size[4] += split
+            cell.queue[find(buckets, waited / requests)] += requests
+            cell.merge[find(buckets, merge)] += 1
+            cell.run[find(buckets, run)] += 1
+            cell.split[find(buckets, split)] += 1
+            cell.rows += rows
+            cell.waited += waited
+            cell.last = when
 
     def stage(self, model: str, version: int, stage: str, seconds: float) -> None:
         """One request's decoding or encoding."""
