@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from fakehouse import FakeHouse, FakeModel, gallery
 
+from setsail.binding import bind
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef
+from setsail.protocols import packed, plain, values
 from setsail.protocols.http import HttpReply, HttpRequest
 from setsail.protocols.plain import ONLY_MODEL
 from setsail.protocols.table import route
@@ -150,3 +153,43 @@ def test_paths() -> None:
     assert route(HttpRequest("POST", "/predict", body=b"[1]")).ask.model == ModelRef(ONLY_MODEL)  # type: ignore[union-attr]
     versioned = route(HttpRequest("POST", "/predict/m/versions/2", body=b"[1]")).ask
     assert versioned.model == ModelRef("m", 2)  # type: ignore[union-attr]
+
+
+# -- long bodies -------------------------------------------------------------------------------------------------------
+
+_LONG = ",".join(["[1.5,-2,3e2]"] * 500)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f'{{"x":[{_LONG}]}}',
+        f'\n{{ "x" : [ {_LONG} ] }} \n',
+        f'{{"x":[{_LONG},[1.5,2]]}}',
+        f'{{"x":[{_LONG},[1.5,null,2]]}}',
+        f'{{"x":[{_LONG},[1.5,"2",2]]}}',
+        f'{{"x":[{_LONG}],"y":[1]}}',
+        f'{{"x":[{_LONG}],"x":[[1,2,3]]}}',
+        f'{{"y":[{_LONG}]}}',
+        f'{{"\\u0078":[{_LONG}]}}',
+        f'{{"x":[{_LONG}]}}}}',
+        f'{{"x":[{_LONG}]',
+        f'{{"x":[{_LONG}],}}',
+        '{"x":[' + ",".join(["[1,2,3]"] * 700) + "]}",
+    ],
+)
+def test_a_long_named_list_means_what_the_general_reader_says(body: str) -> None:
+    spec = TensorSpec("x", BY_NAME["float32"], ("N", 3))
+    signature = Signature((spec,), (TensorSpec("z", BY_NAME["float32"], ("N",)),), ("z",))
+
+    def meaning(read: Callable[[bytes], Any]) -> Any:
+        try:
+            return {name: array.tolist() for name, array in bind(signature, read(body.encode())).items()}
+        except SetsailError as fault:
+            return fault.code
+
+    def general(raw: bytes) -> Any:
+        return plain._json_body(values.parse(raw))
+
+    assert len(body) > packed.LONG
+    assert meaning(lambda raw: plain._body(HttpRequest("POST", "/predict/m", "", {}, raw))) == meaning(general)

@@ -27,7 +27,6 @@ from setsail.server.settings import Row, Settings, rows
 __all__ = ["command"]
 
 
-
 def _settings(function: Callable[..., Any]) -> Callable[..., Any]:
     """One flag for every row of the settings table. A flag that is not given leaves it to variable, file, default."""
     for row in reversed(rows()):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -62,7 +63,7 @@ def _body(request: HttpRequest) -> Body:
         return _cells(request.body)
     if kind in _JSON_TYPES or kind.endswith("+json"):
         try:
-            long = _rows_of_numbers(bytes(request.body).strip()) if len(request.body) >= packed.LONG else None
+            long = _numbers(bytes(request.body).strip()) if len(request.body) >= packed.LONG else None
             return long or _json_body(parse(request.body))
         except SetsailError as fault:
             if fault.code == "request.json":  # a CSV file sent without saying so is the likeliest cause
@@ -74,9 +75,22 @@ def _body(request: HttpRequest) -> Body:
     )  # fmt: skip
 
 
-def _rows_of_numbers(raw: bytes) -> Body | None:
-    values = packed.numbers(raw) if raw.startswith(b"[") else None
-    return None if values is None else Rows(values)
+_NAMED: Final = re.compile(rb'\{\s*"([^"\\]{1,256})"\s*:\s*\[')
+
+
+def _numbers(raw: bytes) -> Body | None:
+    """Rows, or the one input named, as an array; None where the body is anything else than one long list of numbers."""
+    if raw.startswith(b"["):
+        values = packed.numbers(raw)
+        return None if values is None else Rows(values)
+    opening, end = _NAMED.match(raw), raw.rfind(b"]") + 1
+    if opening is None or raw[end:].strip() != b"}":
+        return None
+    values = packed.numbers(raw[opening.end() - 1 : end])
+    try:
+        return None if values is None else Columns({opening[1].decode(): values})
+    except UnicodeDecodeError:
+        return None
 
 
 def _json_body(value: Any) -> Body:
