@@ -179,7 +179,7 @@ class Scheduler:
         return Batch([], dropped=dropped) if dropped else None
 
     def alone(self, rows: int) -> bool:
-        """Whether a request of at most `rows` rows that came by itself may run at once, on the loop and without a ticket.
+        """Whether a request of at most `rows` rows that came by itself may run at once on the loop, without a ticket.
 
         It is what `put` and `take` would decide, in fewer steps; `ran_alone` is told of it instead of `done`.
         """
