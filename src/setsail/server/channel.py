@@ -63,6 +63,7 @@ class Start(Struct, frozen=True, tag=True):
         paths: artifacts and repositories, each with the name to serve it under, if any.
         controls: what clients have asked since the server began: (Load or Unload, model), one a model.
         log: level of the log.
+        open: whether the server as a whole is ready: a worker that replaces another says so from its first answer on.
     """
 
     slot: int
@@ -71,6 +72,7 @@ class Start(Struct, frozen=True, tag=True):
     paths: tuple[tuple[str, str | None], ...]
     controls: tuple[tuple[str, str], ...] = ()
     log: int = 30
+    open: bool = False
 
 
 class Gate(Struct, frozen=True, tag=True):

@@ -88,6 +88,7 @@ class Crew:
         start = {
             "settings": values | {"workers": 1, "admin_port": -1, "drain_delay": 0.0}, "paths": tuple(self.paths),
             "controls": self.gatherings.controls(), "log": logging.getLogger().getEffectiveLevel(),
+            "open": self._gate,
         }  # fmt: skip
         hand = Hand(slot, start)
         self.hands.add(hand)

@@ -69,7 +69,7 @@ class Worker:
         self._draining: Thread | None = None
         self.server = Server(Settings(**start.settings), self._sockets)
         self.server.answering = Everywhere(self.server.house, Fleet(self.everyone))
-        self.server.ready_gate = False
+        self.server.ready_gate = start.open
 
     def open(self) -> None:
         """Load everything, and begin to accept. Raises what keeps a model from being ready."""
