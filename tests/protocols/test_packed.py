@@ -190,8 +190,8 @@ def test_predict_bodies(long: int, monkeypatch: pytest.MonkeyPatch) -> None:
 @settings(max_examples=200)
 @given(texts(NUMBERS))
 def test_plain_rows(text: bytes) -> None:
-    rows = plain._rows_of_numbers(text.strip())
-    if rows is not None:
+    rows = plain._numbers(text.strip())
+    if rows is not None and text.strip().startswith(b"["):
         assert isinstance(rows, Rows)
         assert rows.rows.listed() == parse(text)
 
