@@ -186,6 +186,7 @@ def test_h2load(port: int, tmp_path: Path) -> None:
     assert "4000 succeeded, 0 failed, 0 errored, 0 timeout" in said
 
 
+@pytest.mark.slow  # many clients and one moment to be caught: for `make test-all`
 def test_a_drain_loses_nothing(line: Path) -> None:
     """Calls that are under way when the server is told to stop are answered; those after it never reached it."""
     server = Server(Settings(port=0, admin_port=-1, max_delay=0.05))

@@ -125,6 +125,7 @@ def test_a_dead_worker_is_replaced_and_readiness_tells(server: Supervisor) -> No
     assert answered(server) > counted
 
 
+@pytest.mark.slow  # several processes and one moment to be caught: for `make test-all`
 def test_those_that_live_say_that_one_is_missing(line: Path) -> None:
     with supervisor(line, admin_port=-1) as server, ExitStack() as stack:
         server.start()
@@ -155,6 +156,7 @@ def ready(client: HTTPConnection, body: str | None = None) -> int:
         return 0
 
 
+@pytest.mark.slow  # several processes and one moment to be caught: for `make test-all`
 def test_a_restart_replaces_everybody_in_turn(server: Supervisor) -> None:
     before, counted = set(server.crew.pids), answered(server)
     server.restart()
