@@ -167,7 +167,7 @@ LATER: list[tuple[str, bytes, str]] = [
     ("m.cbm", b"CBM1....", "CatBoost"),
     ("m.tflite", b"\x1c\0\0\0TFL3....", "TensorFlow Lite"),
     ("m.model", b"binf....", "XGBoost model in the old binary"),
-    ("m.rds", gzip.compress(b"X\n\0\0\0\3"), "R data"),
+    ("m.rds", gzip.compress(b"X\n\0\0\0\3", mtime=0), "R data"),
     ("m.rda", b"RDX3\n", "R data"),
     ("m.xml", b'<?xml version="1.0"?><PMML version="4.4">', "PMML"),
     ("saved_model.pb", b"\x08\x01\x12\xff", "SavedModel"),
