@@ -17,38 +17,18 @@ from typing import Any, Protocol
 from setsail.catalog import Ask
 from setsail.errors import SetsailError
 from setsail.messages import Request, Response
-from setsail.protocols.budget import Budget
 from setsail.protocols.grpc.calls import Call, Calls, Event
 from setsail.protocols.grpc.method import WIRE, Exchange, Method
 from setsail.protocols.http import HttpReply, HttpRequest
-from setsail.protocols.http1.head import Limits
 from setsail.protocols.http1.writer import compress
 from setsail.scheduling import Ticket
-from setsail.server.dispatch import Desk, Plan
+from setsail.server.connection import Process
+from setsail.server.dispatch import Plan
 from setsail.server.marks import Marks, call_about
 
-__all__ = ["Each", "Plain", "Process", "Streams", "Unary", "Watch"]
+__all__ = ["Each", "Plain", "Streams", "Unary", "Watch"]
 
 Message = bytes | memoryview
-
-
-class Process(Protocol):
-    """What is needed of `plane.Plane`, which all connections share."""
-
-    desk: Desk
-    loop: Any
-    limits: Limits
-    budget: Budget
-    inflight: int
-    now: float
-    date: bytes
-    draining: bool
-    gzip_replies: int
-    header_timeout: float
-    idle_timeout: int
-    min_bytes: int
-
-    def refusal(self) -> SetsailError | None: ...
 
 
 class Streams(Protocol):

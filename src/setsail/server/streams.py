@@ -20,8 +20,9 @@ from setsail.protocols.grpc.method import EACH, UNARY, WIRE
 from setsail.protocols.grpc.methods import METHODS
 from setsail.protocols.http import HttpReply
 from setsail.protocols.http2.streams import Limits
+from setsail.server.connection import Process
 from setsail.server.dispatch import Plan
-from setsail.server.rpc import Each, Plain, Process, Unary, Watch
+from setsail.server.rpc import Each, Plain, Unary, Watch
 
 __all__ = ["Streams"]
 

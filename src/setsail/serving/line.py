@@ -176,14 +176,13 @@ class Line:
 class _Worker:
     """A thread that runs one batch after the other; it comes with the first and goes when it had none for a while."""
 
-    __slots__ = ("_back", "_batches", "_closed", "_lock", "_observers", "_thread", "_turns")
+    __slots__ = ("_back", "_batches", "_lock", "_observers", "_thread", "_turns")
 
     def __init__(self, back: Callable[..., None], turns: Turns, observers: Sequence[Observer]) -> None:
         self._back, self._turns, self._observers = back, turns, observers
         self._batches: SimpleQueue[Batch | None] = SimpleQueue()
         self._lock = Lock()
         self._thread: Thread | None = None
-        self._closed = False
 
     def run(self, batch: Batch) -> None:
         with self._lock:
@@ -194,7 +193,6 @@ class _Worker:
 
     def close(self) -> None:
         with self._lock:
-            self._closed = True
             if self._thread is not None:
                 self._batches.put(None)
 
