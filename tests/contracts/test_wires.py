@@ -16,7 +16,7 @@ from fakehouse import gallery
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from setsail.protocols.table import WIRES
+from setsail.protocols.table import DATA
 from setsail.server.asgi import Application, application
 from setsail.tensors import BY_NAME, DTYPES, DType
 
@@ -98,7 +98,7 @@ def predict(
 
 
 def test_the_suite_covers_every_wire() -> None:
-    assert set(CLIENTS) == set(VERSIONED) == {w.name for w in WIRES}
+    assert set(CLIENTS) == set(VERSIONED) == {w.name for w in DATA.wires}
 
 
 # -- values ------------------------------------------------------------------------------------------------------------

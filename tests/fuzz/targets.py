@@ -18,7 +18,6 @@ import numpy as np
 from setsail.binding import _bind, bind
 from setsail.errors import SetsailError
 from setsail.messages import Request, Response
-from setsail.protocols import table
 from setsail.protocols.budget import Budget
 from setsail.protocols.compression import decompress
 from setsail.protocols.grpc.calls import Arrived, Calls, Ended, Requested, Started
@@ -33,6 +32,7 @@ from setsail.protocols.http2.connection import Connection
 from setsail.protocols.http2.events import Data, Opened, Whole
 from setsail.protocols.http2.fields import encode
 from setsail.protocols.http2.streams import Limits
+from setsail.protocols.table import DATA
 from setsail.signature import Signature, TensorSpec
 from setsail.tensors import Array
 
@@ -94,7 +94,7 @@ def everywhere(request: Request) -> Hashable:
 
 
 def posting(path: str, headers: Mapping[str, str] = {}) -> Callable[[bytes], Hashable]:
-    match = table.find("POST", path)
+    match = DATA.find("POST", path)
 
     def run(body: bytes) -> Hashable:
         own = headers

@@ -16,7 +16,7 @@ from setsail.loadtest.wires import WIRES, agree, http_request
 from setsail.messages import Request, Response
 from setsail.protocols.grpc.methods import METHODS
 from setsail.protocols.http import HttpRequest
-from setsail.protocols.table import route
+from setsail.protocols.table import DATA
 from setsail.signature import Signature, TensorSpec
 from setsail.tensors import Array
 
@@ -52,7 +52,7 @@ def decoded(wire: str, contract: Signature, piece: Mapping[str, Array]) -> Reque
     else:
         path = kind.path.format(model="m")
         lower = {name.lower(): value for name, value in headers.items()}
-        exchange = route(HttpRequest("POST", path, "", lower, body))
+        exchange = DATA.route(HttpRequest("POST", path, "", lower, body))
     assert isinstance(exchange.ask, Request)
     return exchange.ask
 
@@ -93,7 +93,7 @@ def answer(wire: str, outputs: Mapping[str, Array]) -> Answer:
     if kind.channel == "grpc":
         return Answer(0, "OK", {}, METHODS[kind.path].decode(body).encode(response))
     lower = {name.lower(): value for name, value in headers.items()}
-    reply = route(HttpRequest("POST", kind.path.format(model="m"), "", lower, body)).encode(response)
+    reply = DATA.route(HttpRequest("POST", kind.path.format(model="m"), "", lower, body)).encode(response)
     return Answer(0, "200", {name.lower(): value for name, value in reply.headers}, reply.body)
 
 

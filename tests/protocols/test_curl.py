@@ -14,14 +14,14 @@ from setsail.binding import bind
 from setsail.catalog import ModelMetadata
 from setsail.protocols.curl import CURL, curl_lines
 from setsail.protocols.http import HttpRequest
-from setsail.protocols.table import WIRES, route
+from setsail.protocols.table import DATA
 from setsail.signature import Signature, TensorSpec
 
 HOUSE = gallery()
 
 
 def test_every_wire_has_a_line() -> None:
-    assert set(CURL) == {w.name for w in WIRES}
+    assert set(CURL) == {w.name for w in DATA.wires}
 
 
 @pytest.mark.parametrize("model", [n for n, m in HOUSE.models.items() if m.state == "ready"])
@@ -32,7 +32,7 @@ def test_the_line_answers(model: str, wire: str, pinned: bool) -> None:
     curl, url, flag, body = shlex.split(line)
     assert (curl, flag) == ("curl", "-d")
     headers = {"content-type": "application/x-www-form-urlencoded"}
-    exchange = route(
+    exchange = DATA.route(
         HttpRequest("POST", url.removeprefix("http://127.0.0.1:8080"), headers=headers, body=body.encode())
     )
     assert exchange.ask.model.version == (1 if pinned else None)  # type: ignore[union-attr]
@@ -56,6 +56,6 @@ def test_a_large_row_is_made_by_python_because_no_shell_takes_it(wire: str, shap
     python, option, program, pipe, *curl = shlex.split(line)
     assert (python, option, pipe, curl[-2:]) == ("python3", "-c", "|", ["-d", "@-"])
     made = subprocess.run([sys.executable, option, program], capture_output=True, check=True).stdout
-    exchange = route(HttpRequest("POST", curl[1].removeprefix("http://127.0.0.1:8080"), body=made))
+    exchange = DATA.route(HttpRequest("POST", curl[1].removeprefix("http://127.0.0.1:8080"), body=made))
     (array,) = bind(signature, exchange.ask.body).values()  # type: ignore[union-attr]
     np.testing.assert_array_equal(array, np.zeros((1, 3, 32, 32) if "N" in shape else (3, 32, 32)))

@@ -17,7 +17,7 @@ from setsail.errors import SetsailError
 from setsail.messages import ModelRef, Request, Tensors
 from setsail.protocols.binary import pack, unpack
 from setsail.protocols.http import HttpReply, HttpRequest
-from setsail.protocols.table import route
+from setsail.protocols.table import DATA
 from setsail.tensors import BY_NAME, DTYPES, DType
 
 
@@ -26,7 +26,7 @@ def post(path: str, body: bytes, **headers: str) -> HttpRequest:
 
 
 def ask(house: FakeHouse, request: HttpRequest, control: bool = False) -> HttpReply:
-    exchange = route(request)
+    exchange = DATA.route(request)
     return exchange.encode(house.answer(exchange.ask, control=control))
 
 
@@ -86,7 +86,7 @@ def test_decoding_keeps_id_outputs_and_parameters() -> None:
             "outputs": [{"name": "label"}],
         },
     )  # fmt: skip
-    wanted = route(request).ask
+    wanted = DATA.route(request).ask
     assert isinstance(wanted, Request)
     assert (wanted.id, wanted.outputs, wanted.parameters) == ("a", ("label",), {"priority": 1})
     assert isinstance(wanted.body, Tensors)
@@ -94,7 +94,7 @@ def test_decoding_keeps_id_outputs_and_parameters() -> None:
 
 
 def test_version_in_the_path() -> None:
-    wanted = route(HttpRequest("GET", "/v2/models/iris/versions/3/ready")).ask
+    wanted = DATA.route(HttpRequest("GET", "/v2/models/iris/versions/3/ready")).ask
     assert wanted.model == ModelRef("iris", 3)  # type: ignore[union-attr]
     assert code_of(HttpRequest("GET", "/v2/models/iris/versions/0")) == "model.version"
     assert code_of(HttpRequest("GET", "/v2/models/iris/versions/²")) == "model.version"
@@ -199,7 +199,7 @@ def test_server_metadata() -> None:
     body = json.loads(ask(gallery(), HttpRequest("GET", "/v2")).body)
     assert body["name"] == "setsail"
     assert "binary_tensor_data" in body["extensions"]
-    assert isinstance(route(HttpRequest("GET", "/v2/health/live")).ask, IsLive)
+    assert isinstance(DATA.route(HttpRequest("GET", "/v2/health/live")).ask, IsLive)
 
 
 def test_model_metadata() -> None:
@@ -226,8 +226,8 @@ def test_repository_index_with_and_without_a_body() -> None:
 def test_load_and_unload_need_control() -> None:
     load = post("/v2/repository/models/sleepy/load", b"{}")
     unload = post("/v2/repository/models/iris/unload", b'{"parameters":{"unload_dependents":false}}')
-    assert route(load).ask == Load("sleepy")
-    assert route(unload).ask == Unload("iris")
+    assert DATA.route(load).ask == Load("sleepy")
+    assert DATA.route(unload).ask == Unload("iris")
     assert code_of(load) == "control.refused"
     assert ask(gallery(), load, control=True).status == 200
     assert ask(gallery(), unload, control=True).status == 200

@@ -17,7 +17,7 @@ from setsail.errors import SetsailError
 from setsail.messages import Columns, Rows, Tensor, Tensors
 from setsail.protocols import open_inference, packed, plain, tf_serving
 from setsail.protocols.http import HttpRequest
-from setsail.protocols.table import route
+from setsail.protocols.table import DATA
 from setsail.protocols.values import convert, parse
 from setsail.signature import Signature, TensorSpec
 from setsail.tensors import BY_NAME, DTYPES, Numbers
@@ -213,7 +213,7 @@ def test_long_bodies_become_the_same_arrays() -> None:
         ("/predict/m", rows, Rows),
     ):
         request = HttpRequest("POST", path, body=memoryview(json.dumps(body).encode()))
-        sent = route(request).ask.body  # type: ignore[union-attr]
+        sent = DATA.route(request).ask.body  # type: ignore[union-attr]
         assert isinstance(sent, kind)
         (held,) = (
             [t.data for t in sent.tensors] if isinstance(sent, Tensors) else [getattr(sent, sent.__struct_fields__[0])]
@@ -229,7 +229,7 @@ def test_a_ragged_long_body_is_refused_by_its_row() -> None:
     signature = Signature((spec,), (spec,), ("x",))
     request = HttpRequest("POST", "/v1/models/m:predict", body=json.dumps({"instances": rows}).encode())
     with pytest.raises(SetsailError) as caught:
-        bind(signature, route(request).ask.body)  # type: ignore[union-attr]
+        bind(signature, DATA.route(request).ask.body)  # type: ignore[union-attr]
     assert (caught.value.code, caught.value.facts["row"]) == ("input.ragged", 500)
 
 

@@ -16,13 +16,13 @@ from setsail.messages import ModelRef
 from setsail.protocols import packed, plain, values
 from setsail.protocols.http import HttpReply, HttpRequest
 from setsail.protocols.plain import ONLY_MODEL
-from setsail.protocols.table import route
+from setsail.protocols.table import DATA
 from setsail.signature import Signature, TensorSpec
 from setsail.tensors import BY_NAME
 
 
 def ask(request: HttpRequest, house: FakeHouse | None = None) -> HttpReply:
-    exchange = route(request)
+    exchange = DATA.route(request)
     return exchange.encode((house or gallery()).answer(exchange.ask))
 
 
@@ -150,8 +150,8 @@ def test_non_finite_answers_stay_json() -> None:
 
 
 def test_paths() -> None:
-    assert route(HttpRequest("POST", "/predict", body=b"[1]")).ask.model == ModelRef(ONLY_MODEL)  # type: ignore[union-attr]
-    versioned = route(HttpRequest("POST", "/predict/m/versions/2", body=b"[1]")).ask
+    assert DATA.route(HttpRequest("POST", "/predict", body=b"[1]")).ask.model == ModelRef(ONLY_MODEL)  # type: ignore[union-attr]
+    versioned = DATA.route(HttpRequest("POST", "/predict/m/versions/2", body=b"[1]")).ask
     assert versioned.model == ModelRef("m", 2)  # type: ignore[union-attr]
 
 

@@ -12,13 +12,13 @@ from fakehouse import FakeHouse, FakeModel, gallery
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef
 from setsail.protocols.http import HttpReply, HttpRequest
-from setsail.protocols.table import route
+from setsail.protocols.table import DATA
 from setsail.signature import Signature, TensorSpec
 from setsail.tensors import BY_NAME
 
 
 def ask(request: HttpRequest, house: FakeHouse | None = None) -> HttpReply:
-    exchange = route(request)
+    exchange = DATA.route(request)
     return exchange.encode((house or gallery()).answer(exchange.ask))
 
 
@@ -74,8 +74,8 @@ def test_signature_name_chooses_an_output() -> None:
 
 
 def test_versions_and_labels() -> None:
-    assert route(predict("iris/versions/3", {"instances": []})).ask.model == ModelRef("iris", 3)  # type: ignore[union-attr]
-    labelled = route(predict("iris/labels/stable", {"instances": [[1, 2, 3, 4]]})).ask
+    assert DATA.route(predict("iris/versions/3", {"instances": []})).ask.model == ModelRef("iris", 3)  # type: ignore[union-attr]
+    labelled = DATA.route(predict("iris/labels/stable", {"instances": [[1, 2, 3, 4]]})).ask
     assert labelled.model == ModelRef("iris", label="stable")  # type: ignore[union-attr]
     assert code_of(predict("iris/labels/canary", {"instances": [[1, 2, 3, 4]]})) == "model.label"
     assert code_of(predict("iris/versions/9", {"instances": [[1, 2, 3, 4]]})) == "model.version"

@@ -5,7 +5,7 @@ A wire owns its prefix, so that an error has the wire's own shape even where no 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -15,22 +15,7 @@ from setsail.protocols import open_inference, plain, tf_serving
 from setsail.protocols.http import HttpRequest
 from setsail.protocols.routes import Exchange, Params, Route, Wire
 
-__all__ = ["ROUTES", "WIRES", "Match", "allowed", "find", "route", "wire_of"]
-
-WIRES: Final = (open_inference.WIRE, tf_serving.WIRE, plain.WIRE)
-ROUTES: Final = (*open_inference.ROUTES, *tf_serving.ROUTES, *plain.ROUTES)
-# A part in braces matches no slash, and every first part is literal: few routes are left to try for a path.
-_Key = tuple[int, str]
-_PREFIXES: Final = (("/v2", open_inference.WIRE), ("/v1", tf_serving.WIRE))
-
-
-def _key(path: str) -> _Key:
-    return path.count("/"), path[1:].partition("/")[0]
-
-
-_INDEX: Final[Mapping[_Key, tuple[Route, ...]]] = {
-    key: tuple(r for r in ROUTES if _key(r.pattern) == key) for key in {_key(r.pattern) for r in ROUTES}
-}
+__all__ = ["DATA", "Match", "Table"]
 
 
 class Match(Struct, frozen=True):
@@ -43,36 +28,74 @@ class Match(Struct, frozen=True):
         return self.route.decode(request, self.params)
 
 
-def wire_of(path: str) -> Wire:
-    """The wire in whose shape an error at this path is told."""
-    return next((wire for prefix, wire in _PREFIXES if path == prefix or path.startswith(prefix + "/")), plain.WIRE)
+class Table:
+    """The paths of one port.
 
+    A part in braces matches no slash, and the first part of a pattern is literal or tried last: few routes are left to
+    try for a path.
 
-def allowed(path: str) -> tuple[str, ...]:
-    """The methods of a path, for `Allow`; empty where nothing answers."""
-    methods = {r.method for r in _INDEX.get(_key(path), ()) if r.regex.fullmatch(path)}
-    return (*sorted(methods), *(("HEAD",) if "GET" in methods else ()), *(("OPTIONS",) if methods else ()))
-
-
-def find(method: str, path: str) -> Match:
-    """The first route that fits. HEAD is answered as GET; the server leaves the body out.
-
-    Raises:
-        SetsailError: `request.path`, or `request.method` with the fact `allow`.
+    Args:
+        routes: of two that fit a request, the first is taken.
+        prefixes: which wire owns what is under them; the first that fits.
+        other: the wire that owns everything else.
     """
-    wanted = "GET" if method == "HEAD" else method
-    for row in _INDEX.get(_key(path), ()):
-        if row.method == wanted and (match := row.regex.fullmatch(path)):
-            return Match(row, match.groupdict())
-    methods = allowed(path)
-    if not methods:
-        raise SetsailError("request.path", "no wire answers here", field="path", value=path)
-    allow = ", ".join(methods)
-    raise SetsailError(
-        "request.method", f"{path} does not take {method}", field="method", value=method, expected=allow, allow=allow
-    )
+
+    def __init__(self, routes: Sequence[Route], prefixes: Sequence[tuple[str, Wire]], other: Wire) -> None:
+        self.routes = tuple(routes)
+        self.wires = tuple(dict.fromkeys(row.wire for row in routes))
+        self._prefixes, self._other = tuple(prefixes), other
+        keys = {_key(row.pattern) for row in routes}
+        self._index = {key: tuple(row for row in routes if _key(row.pattern) == key) for key in keys}
+
+    def wire_of(self, path: str) -> Wire:
+        """The wire in whose shape an error at this path is told."""
+        owners = (wire for prefix, wire in self._prefixes if path == prefix or path.startswith(prefix + "/"))
+        return next(owners, self._other)
+
+    def allowed(self, path: str) -> tuple[str, ...]:
+        """The methods of a path, for `Allow`; empty where nothing answers."""
+        methods = {row.method for row in self._near(path) if row.regex.fullmatch(path)}
+        return (*sorted(methods), *(("HEAD",) if "GET" in methods else ()), *(("OPTIONS",) if methods else ()))
+
+    def find(self, method: str, path: str) -> Match:
+        """The first route that fits. HEAD is answered as GET; the server leaves the body out.
+
+        Raises:
+            SetsailError: `request.path`, or `request.method` with the fact `allow`.
+        """
+        wanted = "GET" if method == "HEAD" else method
+        for row in self._near(path):
+            if row.method == wanted and (match := row.regex.fullmatch(path)):
+                return Match(row, match.groupdict())
+        methods = self.allowed(path)
+        if not methods:
+            raise SetsailError("request.path", "no wire answers here", field="path", value=path)
+        allow = ", ".join(methods)
+        raise SetsailError(
+            "request.method", f"{path} does not take {method}", field="method", value=method, expected=allow,
+            allow=allow,
+        )  # fmt: skip
+
+    def route(self, request: HttpRequest) -> Exchange:
+        """A whole request to what it asks. Raises what `find` and the wire's decoder raise."""
+        return self.find(request.method, request.path).decode(request)
+
+    def _near(self, path: str) -> tuple[Route, ...]:
+        depth, first = _key(path)
+        return self._index.get((depth, first), ()) + self._index.get((depth, _ANY), ())
 
 
-def route(request: HttpRequest) -> Exchange:
-    """A whole request to what it asks. Raises what `find` and the wire's decoder raise."""
-    return find(request.method, request.path).decode(request)
+_ANY: Final = "{}"
+
+
+def _key(path: str) -> tuple[int, str]:
+    """How many parts, and the first of them where it is literal."""
+    first = path[1:].partition("/")[0]
+    return path.count("/"), _ANY if "{" in first else first
+
+
+DATA: Final = Table(
+    (*open_inference.ROUTES, *tf_serving.ROUTES, *plain.ROUTES),
+    (("/v2", open_inference.WIRE), ("/v1", tf_serving.WIRE)),
+    plain.WIRE,
+)

@@ -29,7 +29,7 @@ from setsail.monitor.meter import Meter
 from setsail.protocols import plain
 from setsail.protocols.curl import curl_lines
 from setsail.protocols.routes import model_ref
-from setsail.protocols.table import ROUTES, WIRES
+from setsail.protocols.table import DATA
 from setsail.server.dispatch import Answering
 from setsail.server.forms import answer_rows, body, fields
 from setsail.server.metrics import CONTENT_TYPE, Counted, Metrics
@@ -125,7 +125,7 @@ class Admin:
     # -- pages ---------------------------------------------------------------------------------------------------
 
     async def _models(self, request: HttpRequest) -> HttpResponse:
-        return self._page(request, "models.html", rows=self._ask(Index()), routes=ROUTES)
+        return self._page(request, "models.html", rows=self._ask(Index()), routes=DATA.routes)
 
     async def _model(self, request: HttpRequest) -> HttpResponse:
         return self._model_page(request, self._metadata(request))
@@ -169,7 +169,7 @@ class Admin:
             pinned=pinned,
             signature=[(side, spec, _notes(spec, meta)) for side, specs in sides for spec in specs],
             fields=fields(meta, filled),
-            lines=[(wire.title, lines[wire.name]) for wire in WIRES],
+            lines=[(wire.title, lines[wire.name]) for wire in DATA.wires],
             error=error,
             answer=answer,
         )

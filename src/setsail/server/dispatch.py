@@ -24,11 +24,11 @@ from setsail.catalog import Ask, Index, IsReady, Load, Statistics, Unload
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef, Request, Response
 from setsail.monitor.meter import Meter
-from setsail.protocols import table
 from setsail.protocols.compression import decompress
 from setsail.protocols.http import HttpReply, HttpRequest
 from setsail.protocols.plain import ONLY_MODEL
 from setsail.protocols.routes import Exchange, model_ref
+from setsail.protocols.table import DATA, Match, Table
 from setsail.scheduling import Ticket
 from setsail.server.marks import Marker, Marks, Tracing, trace_of
 from setsail.server.origins import NO_ORIGINS, Origins
@@ -57,7 +57,7 @@ class Plan(Struct, frozen=True):
     """
 
     path: str
-    match: table.Match | None = None
+    match: Match | None = None
     reply: HttpReply | None = None
     model: ModelRef | None = None
     headers: tuple[tuple[str, str], ...] = ()
@@ -75,6 +75,7 @@ class Desk:
         api_keys: when there are any, everything but health needs `Authorization: Bearer KEY`.
         origins: whose pages may call.
         tracer: makes spans, if any are made.
+        table: the paths it answers.
 
     Attributes:
         ready: False makes every readiness question answer no: draining, or another worker is missing.
@@ -92,9 +93,11 @@ class Desk:
         api_keys: Collection[str] = (),
         origins: Origins = NO_ORIGINS,
         tracer: Tracing | None = None,
+        table: Table = DATA,
     ) -> None:
         self.house, self.meter, self.intake = house, meter, intake
         self.marker = Marker(meter, tracer)
+        self.table = table
         self.ready = True
         self.max_body = max_body
         self._control = control
@@ -113,12 +116,12 @@ class Desk:
         shared = self._origins.headers(headers)
         head_only = method == "HEAD"
         try:
-            if method == "OPTIONS" and (allowed := table.allowed(path)):
+            if method == "OPTIONS" and (allowed := self.table.allowed(path)):
                 preflight = self._origins.preflight(headers, allowed)
                 reply = HttpReply(204, headers=(("allow", ", ".join(allowed)), *preflight))
                 return Plan(path, None, reply, None, shared)
             self._check_key(path, headers)
-            match = table.find(method, path)
+            match = self.table.find(method, path)
             return Plan(path, match, None, _predicted(match), shared, head_only)
         except SetsailError as fault:
             return Plan(path, None, self.refusal(path, fault), None, shared, head_only, fault.code)
@@ -139,16 +142,15 @@ class Desk:
 
     def count(self, path: str, code: str) -> None:
         """Count a request that reached no model."""
-        self.meter.answered("", 0, table.wire_of(path).name, code, 0.0, 0)
+        self.meter.answered("", 0, self.table.wire_of(path).name, code, 0.0, 0)
 
-    @staticmethod
-    def refusal(path: str, fault: SetsailError) -> HttpReply:
+    def refusal(self, path: str, fault: SetsailError) -> HttpReply:
         """An error in the shape of the wire that owns the path, which need not exist."""
-        return table.wire_of(path).render_error(_with_id(fault))
+        return self.table.wire_of(path).render_error(_with_id(fault))
 
     # -- a whole request -----------------------------------------------------------------------------------------
 
-    def handle(self, match: table.Match, request: HttpRequest, done: Replied, loop: Any) -> Ticket | None:
+    def handle(self, match: Match, request: HttpRequest, done: Replied, loop: Any) -> Ticket | None:
         """Answer a request from an event loop.
 
         Args:
@@ -195,7 +197,7 @@ class Desk:
         done(outcome)
         return None
 
-    def answer(self, match: table.Match, request: HttpRequest) -> HttpReply:
+    def answer(self, match: Match, request: HttpRequest) -> HttpReply:
         """Answer a request in this thread."""
         replies: list[HttpReply] = []
         answer = _Answer(self, match, replies.append, request.headers)
@@ -207,7 +209,7 @@ class Desk:
         answer(outcome)
         return replies[0]
 
-    def decode(self, match: table.Match, request: HttpRequest) -> Exchange:
+    def decode(self, match: Match, request: HttpRequest) -> Exchange:
         """Decode a body. Raises what the wire's decoder raises."""
         exchange = match.decode(request)
         ask = exchange.ask
@@ -289,7 +291,7 @@ class _Answer:
 
     __slots__ = ("began", "desk", "done", "exchange", "headers", "marks", "match")
 
-    def __init__(self, desk: Desk, match: table.Match, done: Replied, headers: Mapping[str, str]) -> None:
+    def __init__(self, desk: Desk, match: Match, done: Replied, headers: Mapping[str, str]) -> None:
         self.desk, self.match, self.done, self.headers = desk, match, done, headers
         self.exchange: Exchange | None = None
         self.marks: Marks | None = None
@@ -335,7 +337,7 @@ class _Answer:
             self.marks.answered(outcome, wire, code, rows, desk.intake.ran if desk.intake is not None else None)
 
 
-def _predicted(match: table.Match) -> ModelRef | None:
+def _predicted(match: Match) -> ModelRef | None:
     """The model that a route's predictions go to; None where it predicts nothing, or names a version nobody has."""
     if not match.route.predicts or "model" not in match.params:
         return None
