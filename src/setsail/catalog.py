@@ -15,8 +15,10 @@ from setsail.messages import ModelRef
 from setsail.signature import Signature
 
 __all__ = [
-    "EXTENSIONS", "STATES", "Ask", "BatchCount", "Duration", "Index", "IsLive", "IsReady", "Load", "Metadata",
-    "ModelMetadata", "ServerInfo", "State", "Statistics", "Status", "Unload", "VersionStatistics", "VersionStatus",
+    "ALL", "CONTROLS", "EXTENSIONS", "STATES", "Ask", "BatchCount", "Configure", "Control", "Describe", "Duration",
+    "Index", "IsLive", "IsReady", "Load", "Locate", "Metadata", "ModelConfig", "ModelDescription", "ModelMetadata",
+    "Policy", "Process", "Register", "Registered", "Scale", "ServerInfo", "SetDefault", "State", "Statistics", "Status",
+    "Terms", "Unload", "Unregister", "VersionStatistics", "VersionStatus",
 ]  # fmt: skip
 
 
@@ -109,6 +111,76 @@ class VersionStatistics(Struct):
     batches: tuple[BatchCount, ...] = ()
 
 
+class Terms(Struct, frozen=True):
+    """How whoever registered a version wants it run: kept, and told to whoever asks.
+
+    Only `min_workers` has a meaning of its own here: 0 keeps a version known and not loaded. Processes serve all
+    models, and how many requests share a run is decided by what was measured (docs/wires/torchserve.md).
+    """
+
+    min_workers: int = 1
+    max_workers: int = 1
+    batch_size: int = 1
+    max_delay_ms: int = 100
+    response_timeout: int = 120  # seconds
+    startup_timeout: int = 120
+
+
+class Process(Struct, frozen=True):
+    """A process that has a version loaded. `started`: seconds of the epoch; `memory`: resident bytes."""
+
+    pid: int
+    started: float
+    memory: int
+
+
+class ModelDescription(Struct, frozen=True):
+    """A version that is known: registered, or there since the start.
+
+    Attributes:
+        source: the file it comes from, by its name alone.
+        at_start: whether it was there without a client's asking.
+        framework: where it came from ("scikit-learn 1.9.0"); empty while it is not loaded.
+        processes: those that have it ready.
+    """
+
+    name: str
+    version: int
+    source: str
+    state: str
+    reason: str = ""
+    default: bool = False
+    labels: tuple[str, ...] = ()
+    at_start: bool = False
+    framework: str = ""
+    terms: Terms = Terms()
+    processes: tuple[Process, ...] = ()
+
+
+class Policy(Struct, frozen=True):
+    """Which versions under a base path are served: the `latest` highest, those of `specific`, or with neither all."""
+
+    latest: int = 0
+    specific: tuple[int, ...] = ()
+
+
+class ModelConfig(Struct, frozen=True):
+    """One model of a `Configure`: the versions `<base_path>/<version>…` that the policy chooses, and its labels."""
+
+    name: str
+    base_path: str
+    policy: Policy = Policy(latest=1)
+    labels: Mapping[str, int] = field(default_factory=dict)
+
+
+class Registered(Struct, frozen=True):
+    """What a `Register` or a `Locate` found: the version's name, and the file it is loaded from."""
+
+    name: str
+    version: int
+    path: str
+
+
 # -- asks ------------------------------------------------------------------------------------------------------
 
 
@@ -162,6 +234,98 @@ class Statistics(Struct, frozen=True):
     model: ModelRef | None = None
 
 
-Ask = IsLive | IsReady | Status | Metadata | Index | ServerInfo | Load | Unload | Statistics
+# -- asks that change what is served: control must be allowed, and they block until they are done ----------------
+
+
+class Locate(Struct, frozen=True):
+    """Where a Register would load from, and what that is called; a source is packed. Loads nothing. Answer: Registered.
+
+    Raises what Register raises of the file. `url`, `name` and `version` are as in Register.
+    """
+
+    url: str
+    name: str = ""
+    version: int | None = None
+
+
+class Register(Struct, frozen=True):
+    """Make a version known, and (unless `terms.min_workers` is 0) load it. Answer: Registered.
+
+    Args:
+        url: a file's name in one of the allowed folders, or an absolute path or `file://` URL inside one of them.
+        name, version: instead of those the file states.
+
+    Raises (as faults): `store.none` where no folder is allowed, `store.outside`, `store.missing`, `store.source`,
+    `model.exists` for a version that is known already, `model.name`, and whatever loading raises: then nothing stays.
+    """
+
+    url: str
+    name: str = ""
+    version: int | None = None
+    terms: Terms = Terms()
+
+
+class Unregister(Struct, frozen=True):
+    """End a version, or (None) every version, and forget it. Done when its last request was answered. Answer: None.
+
+    `sole`: refuse, with `model.default`, to take the version that bare requests go to while there are others; then
+    None means that version. An unknown one raises `model.unknown` or `model.version`.
+    """
+
+    name: str
+    version: int | None = None
+    sole: bool = False
+
+
+class SetDefault(Struct, frozen=True):
+    """Have bare requests go to this version, until it is unregistered. Answer: None.
+
+    A version that is known and not ready may be chosen too: then bare requests wait for it, as they do elsewhere.
+    """
+
+    name: str
+    version: int
+
+
+class Scale(Struct, frozen=True):
+    """State how many workers a version (None: the default one) should have. Answer: ModelDescription.
+
+    0 unloads it and keeps it known; more load it where it is not. `maximum` None is `minimum`.
+    """
+
+    name: str
+    version: int | None = None
+    minimum: int = 1
+    maximum: int | None = None
+
+
+class Configure(Struct, frozen=True):
+    """The whole list of configured models; what an earlier Configure brought and this one lacks is unloaded.
+
+    Answer: tuple[VersionStatus, ...] of every version meant; those that could not be loaded say why. What it raises
+    (`store.none`, `store.outside`, `model.name`, `model.label`, `request.form` for a name given twice) changed nothing.
+    Base paths are looked at again as often as served directories are.
+    """
+
+    models: tuple[ModelConfig, ...]
+
+
+ALL: Final = 0  # as `Describe.version`: every version
+
+
+class Describe(Struct, frozen=True):
+    """Known versions: of every name (None), of one name its default (None), one, or `ALL` of them.
+
+    Answer: tuple[ModelDescription, ...] by name and version; an unknown one raises `model.unknown` or `model.version`.
+    Changes nothing, and needs no control.
+    """
+
+    name: str | None = None
+    version: int | None = None
+
+
+Control = Load | Unload | Locate | Register | Unregister | SetDefault | Scale | Configure
+CONTROLS: Final = (Load, Unload, Locate, Register, Unregister, SetDefault, Scale, Configure)  # they block
+Ask = IsLive | IsReady | Status | Metadata | Index | ServerInfo | Statistics | Describe | Control
 
 EXTENSIONS: Final = ("model_repository", "binary_tensor_data", "parameters", "statistics")
