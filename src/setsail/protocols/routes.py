@@ -74,5 +74,7 @@ def _model_ref(name: str, version: str | None, label: str | None) -> ModelRef:
             field="version",
             value=version,
             expected="a positive integer",
+            model=name,
+            version=version,
         )
     return ModelRef(name, int(version))

@@ -110,7 +110,8 @@ class Table(Struct, frozen=True):
     def _versions(self, name: str) -> Versions:
         versions = self.models.get(name)
         if versions is None:
-            raise SetsailError("model.unknown", "no model of this name is served", field="model", value=name)
+            raise SetsailError("model.unknown", "no model of this name is served", field="model", value=name,
+                               model=name)  # fmt: skip
         return versions
 
     # -- transitions: each returns a new table ---------------------------------------------------------------------
@@ -176,15 +177,15 @@ def _status(entry: Entry, versions: Versions) -> VersionStatus:
 def _no_version(name: str, version: int, versions: Versions) -> SetsailError:
     return SetsailError(
         "model.version", f"model {name!r} has no version {version}", field="version", value=version,
-        expected="one of " + ", ".join(map(str, versions.entries)),
+        expected="one of " + ", ".join(map(str, versions.entries)), model=name, version=version,
     )  # fmt: skip
 
 
 def _not_ready(entry: Entry) -> SetsailError:
     what = f"version {entry.version} of model {entry.name!r} "
     if entry.state == "failed":
-        return SetsailError("model.failed", what + "could not be loaded", reason=entry.reason)
-    return SetsailError("model.not_ready", what + f"is {entry.state}")
+        return SetsailError("model.failed", what + "could not be loaded", reason=entry.reason, model=entry.name)
+    return SetsailError("model.not_ready", what + f"is {entry.state}", model=entry.name)
 
 
 def _nothing_ready(name: str, versions: Versions) -> SetsailError:
@@ -194,4 +195,4 @@ def _nothing_ready(name: str, versions: Versions) -> SetsailError:
         for entry in newest:
             if entry.state in states:
                 return _not_ready(entry)
-    return SetsailError("model.not_ready", f"model {name!r} has no version")
+    return SetsailError("model.not_ready", f"model {name!r} has no version", model=name)
