@@ -31,6 +31,7 @@ __all__ = [
     "key_json",
     "parse",
     "records_json",
+    "row_texts",
     "texts",
 ]
 
@@ -164,11 +165,11 @@ def key_json(name: str) -> bytes:
 
 def records_json(columns: Mapping[str, Array | list[Any]], nonfinite: NonFinite = BARE) -> bytes:
     """Arrays (or lists of JSON values) with one first axis, as a JSON list of objects, one per row."""
-    fields = [_row_texts(values, key_json(name), nonfinite) for name, values in columns.items()]
+    fields = [row_texts(values, key_json(name), nonfinite) for name, values in columns.items()]
     return b"[{" + b"},{".join(map(b",".join, zip(*fields, strict=True))) + b"}]" if fields[0] else b"[]"
 
 
-def _row_texts(values: Array | list[Any], key: bytes, nonfinite: NonFinite) -> list[bytes]:
+def row_texts(values: Array | list[Any], key: bytes, nonfinite: NonFinite) -> list[bytes]:
     """Of every row, its key and JSON text."""
     if isinstance(values, list):
         return [key + dump(value) for value in values]
