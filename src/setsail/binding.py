@@ -12,7 +12,8 @@ This is the general way. Most requests are bound by `shortcut` before they come 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from itertools import chain
 from typing import Any
 
@@ -45,9 +46,9 @@ def bind(signature: Signature, body: Body) -> dict[str, Array]:
 def _bind(signature: Signature, body: Body) -> dict[str, Array]:
     """The general way."""
     if isinstance(body, Tensors):
-        arrays = _from_tensors(signature, body.tensors)
+        arrays = _from_tensors(signature, _known(signature, body))
     elif isinstance(body, Rows):
-        arrays = _from_rows(signature, body.rows)
+        arrays = _from_rows(signature, body.rows) if body.names is None else _from_table(signature, body)
     elif isinstance(body, Columns):
         arrays = _from_columns(signature, body)
     else:
@@ -71,6 +72,46 @@ def _from_tensors(signature: Signature, tensors: Sequence[Tensor]) -> dict[str, 
             )
         arrays[tensor.name] = _typed(signature.input(tensor.name), tensor)
     return arrays
+
+
+def _known(signature: Signature, body: Tensors) -> Sequence[Tensor]:
+    """The tensors that the model has inputs or columns for, where others are ignored."""
+    if not body.ignore_unknown:
+        return body.tensors
+    names = {spec.name for spec in signature.inputs} | set(signature.table.columns if signature.table else ())
+    return [tensor for tensor in body.tensors if tensor.name in names]
+
+
+def _from_table(signature: Signature, body: Rows) -> dict[str, Array]:
+    """Rows whose values were named once for all of them."""
+    rows, names = body.rows, body.names or ()
+    if not len(rows):
+        raise SetsailError("input.empty", "the request has no rows", expected="at least one row")
+    if isinstance(rows, Numbers):
+        if rows.ndim != 2 or rows.shape[1] != len(names):
+            raise _no_row(0, rows[0].tolist(), names)
+        listed = cache(rows.listed)  # for those columns that must know how their numbers were written
+        columns: dict[str, Any] = {
+            name: Numbers.of(np.ascontiguousarray(rows[:, i]), partial(_column, listed, i))
+            for i, name in enumerate(names)
+        }
+    else:
+        for index, row in enumerate(rows):
+            if not isinstance(row, list | tuple) or len(row) != len(names):
+                raise _no_row(index, row, names)
+        columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+    return _from_columns(signature, Columns(columns, True))
+
+
+def _column(listed: Callable[[], Any], index: int) -> list[Any]:
+    return [row[index] for row in listed()]
+
+
+def _no_row(index: int, row: Any, names: Sequence[str]) -> SetsailError:
+    return SetsailError(
+        "input.ragged", f"row {index} does not have a value for every column", value=row,
+        expected=f"{len(names)} values: " + ", ".join(names[:12]), row=index,
+    )  # fmt: skip
 
 
 def _from_rows(signature: Signature, rows: Any) -> dict[str, Array]:
@@ -142,7 +183,7 @@ def _from_cells(signature: Signature, body: Cells) -> dict[str, Array]:
     if len(set(body.header)) != len(body.header):
         raise SetsailError("request.csv", "the header names a column twice", value=list(body.header))
     for name in body.header:
-        if name not in specs:
+        if name not in specs and not body.ignore_unknown:
             raise SetsailError(
                 "input.unknown",
                 f"there is no column {name!r}",
@@ -160,12 +201,14 @@ def _from_cells(signature: Signature, body: Cells) -> dict[str, Array]:
             )
     arrays = {}
     for position, name in enumerate(body.header):
+        if name not in specs:
+            continue
         spec = specs[name]
         if len(spec.shape) != 1:
             raise SetsailError(
                 "input.shape", f"input {name!r} is no column", field=name, expected=str(spec), todo="send it as JSON"
             )
-        arrays[name] = _nested(spec, [_cell(spec, row[position], i) for i, row in enumerate(body.rows)])
+        arrays[name] = _nested(spec, [_cell(spec, row[position], i, body.nulls) for i, row in enumerate(body.rows)])
     return {table.name: _stack(table, arrays)} if table else arrays
 
 
@@ -286,6 +329,9 @@ def _numbers(spec: TensorSpec, shape: tuple[int, ...], flat: list[Any]) -> Array
     """Python scalars of one input to an array of its dtype, refusing whatever would change a value."""
     kind, allowed = spec.dtype.kind, ALLOWED[spec.dtype.kind]
     types = set(map(type, flat))
+    if kind == "string" and float in types:  # as data frames have it, a missing text is not a number
+        flat = [None if v != v else v for v in flat]
+        types = set(map(type, flat))
     if not types <= allowed:
         flat = _nulls(spec, shape, flat, types - allowed)
     if kind == "string":
@@ -353,10 +399,10 @@ def _text(spec: TensorSpec, shape: tuple[int, ...], flat: list[Any], types: set[
     return array.reshape(shape)
 
 
-def _cell(spec: TensorSpec, text: str, row: int) -> Any:
+def _cell(spec: TensorSpec, text: str, row: int, nulls: frozenset[str]) -> Any:
     if spec.dtype.kind == "string":
-        return None if text == "" and spec.nullable else text
-    if text.strip() == "":
+        return None if spec.nullable and (text == "" or text in nulls) else text
+    if text.strip() == "" or text in nulls:
         return None
     try:
         if spec.dtype.kind == "float":

@@ -56,8 +56,8 @@ def _of_rows(body: Rows) -> Portion | None:
     if count == 0:
         return None
     if isinstance(rows, np.ndarray):
-        return Portion((Rows, rows.dtype, rows.shape[1:]), count)
-    return Portion((Rows, _width(rows[0])), count)
+        return Portion((Rows, body.names, rows.dtype, rows.shape[1:]), count)
+    return Portion((Rows, body.names, _width(rows[0])), count)
 
 
 def _of_tensors(body: Tensors) -> Portion | None:
@@ -80,7 +80,7 @@ def _of_tensors(body: Tensors) -> Portion | None:
         if shape is not None and len(data) != (_size(shape) if width is None else count):
             return None
         keys.append((tensor.name, tensor.dtype, width, None if shape is None else shape[1:]))
-    return Portion((Tensors, *keys), rows) if rows else None
+    return Portion((Tensors, body.ignore_unknown, *keys), rows) if rows else None
 
 
 def _size(shape: tuple[int, ...]) -> int:
@@ -105,12 +105,16 @@ def _of_columns(body: Columns) -> Portion | None:
         if rows not in (0, len(values)):
             return None
         rows = len(values)
+        if body.loose and width in (None, (values.dtype, ()) if isinstance(values, np.ndarray) else None):
+            return None  # perhaps one row, perhaps one value a row
         keys.append((name, width))
-    return Portion((Columns, named is columns, body.ignore_unknown, *keys), rows) if rows else None
+    return Portion((Columns, named is columns, body.ignore_unknown, body.loose, *keys), rows) if rows else None
 
 
 def _of_cells(body: Cells) -> Portion | None:
-    return Portion((Cells, body.header), len(body.rows)) if body.rows else None
+    if body.header is None or not body.rows:  # the first row may be a header
+        return None
+    return Portion((Cells, body.header, body.loose, body.ignore_unknown, body.nulls), len(body.rows))
 
 
 _PORTIONS: Final[Mapping[type, Callable[[Any], Portion | None]]] = {
@@ -129,11 +133,11 @@ def _joined(parts: Sequence[Any]) -> Any:
 
 
 def _rows(bodies: Sequence[Rows]) -> Rows:
-    return Rows(_joined([body.rows for body in bodies]))
+    return Rows(_joined([body.rows for body in bodies]), bodies[0].names)
 
 
 def _tensors(bodies: Sequence[Tensors]) -> Tensors:
-    return Tensors(tuple(map(_tensor, zip(*(body.tensors for body in bodies), strict=True))))
+    return Tensors(tuple(map(_tensor, zip(*(body.tensors for body in bodies), strict=True))), bodies[0].ignore_unknown)
 
 
 def _tensor(parts: tuple[Tensor, ...]) -> Tensor:
@@ -149,13 +153,15 @@ def _tensor(parts: tuple[Tensor, ...]) -> Tensor:
 def _columns(bodies: Sequence[Columns]) -> Columns:
     first = bodies[0]
     if not isinstance(first.columns, Mapping):
-        return Columns(_joined([body.columns for body in bodies]), first.ignore_unknown)
+        return Columns(_joined([body.columns for body in bodies]), first.ignore_unknown, first.loose)
     joined = {name: _joined([body.columns[name] for body in bodies]) for name in first.columns}
-    return Columns(joined, first.ignore_unknown)
+    return Columns(joined, first.ignore_unknown, first.loose)
 
 
 def _cells(bodies: Sequence[Cells]) -> Cells:
-    return Cells(bodies[0].header, _joined([body.rows for body in bodies]))
+    first = bodies[0]
+    rows = _joined([body.rows for body in bodies])
+    return Cells(first.header, rows, first.loose, first.ignore_unknown, first.nulls)
 
 
 _MERGES: Final[Mapping[type, Callable[[Any], Body]]] = {

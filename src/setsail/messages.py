@@ -41,32 +41,47 @@ class Tensor(Struct, frozen=True):
 
 
 class Tensors(Struct, frozen=True):
-    """Named tensors (Open Inference Protocol, numpy)."""
+    """Named tensors (Open Inference Protocol, numpy). `ignore_unknown`: as in Columns."""
 
     tensors: tuple[Tensor, ...]
+    ignore_unknown: bool = False
 
 
 class Rows(Struct, frozen=True):
-    """Rows, each a scalar, a nested list or a mapping by name (TF Serving's `instances`): a list, or `Numbers`."""
+    """Rows, each a scalar, a nested list or a mapping by name (TF Serving's `instances`): a list, or `Numbers`.
+
+    `names` are those of the values of every row, where they were sent once for all of them (MLflow's data frames);
+    names the model does not have are ignored then.
+    """
 
     rows: Any
+    names: tuple[str, ...] | None = None
 
 
 class Columns(Struct, frozen=True):
     """A mapping name -> values of all rows, or the bare values of a single input (TF Serving's `inputs`).
 
-    `extra` says what to do with unknown names: TF Serving ignores them, everybody else refuses.
+    `ignore_unknown` says what to do with unknown names: TF Serving ignores them, everybody else refuses. `loose`: the
+    one name may be an input's or a word for the whole body, and its value one row (`envelope.py` tells which).
     """
 
     columns: Any
     ignore_unknown: bool = False
+    loose: bool = False
 
 
 class Cells(Struct, frozen=True):
-    """A table of text (CSV): cells are parsed by each input's dtype, an empty cell is null."""
+    """A table of text (CSV, a form): cells are parsed by each input's dtype, an empty cell is null.
 
-    header: tuple[str, ...]
+    `header` None: columns are in the signature's order, unless the first row is their names. `loose` and
+    `ignore_unknown` as in Columns; `nulls` are texts that mean null, as an empty cell does.
+    """
+
+    header: tuple[str, ...] | None
     rows: Sequence[Sequence[str]]
+    loose: bool = False
+    ignore_unknown: bool = False
+    nulls: frozenset[str] = frozenset()
 
 
 Body = Tensors | Rows | Columns | Cells

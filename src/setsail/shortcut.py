@@ -44,6 +44,8 @@ def at_once(sole: Sole, body: Body) -> Array | None:
         return _tensor_at_once(sole, body.tensors[0])  # type: ignore[union-attr]
     if kind is Rows:
         rows: Any = body.rows  # type: ignore[union-attr]
+        if body.names is not None and body.names != sole.columns:  # type: ignore[union-attr]
+            return None
     elif kind is Columns:
         rows = body.columns  # type: ignore[union-attr]
         if type(rows) is dict and len(rows) == 1:

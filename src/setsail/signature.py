@@ -110,6 +110,7 @@ class Sole(NamedTuple):
     dtype: DType
     tail: tuple[int, ...]  # the shape of a row
     width: int  # values of a row
+    columns: tuple[str, ...] = ()  # names of a table's columns
 
     @classmethod
     def of(cls, inputs: tuple[TensorSpec, ...]) -> Sole | None:
@@ -119,7 +120,7 @@ class Sole(NamedTuple):
         tail = tuple(d for d in spec.shape[1:] if isinstance(d, int))
         if len(tail) != len(spec.shape) - 1 or not math.prod(tail):
             return None
-        return cls(spec.name, spec.dtype, tail, math.prod(tail))
+        return cls(spec.name, spec.dtype, tail, math.prod(tail), spec.columns if len(tail) == 1 else ())
 
 
 @dataclass(frozen=True, slots=True)
