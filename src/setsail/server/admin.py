@@ -28,6 +28,7 @@ from setsail.messages import ModelRef, Request
 from setsail.monitor.meter import Meter
 from setsail.protocols import plain
 from setsail.protocols.curl import curl_lines
+from setsail.protocols.oip import server_version
 from setsail.protocols.routes import model_ref
 from setsail.protocols.table import DATA
 from setsail.server.dispatch import Answering
@@ -102,6 +103,8 @@ class Admin:
             ("GET", "/docs", self._models),
             ("GET", "/docs/{model}", self._model),
             ("POST", "/docs/{model}/try", self._try),
+            ("GET", "/openapi.json", self._openapi),
+            ("GET", "/openapi/{model}.json", self._openapi_of),
             ("GET", "/metrics", self._metrics_page),
             ("GET", "/healthz", self._health),
             ("GET", "/style.css", self._style),
@@ -169,7 +172,7 @@ class Admin:
             pinned=pinned,
             signature=[(side, spec, _notes(spec, meta)) for side, specs in sides for spec in specs],
             fields=fields(meta, filled),
-            lines=[(wire.title, lines[wire.name]) for wire in DATA.wires],
+            lines=[(wire.title, lines[wire.name]) for wire in DATA.wires if wire.name in lines],
             error=error,
             answer=answer,
         )
@@ -180,6 +183,19 @@ class Admin:
         return PlainTextResponse(text, headers={"cache-control": "max-age=3600"}, media_type="text/css")
 
     # -- machines ------------------------------------------------------------------------------------------------
+
+    async def _openapi(self, request: HttpRequest) -> HttpResponse:
+        names = dict.fromkeys(status.name for status in self._ask(Index()) if status.ready)
+        return self._document([self._ask(Metadata(ModelRef(name))) for name in names], only=False)
+
+    async def _openapi_of(self, request: HttpRequest) -> HttpResponse:
+        return self._document([self._metadata(request)], only=True)
+
+    def _document(self, models: list[ModelMetadata], *, only: bool) -> HttpResponse:
+        from setsail.protocols.openapi import document  # here, because few who open these pages ask for it
+
+        made = document(DATA.routes, models, url=self._url(), version=server_version(), only=only, keyed=self._keyed)
+        return JSONResponse(made, headers={"cache-control": "no-store"})
 
     async def _metrics_page(self, request: HttpRequest) -> HttpResponse:
         return HttpResponse(self._metrics.text(), media_type=CONTENT_TYPE)

@@ -1,0 +1,240 @@
+"""What the predicting routes of each wire take and give, for one model. One row a wire, or a part of its paths.
+
+Every example is a request that is answered with 200: it is made of the model's own example row.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from setsail.catalog import ModelMetadata
+from setsail.protocols.http import JSON
+from setsail.protocols.openapi.tensors import Schema, array, nested, record, scalar, text
+from setsail.signature import Signature, TensorSpec
+
+__all__ = ["Body", "Prediction", "prediction"]
+
+_BINARY: Final = "application/octet-stream"
+_CSV: Final = "text/csv"
+_NUMPY: Final = "application/x-npy"
+_BYTES: Final[Schema] = {"type": "string", "contentEncoding": "binary"}
+
+
+class Body(NamedTuple):
+    """A body of one content type. `schema` is None where it is no JSON; `example` None where there is none to show."""
+
+    media: str
+    schema: Callable[[ModelMetadata], Schema]
+    example: Callable[[ModelMetadata], Any] | None = None
+
+
+class Prediction(NamedTuple):
+    """The bodies of a wire's predicting routes whose pattern has `part` in it."""
+
+    wire: str
+    part: str
+    requests: tuple[Body, ...]
+    answers: tuple[Body, ...]
+    query: tuple[tuple[str, str], ...] = ()  # name and meaning of what the query may have
+
+
+def _fixed(schema: Schema) -> Callable[[ModelMetadata], Schema]:
+    return lambda meta: schema
+
+
+# -- pieces ------------------------------------------------------------------------------------------------------------
+
+
+def _rows(signature: Signature) -> Schema:
+    """A list of rows as `binding` reads them: bare for one input, in order or by name for several."""
+    kinds = []
+    if len(signature.inputs) == 1:
+        kinds.append(nested(signature.inputs[0], row=True))
+    elif all(len(spec.shape) == 1 for spec in signature.inputs):
+        size = len(signature.inputs)
+        order = ", ".join(spec.name for spec in signature.inputs)
+        made = {"type": "array", "prefixItems": [nested(spec, row=True) for spec in signature.inputs]}
+        kinds.append(made | {"items": False, "minItems": size, "description": f"in the order {order}"})
+    return array(_any([*kinds, _row(signature)]), "one entry per row", minItems=1)
+
+
+def _row(signature: Signature) -> Schema:
+    """One row by name: of inputs, or of a table's columns."""
+    named = record({spec.name: nested(spec, row=True) for spec in signature.inputs})
+    return _any([named, *_by_column(signature, lambda spec: nested(spec, row=True))])
+
+
+def _columns(signature: Signature) -> Schema:
+    """All rows of each input by name; the lists are equally long."""
+    named = record({spec.name: nested(spec) for spec in signature.inputs}, description="lists of one length")
+    return _any([named, *_by_column(signature, nested)])
+
+
+def _by_column(signature: Signature, schema: Callable[[TensorSpec], Schema]) -> list[Schema]:
+    table = signature.table
+    if table is None:
+        return []
+    own = TensorSpec("column", table.dtype, table.shape[:1], nullable=table.nullable)
+    return [record(dict.fromkeys(table.columns, schema(own)), description="the columns of the table by name")]
+
+
+def _any(schemas: list[Schema]) -> Schema:
+    return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+
+
+def _outputs(meta: ModelMetadata, *, strict: bool) -> dict[str, Schema]:
+    return {spec.name: nested(spec, answer=True, strict=strict) for spec in meta.signature.outputs}
+
+
+def _defaults(signature: Signature) -> list[TensorSpec]:
+    return [signature.output(name) for name in signature.defaults]
+
+
+def _example(meta: ModelMetadata, *, rows: bool) -> dict[str, Any]:
+    """One row of every input, with its batch axis if `rows`."""
+    batched = {spec.name for spec in meta.signature.inputs if rows and spec.batched}
+    return {name: [meta.example[name]] if name in batched else meta.example[name] for name in _names(meta)}
+
+
+def _names(meta: ModelMetadata) -> list[str]:
+    return [spec.name for spec in meta.signature.inputs]
+
+
+# -- plain -------------------------------------------------------------------------------------------------------------
+
+
+def _plain_request(meta: ModelMetadata) -> Schema:
+    signature = meta.signature
+    return {"anyOf": [_rows(signature), _columns(signature), _row(signature)]}
+
+
+def _plain_answer(meta: ModelMetadata) -> Schema:
+    outputs = _outputs(meta, strict=True)
+    return record({"model": {"const": meta.name}, "version": _VERSION, "outputs": record(outputs, *outputs)})
+
+
+_VERSION: Final[Schema] = {"type": "integer", "minimum": 1}
+_TABLE: Final = _fixed(text("a header line with the names of inputs or columns, then one line per row"))
+
+# -- TensorFlow Serving and KServe V1 ----------------------------------------------------------------------------------
+
+
+def _v1_request(meta: ModelMetadata) -> Schema:
+    signature = meta.signature
+    names = {"enum": ["serving_default", *(spec.name for spec in signature.outputs)]}
+    columns = _columns(signature)
+    if len(signature.inputs) == 1:
+        columns = _any([nested(signature.inputs[0]), columns])
+    by_column = record({"inputs": columns, "signature_name": names}, "signature_name", exact=False)
+    if not signature.batched:
+        return by_column
+    rows = record({"instances": _rows(signature), "signature_name": names}, "signature_name", exact=False)
+    return {"oneOf": [rows, by_column]}
+
+
+def _v1_example(meta: ModelMetadata) -> Any:
+    signature = meta.signature
+    if not signature.batched:
+        return {"inputs": _example(meta, rows=True)}
+    row = _example(meta, rows=False)
+    return {"instances": [row[signature.inputs[0].name] if len(row) == 1 else row]}
+
+
+def _v1_answer(meta: ModelMetadata) -> Schema:
+    outputs = meta.signature.outputs
+    rows = [nested(spec, row=True, answer=True) for spec in outputs]
+    whole = [nested(spec, answer=True) for spec in outputs]
+    defaults = _defaults(meta.signature)
+    if len(defaults) > 1:
+        rows.append(record({spec.name: nested(spec, row=True, answer=True) for spec in defaults}))
+        whole.append(record({spec.name: nested(spec, answer=True) for spec in defaults}))
+    return {"oneOf": [record({"predictions": array(_any(rows))}), record({"outputs": _any(whole)})]}
+
+
+# -- Open Inference Protocol -------------------------------------------------------------------------------------------
+
+_PARAMETERS: Final[Schema] = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
+_ANY_OBJECT: Final[Schema] = {"type": "object"}
+_SHAPE: Final = array({"type": "integer", "minimum": 0}, maxItems=32)
+
+
+def _oip_request(meta: ModelMetadata) -> Schema:
+    tensors = [_oip_input(spec) for spec in meta.signature.inputs]
+    table = meta.signature.table
+    if table is not None:
+        own = (TensorSpec(name, table.dtype, table.shape[:1], nullable=table.nullable) for name in table.columns[:100])
+        tensors += [_oip_input(spec) for spec in own]
+    names: Schema = {"enum": [spec.name for spec in meta.signature.outputs]}
+    fields = {"id": text(), "parameters": _PARAMETERS}
+    fields["inputs"] = array(_any(tensors), minItems=len(meta.signature.inputs))
+    fields["outputs"] = array(record({"name": names, "parameters": _PARAMETERS}, "parameters"))
+    return record(fields, "id", "parameters", "outputs", exact=False)
+
+
+def _oip_input(spec: TensorSpec) -> Schema:
+    sizes = [_size(dim) for dim in spec.shape]
+    data = {"anyOf": [array(scalar(spec), "row by row"), nested(spec)]} if len(sizes) != 1 else nested(spec)
+    fields: dict[str, Schema] = {
+        "name": {"const": spec.name},
+        "shape": {"type": "array", "prefixItems": sizes, "items": False, "minItems": len(sizes)},
+        "datatype": {"const": spec.dtype.oip},
+        "data": data,
+        "parameters": _PARAMETERS,
+    }
+    return record(fields, "parameters", description=str(spec))
+
+
+def _size(dim: int | str) -> Schema:
+    return {"const": dim} if isinstance(dim, int) else {"type": "integer", "minimum": 1}
+
+
+def _oip_example(meta: ModelMetadata) -> Any:
+    from setsail.protocols.curl import CURL
+
+    return CURL["open-inference"](meta, meta.name)[1]
+
+
+def _oip_answer(meta: ModelMetadata) -> Schema:
+    def tensor(spec: TensorSpec) -> Schema:
+        fields: dict[str, Schema] = {
+            "name": {"const": spec.name},
+            "datatype": {"enum": list(dict.fromkeys((spec.dtype.oip, "BYTES")))},  # BYTES: asked for as classes
+            "shape": _SHAPE,
+            "data": array({"anyOf": [scalar(spec, answer=True), text()]}),
+            "parameters": _ANY_OBJECT,
+        }
+        return record(fields, "data", "parameters")
+
+    fields: dict[str, Schema] = {
+        "model_name": {"const": meta.name},
+        "model_version": text(),
+        "id": text(),
+        "parameters": _ANY_OBJECT,
+        "outputs": array(_any([tensor(spec) for spec in meta.signature.outputs])),
+    }
+    return record(fields, "id", "parameters")
+
+
+# -- the table ---------------------------------------------------------------------------------------------------------
+
+ROWS: Final = (
+    Prediction(
+        "plain", "",
+        (Body(JSON, _plain_request, lambda meta: _example(meta, rows=True)), Body(_CSV, _TABLE)),
+        (Body(JSON, _plain_answer), Body(_CSV, _fixed(text("one column per output, or per class of one")))),
+        (("outputs", "names of the outputs wanted, with commas between them"),),
+    ),
+    Prediction("tf-serving", ":predict", (Body(JSON, _v1_request, _v1_example),), (Body(JSON, _v1_answer),)),
+    Prediction(
+        "open-inference", "/infer",
+        (Body(JSON, _oip_request, _oip_example), Body(_BINARY, _fixed(_BYTES))),
+        (Body(JSON, _oip_answer), Body(_BINARY, _fixed(_BYTES))),
+    ),
+)  # fmt: skip
+
+
+def prediction(wire: str, pattern: str) -> Prediction | None:
+    """The row of a route; None where what it takes and gives is not said."""
+    return next((row for row in ROWS if row.wire == wire and re.search(row.part, pattern)), None)
