@@ -16,7 +16,7 @@ from setsail.signature import Signature
 
 __all__ = [
     "ALL", "CONTROLS", "EXTENSIONS", "STATES", "Ask", "BatchCount", "Configure", "Control", "Describe", "Duration",
-    "Index", "IsLive", "IsReady", "Load", "Locate", "Metadata", "ModelConfig", "ModelDescription", "ModelMetadata",
+    "Exposition", "Index", "IsLive", "IsReady", "Load", "Locate", "Metadata", "ModelConfig", "ModelDescription", "ModelMetadata",
     "Policy", "Process", "Register", "Registered", "Scale", "ServerInfo", "SetDefault", "State", "Statistics", "Status",
     "Terms", "Unload", "Unregister", "VersionStatistics", "VersionStatus",
 ]  # fmt: skip
@@ -37,7 +37,8 @@ STATES: Final[Mapping[str, State]] = {
     "warming": State(False, "LOADING", "LOADING", ("ready", "failed")),
     "ready": State(True, "AVAILABLE", "READY", ("draining",)),
     "draining": State(False, "UNLOADING", "UNLOADING", ("gone",)),
-    "gone": State(False, "END", "UNAVAILABLE", ("queued",)),
+    "gone": State(False, "END", "UNAVAILABLE", ("queued", "parked")),
+    "parked": State(False, "END", "UNAVAILABLE", ("queued", "gone")),  # known, and not to be loaded until it is scaled
     "failed": State(False, "END", "UNAVAILABLE", ("queued", "gone")),
 }
 
@@ -234,6 +235,16 @@ class Statistics(Struct, frozen=True):
     model: ModelRef | None = None
 
 
+class Exposition(Struct, frozen=True):
+    """What was counted, as Prometheus reads it, under the names of one server (`server/metrics.py`). Answer: bytes.
+
+    `only`: these metrics; empty for all of them.
+    """
+
+    names: str
+    only: tuple[str, ...] = ()
+
+
 # -- asks that change what is served: control must be allowed, and they block until they are done ----------------
 
 
@@ -254,6 +265,9 @@ class Register(Struct, frozen=True):
     Args:
         url: a file's name in one of the allowed folders, or an absolute path or `file://` URL inside one of them.
         name, version: instead of those the file states.
+        settled: bare requests go on going where they go, or to this version if it is the first: a default is set.
+            Otherwise they go to the highest version that is ready.
+        wait: False answers before it is loaded; its state tells how that goes.
 
     Raises (as faults): `store.none` where no folder is allowed, `store.outside`, `store.missing`, `store.source`,
     `model.exists` for a version that is known already, `model.name`, and whatever loading raises: then nothing stays.
@@ -263,10 +277,14 @@ class Register(Struct, frozen=True):
     name: str = ""
     version: int | None = None
     terms: Terms = Terms()
+    settled: bool = False
+    wait: bool = True
 
 
 class Unregister(Struct, frozen=True):
-    """End a version, or (None) every version, and forget it. Done when its last request was answered. Answer: None.
+    """End a version, or (None) every version, and forget it. Done when its last request was answered.
+
+    Answer: bool, whether any of it had been there since the start, so that a process that starts again has it.
 
     `sole`: refuse, with `model.default`, to take the version that bare requests go to while there are others; then
     None means that version. An unknown one raises `model.unknown` or `model.version`.
@@ -290,13 +308,15 @@ class SetDefault(Struct, frozen=True):
 class Scale(Struct, frozen=True):
     """State how many workers a version (None: the default one) should have. Answer: ModelDescription.
 
-    0 unloads it and keeps it known; more load it where it is not. `maximum` None is `minimum`.
+    0 unloads it and keeps it known; more load it where it is not. `maximum` None is `minimum`. `wait` False answers
+    before that is done. An unknown version raises `model.unknown` or `model.version`.
     """
 
     name: str
     version: int | None = None
     minimum: int = 1
     maximum: int | None = None
+    wait: bool = True
 
 
 class Configure(Struct, frozen=True):
@@ -326,6 +346,6 @@ class Describe(Struct, frozen=True):
 
 Control = Load | Unload | Locate | Register | Unregister | SetDefault | Scale | Configure
 CONTROLS: Final = (Load, Unload, Locate, Register, Unregister, SetDefault, Scale, Configure)  # they block
-Ask = IsLive | IsReady | Status | Metadata | Index | ServerInfo | Statistics | Describe | Control
+Ask = IsLive | IsReady | Status | Metadata | Index | ServerInfo | Statistics | Describe | Exposition | Control
 
 EXTENSIONS: Final = ("model_repository", "binary_tensor_data", "parameters", "statistics")

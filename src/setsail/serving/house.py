@@ -8,7 +8,6 @@ ask (`catalog.py`, `messages.Request`) is answered by `answer`, one method a typ
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from threading import Condition
@@ -19,16 +18,23 @@ from setsail import artifact as artifacts
 from setsail.artifact import Artifact
 from setsail.catalog import (
     Ask,
+    Configure,
+    Describe,
     Index,
     IsLive,
     IsReady,
     Load,
+    Locate,
     Metadata,
     ModelMetadata,
+    Register,
+    Scale,
     ServerInfo,
+    SetDefault,
     Statistics,
     Status,
     Unload,
+    Unregister,
     VersionStatistics,
     VersionStatus,
 )  # fmt: skip
@@ -39,14 +45,15 @@ from setsail.monitor.statistics import statistics
 from setsail.serving import loading
 from setsail.serving.leases import Loaded
 from setsail.serving.loader import Loader
+from setsail.serving.management import NAME, Management
 from setsail.serving.observers import Observer
 from setsail.serving.predict import predict
-from setsail.serving.table import Entry, Table
+from setsail.serving.store import Packer
+from setsail.serving.table import Entry, Swap, Table
 
 __all__ = ["DRAIN_SECONDS", "House"]
 
 _LOG = logging.getLogger("setsail.serving")
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 DRAIN_SECONDS: Final = 30.0
 
 
@@ -58,11 +65,16 @@ class House:
         share_weights: keep large weights on disk in the form that the runtime needs, so that processes share them.
         observers: told of every finished request (`observers.py`).
         meter: counts what runs; asked for statistics.
+        pack: turns a registered model that is no artifact into the path of one.
+        poll: seconds between looks at configured base paths.
+
+    Attributes:
+        management: registers, scales and configures; its `store` says which folders clients may name files in.
     """
 
     def __init__(
         self, *, threads: int = 1, share_weights: bool = True, observers: Iterable[Observer] = (),
-        meter: Meter | None = None,
+        meter: Meter | None = None, pack: Packer | None = None, poll: float = 0.0,
     ) -> None:  # fmt: skip
         self.table = Table()
         self.observers = tuple(observers)
@@ -72,6 +84,8 @@ class House:
         self._loader = Loader()
         self._sources: dict[tuple[str, int], Path | Artifact] = {}
         self._looks: list[Callable[[str], None]] = []
+        self._then: dict[tuple[str, int], Swap] = {}  # what becomes of a version that is leaving
+        self.management = Management(self, pack=pack, poll=poll)
 
     # -- changing the table --------------------------------------------------------------------------------------
 
@@ -108,6 +122,28 @@ class House:
         self.table.status(ModelRef(name, version))
         self._loader.submit(lambda: self._unload(name, version, forget), wait=wait)
 
+    def park(self, name: str, version: int, source: Path | Artifact, *, wait: bool = True) -> None:
+        """Know a version without having it loaded; one that is there is unloaded, after its last request."""
+        self._sources[name, version] = source
+        self._loader.submit(lambda: self._leave(name, version, lambda table: table.parked(name, version)), wait=wait)
+        if wait:
+            self.wait(lambda table: _is(table, name, version, "parked"), DRAIN_SECONDS)
+
+    def remove(self, name: str, version: int) -> None:
+        """Unload a version, and know it no longer once its last request was answered, which is waited for."""
+
+        def job() -> None:
+            self._sources.pop((name, version), None)
+            self._leave(name, version, lambda table: table.without(name, version))
+
+        self._loader.submit(job, wait=True)
+        self.wait(lambda table: table.get(name, version) is None, DRAIN_SECONDS)
+
+    @property
+    def sources(self) -> Mapping[tuple[str, int], Path | Artifact]:
+        """Every version that is known, and what it is loaded from."""
+        return self._sources
+
     def refuse(self, name: str, version: int, fault: Exception) -> None:
         """Show a version as failed without loading it; one that is ready or on its way stays so."""
         with self._changed:
@@ -121,7 +157,7 @@ class House:
 
     def label(self, name: str, label: str, version: int | None) -> None:
         """Point a label at a version; None takes the label away. Raises `model.unknown` or `model.version`."""
-        self._swap(lambda table: table.labelled(name, label, version))
+        self.swap(lambda table: table.labelled(name, label, version))
 
     def wait(self, done: Callable[[Table], bool], seconds: float) -> bool:
         """Wait until the table is as wanted; False when it was not in time."""
@@ -134,6 +170,7 @@ class House:
 
         Loads that have not begun are dropped. A second call only waits.
         """
+        self.management.close()
         self._loader.close(self._unload_everything, seconds)
         return self.wait(lambda table: not any(e.state in ("ready", "draining") for e in table), seconds)
 
@@ -169,7 +206,7 @@ class House:
         """One version, or everything: each name that is not wholly unloaded has a version that answers."""
         table = self.table
         if ask.model is None:
-            return all(v.default is not None for v in table.models.values() if v.wanted)
+            return all(v.answers for v in table.models.values() if v.wanted)
         return any(version.ready for version in table.status(ask.model))
 
     def _status(self, ask: Status, control: bool) -> tuple[VersionStatus, ...]:
@@ -223,14 +260,22 @@ class House:
         _allow(control)
         self.unload(ask.name)
 
+    def _manage(self, ask: Any, control: bool) -> Any:
+        if not isinstance(ask, Describe):
+            _allow(control)
+        return self.management.answer(ask)
+
     _ANSWERS: Final[Mapping[type, Callable[..., Any]]] = {
         Request: _predict, IsLive: _is_live, IsReady: _is_ready, Status: _status, Metadata: _metadata, Index: _index,
         ServerInfo: _server_info, Statistics: _statistics, Load: _load_again, Unload: _unload_all,
+        **dict.fromkeys((Locate, Register, Unregister, SetDefault, Scale, Describe, Configure), _manage),
     }  # fmt: skip
 
     # -- in the loader's thread -----------------------------------------------------------------------------------
 
     def _load(self, source: Path | Artifact, name: str | None, version: int | None) -> ModelRef:
+        if name is not None and version is not None and (name, version) not in self._sources:
+            raise SetsailError("model.not_ready", f"version {version} of {name!r} was unloaded meanwhile", model=name)
         try:
             opened = artifacts.read(source) if isinstance(source, Path) else source
         except SetsailError as fault:
@@ -256,23 +301,23 @@ class House:
         old = entry.loaded if entry is not None and entry.ready else None
         if old is None:
             self._queue(name, version)
-            self._swap(lambda table: table.moved(name, version, "loading"))
+            self.swap(lambda table: table.moved(name, version, "loading"))
         try:
             loaded = self._open(opened, name, version)
         except Exception as fault:
             self._failed(name, version, fault)
             raise
         if old is None:
-            self._swap(lambda table: table.moved(name, version, "ready", loaded=loaded))
+            self.swap(lambda table: table.moved(name, version, "ready", loaded=loaded))
         else:  # the old runner has answered until now, and ends with its last request
-            self._swap(lambda table: table.reloaded(name, version, loaded))
+            self.swap(lambda table: table.reloaded(name, version, loaded))
             old.retire(lambda: None)
         _LOG.info("%s version %d is ready (%s)", name, version, loaded.facts.variant)
 
     def _open(self, opened: Artifact, name: str, version: int) -> Loaded:
         loaded = loading.open_runner(opened, threads=self._threads, share=self._share)
         if _is(self.table, name, version, "loading"):
-            self._swap(lambda table: table.moved(name, version, "warming"))
+            self.swap(lambda table: table.moved(name, version, "warming"))
         try:
             loading.warm(opened, loaded, threads=self._threads)
         except BaseException:
@@ -287,18 +332,29 @@ class House:
                 if forget:
                     self._sources.pop((name, entry.version), None)
 
+    def _leave(self, name: str, version: int, then: Swap) -> None:
+        """Unload a version, and change the table once more when it is gone."""
+        entry = self.table.get(name, version)
+        if entry is None or entry.state == "gone":
+            self.swap(then)
+            return
+        self._then[name, version] = then
+        self._end(entry)
+
     def _unload_everything(self) -> None:
         for name in self.table.models:
             self._unload(name, None)
 
     def _end(self, entry: Entry) -> None:
         def gone() -> None:
-            self._swap(lambda table: table.moved(entry.name, entry.version, "gone"))
+            self.swap(lambda table: table.moved(entry.name, entry.version, "gone"))
+            if then := self._then.pop((entry.name, entry.version), None):
+                self.swap(then)
 
         if entry.ready:
-            self._swap(lambda table: table.moved(entry.name, entry.version, "draining"))
+            self.swap(lambda table: table.moved(entry.name, entry.version, "draining"))
             _loaded(entry.loaded).retire(gone)
-        elif entry.state in ("queued", "failed"):
+        elif entry.state in ("queued", "failed", "parked"):
             gone()
 
     def _failed(self, name: str, version: int, fault: Exception) -> None:
@@ -309,12 +365,13 @@ class House:
         if entry is None or entry.ready:
             return
         if entry.state == "queued":
-            self._swap(lambda table: table.moved(name, version, "loading"))
-        self._swap(lambda table: table.moved(name, version, "failed", reason=reason))
+            self.swap(lambda table: table.moved(name, version, "loading"))
+        self.swap(lambda table: table.moved(name, version, "failed", reason=reason))
 
     # -- the swap -------------------------------------------------------------------------------------------------
 
-    def _swap(self, change: Callable[[Table], Table]) -> None:
+    def swap(self, change: Swap) -> None:
+        """Make the next table of this one, and tell those who wait for it."""
         with self._changed:
             self.table = change(self.table)
             self._changed.notify_all()
@@ -323,8 +380,8 @@ class House:
         """Show a version as queued, unless it is on its way or there."""
         with self._changed:
             entry = self.table.get(name, version)
-            if entry is None or entry.state in ("gone", "failed"):
-                self._swap(lambda table: table.queued(name, version))
+            if entry is None or entry.state in ("gone", "failed", "parked"):
+                self.swap(lambda table: table.queued(name, version))
 
 
 def _is(table: Table, name: str, version: int, state: str) -> bool:
@@ -344,7 +401,7 @@ def _allow(control: bool) -> None:
 
 
 def _check_name(name: str | None, version: int | None) -> None:
-    if name is not None and not _NAME.fullmatch(name):
+    if name is not None and not NAME.fullmatch(name):
         raise SetsailError("model.name", "a model cannot have this name", field="name", value=name)
     if version is not None and version < 1:
         raise SetsailError("repository.layout", f"a version of {name!r} is no positive integer", field="version",

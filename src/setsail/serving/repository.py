@@ -18,13 +18,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock, Thread, current_thread
-from typing import Final
+from typing import Final, Protocol
 
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef
-from setsail.serving.house import House
+from setsail.serving.table import Table
 
-__all__ = ["Action", "Found", "Repository", "plan", "scan"]
+__all__ = ["Action", "Found", "Housing", "Repository", "plan", "scan", "scan_model"]
 
 _LOG = logging.getLogger("setsail.serving")
 _SUFFIX: Final = ".setsail"
@@ -85,10 +85,30 @@ def scan(root: Path, *, packs: bool = False) -> dict[Path, Found]:
     found: dict[Path, Found] = {}
     for entry in _visible(root):
         if entry.is_dir():
-            found.update(_versions(Path(entry.path), packs))
+            found.update(_versions(Path(entry.path), packs, entry.name))
         elif entry.name.endswith(_SUFFIX):
             found[Path(entry.path)] = Found(Path(entry.path), None, None, _stamp(Path(entry.path)))
     return _refuse_twins(found)
+
+
+def scan_model(base: Path, name: str, *, packs: bool = False) -> dict[Path, Found]:
+    """What versions of one model a directory holds: `<base>/<version>/…` and `<base>/<version>.setsail`.
+
+    What is called otherwise is nobody's. Opens no file. Raises OSError when the directory cannot be listed.
+    """
+    found = {place: one for place, one in _versions(base, packs, name) if one.version is not None}
+    return _refuse_twins(found)
+
+
+class Housing(Protocol):
+    """What is needed of `house.House`."""
+
+    @property
+    def table(self) -> Table: ...
+    def load(self, source: Path, name: str | None = None, version: int | None = None) -> ModelRef | None: ...
+    def unload(self, name: str, version: int | None = None, *, forget: bool = False) -> None: ...
+    def refuse(self, name: str, version: int, fault: Exception) -> None: ...
+    def before_load(self, look: Callable[[str], None]) -> None: ...
 
 
 class Repository:
@@ -97,12 +117,16 @@ class Repository:
     Args:
         poll: seconds between two looks; 0 looks once.
         pack: turns a model that is no artifact into the path of one; without it such a version fails.
+
+    Attributes:
+        scan: what is there at this moment.
     """
 
     def __init__(
-        self, house: House, root: Path, *, poll: float = 0.0, pack: Callable[[Path], Path] | None = None
+        self, house: Housing, root: Path, *, poll: float = 0.0, pack: Callable[[Path], Path] | None = None
     ) -> None:
         self._house, self._root, self._poll, self._pack = house, Path(root), poll, pack
+        self.scan: Callable[[], dict[Path, Found]] = lambda: scan(self._root, packs=pack is not None)
         self._known: dict[Path, Stamp] = {}
         self._refs: dict[Path, ModelRef] = {}
         self._before: dict[Path, Found] | None = None
@@ -141,7 +165,7 @@ class Repository:
         """
         faults = []
         with self._looking:
-            found = scan(self._root, packs=self._pack is not None)
+            found = self.scan()
             for action in plan(found, None if at_once else self._before, self._known):
                 try:
                     self._do(action)
@@ -180,7 +204,7 @@ class Repository:
             del self._known[place]
             ref = self._refs.pop(place, None)
             if ref is not None:
-                self._house.unload(ref.name, ref.version, forget=True)
+                self._unload(ref)
             return
         self._known[place] = found.stamp
         if found.name is not None and found.version is not None:
@@ -196,7 +220,13 @@ class Repository:
         if loaded is not None and loaded != old:
             self._refs[place] = loaded
             if old is not None:  # the file is another model now
-                self._house.unload(old.name, old.version, forget=True)
+                self._unload(old)
+
+    def _unload(self, ref: ModelRef) -> None:
+        """Unless another place has it now, or a client has unregistered it."""
+        assert ref.version is not None
+        if ref not in self._refs.values() and self._house.table.get(ref.name, ref.version) is not None:
+            self._house.unload(ref.name, ref.version, forget=True)
 
     def _artifact(self, found: Found) -> Path:
         if found.problem is not None:
@@ -215,15 +245,15 @@ def _visible(folder: Path) -> list[os.DirEntry[str]]:
     return sorted(kept, key=lambda e: e.name)
 
 
-def _versions(folder: Path, packs: bool) -> Iterator[tuple[Path, Found]]:
+def _versions(folder: Path, packs: bool, called: str) -> Iterator[tuple[Path, Found]]:
     """The versions of one name. Files beside them (a config, a readme) are nobody's."""
     for entry in _visible(folder):
         place, stem = Path(entry.path), entry.name.removesuffix(_SUFFIX)
         if not entry.is_dir() and stem == entry.name:
             continue
-        problem = None if stem.isascii() and stem.isdigit() and int(stem) > 0 else _bad_version(folder.name, stem)
+        problem = None if stem.isascii() and stem.isdigit() and int(stem) > 0 else _bad_version(called, stem)
         version = int(stem) if problem is None else None
-        name = folder.name if problem is None else None
+        name = called if problem is None else None
         if not entry.is_dir():
             yield place, Found(place, name, version, _stamp(place), problem)
             continue

@@ -7,7 +7,7 @@ of a change. A version moves only along `catalog.STATES`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from msgspec import Struct, field
@@ -18,7 +18,7 @@ from setsail.errors import SetsailError
 from setsail.messages import ModelRef
 from setsail.serving.leases import Loaded
 
-__all__ = ["GONE_KEPT", "Entry", "Table", "Versions"]
+__all__ = ["GONE_KEPT", "Entry", "Swap", "Table", "Versions"]
 
 # Versions that were unloaded stay visible (as END, UNAVAILABLE), the newest of them; a server that reloads for years
 # must not grow for it.
@@ -40,24 +40,56 @@ class Entry(Struct, frozen=True):
 
 
 class Versions(Struct, frozen=True):
-    """All versions of one name. `default` is the highest ready one, None where none is."""
+    """All versions of one name.
+
+    Attributes:
+        pinned: the default version that somebody chose, if somebody did.
+        default: where bare requests go: the pinned version unless it is gone, else the highest ready one, else None.
+    """
 
     entries: Mapping[int, Entry] = field(default_factory=dict)
     labels: Mapping[str, int] = field(default_factory=dict)
+    pinned: int | None = None
     default: int | None = None
 
     @property
     def wanted(self) -> bool:
         """Whether anything of it is there or to come; False when all was unloaded."""
-        return any(e.state not in ("draining", "gone") for e in self.entries.values())
+        return any(e.state not in _AWAY for e in self.entries.values())
+
+    @property
+    def answers(self) -> bool:
+        """Whether a version answers, and bare requests are answered unless somebody parked the one they go to."""
+        meant = None if self.default is None else self.entries[self.default]
+        return meant is not None and (
+            meant.ready or (meant.state == "parked" and any(e.ready for e in self.entries.values()))
+        )
 
     def with_entry(self, entry: Entry) -> Versions:
         entries = dict(sorted({**self.entries, entry.version: entry}.items()))
         gone = [v for v, e in entries.items() if e.state == "gone" and v not in self.labels.values()]
         for version in gone[:-GONE_KEPT]:
             del entries[version]
-        ready = [v for v, e in entries.items() if e.ready]
-        return Versions(entries, self.labels, ready[-1] if ready else None)
+        return Versions(entries, self.labels, self.pinned, _default(entries, self.pinned))
+
+    def with_pin(self, version: int | None) -> Versions:
+        return replace(self, pinned=version, default=_default(self.entries, version))
+
+    def without(self, version: int) -> Versions:
+        """As if it had never been: labels and the pin that pointed at it are gone too."""
+        entries = {v: e for v, e in self.entries.items() if v != version}
+        labels = {label: v for label, v in self.labels.items() if v != version}
+        pinned = self.pinned if self.pinned != version else None
+        return Versions(entries, labels, pinned, _default(entries, pinned))
+
+
+_AWAY: Final = ("draining", "gone", "parked")
+
+
+def _default(entries: Mapping[int, Entry], pinned: int | None) -> int | None:
+    if pinned is not None and pinned in entries and entries[pinned].state not in ("draining", "gone"):
+        return pinned
+    return max((v for v, e in entries.items() if e.ready), default=None)
 
 
 class Table(Struct, frozen=True):
@@ -140,6 +172,28 @@ class Table(Struct, frozen=True):
         entry = self.find(ModelRef(name, version))
         return self._with(replace(entry, loaded=loaded))
 
+    def parked(self, name: str, version: int) -> Table:
+        """A version that is known and not loaded: a new one, or one that is gone."""
+        if self.get(name, version) is None:
+            return self._with(Entry(name, version, "parked"))
+        return self.moved(name, version, "parked")
+
+    def pinned(self, name: str, version: int | None) -> Table:
+        """A version that bare requests go to; None leaves it to the rule. Raises `model.unknown` or `.version`."""
+        versions = self._versions(name)
+        if version is not None and version not in versions.entries:
+            raise _no_version(name, version, versions)
+        return Table({**self.models, name: versions.with_pin(version)})
+
+    def without(self, name: str, version: int) -> Table:
+        """A version that is known no longer."""
+        models = dict(self.models)
+        if name in models:
+            models[name] = models[name].without(version)
+            if not models[name].entries:
+                del models[name]
+        return Table(models)
+
     def labelled(self, name: str, label: str, version: int | None) -> Table:
         """A label that points at a version, or (None) no longer exists."""
         versions = self._versions(name)
@@ -154,6 +208,9 @@ class Table(Struct, frozen=True):
         versions = self.models.get(entry.name, Versions()).with_entry(entry)
         models = {**self.models, entry.name: versions}
         return Table(models if entry.name in self.models else dict(sorted(models.items())))
+
+
+Swap = Callable[[Table], Table]
 
 
 def _version(versions: Versions, ref: ModelRef) -> int | None:
@@ -191,7 +248,7 @@ def _not_ready(entry: Entry) -> SetsailError:
 def _nothing_ready(name: str, versions: Versions) -> SetsailError:
     """The newest version that will be or was to be ready says why no version is."""
     newest = sorted(versions.entries.values(), key=lambda e: -e.version)
-    for states in (("queued", "loading", "warming"), ("failed",), ("draining", "gone")):
+    for states in (("queued", "loading", "warming"), ("failed",), _AWAY):
         for entry in newest:
             if entry.state in states:
                 return _not_ready(entry)
