@@ -21,10 +21,12 @@ COMPILED: Final = PROTOS / "contracts.binpb"
 def compiled() -> bytes:
     """The descriptor set of every .proto file, each after what it imports, without comments."""
     protoc = import_module("grpc_tools.protoc")
+    googles = Path(str(protoc.__file__)).parent / "_proto"  # any.proto and its like
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / COMPILED.name
         files = sorted(path.name for path in PROTOS.glob("*.proto"))
-        if code := protoc.main(["protoc", f"-I{PROTOS}", f"--descriptor_set_out={target}", *files]):
+        where = [f"-I{PROTOS}", f"-I{googles}", "--include_imports", f"--descriptor_set_out={target}"]
+        if code := protoc.main(["protoc", *where, *files]):
             raise SystemExit(code)
         return target.read_bytes()
 
