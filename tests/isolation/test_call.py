@@ -286,7 +286,7 @@ def test_the_child_changes_no_file_outside_its_folder(run: Any, tmp_path: Path) 
 def test_where_the_network_cannot_be_cut_it_says_so(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     boot = (
         "import sys; sys.path.append(sys.argv.pop()); from setsail.isolation import child, namespaces; "
-        "namespaces.cut = lambda: 'unshare: Operation not permitted'; child.main()"
+        "namespaces.cut = lambda **_: 'unshare: Operation not permitted'; child.main()"
     )
     monkeypatch.setattr("setsail.isolation.parent._BOOT", boot)
     with pytest.raises(SetsailError) as caught:

@@ -39,10 +39,15 @@ def _prctl(option: int, value: int) -> None:
     _libc().prctl(ctypes.c_int(option), ctypes.c_ulong(value), zero, zero, zero)
 
 
-def cut() -> str | None:
-    """Leave the network, and the process namespace for children to come. Returns why not, or None when done."""
+def cut(*, network: bool = False) -> str | None:
+    """Leave the network, and the process namespace for children to come. Returns why not, or None when done.
+
+    Args:
+        network: keep it, and leave the rest.
+    """
     uid, gid = os.geteuid(), os.getegid()
-    refusal = _unshare(_NEWUSER | _NEWNET | _NEWPID | _NEWIPC)
+    left = _NEWPID | _NEWIPC | (0 if network else _NEWNET)
+    refusal = _unshare(_NEWUSER | left)
     if refusal is None:
         for file, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
             try:
@@ -52,7 +57,7 @@ def cut() -> str | None:
                 return f"{file}: {fault.strerror}"
     elif uid == 0:
         # root where user namespaces are off: the same without one; what is lost with the capabilities is the way back
-        refusal = _unshare(_NEWNET | _NEWPID | _NEWIPC)
+        refusal = _unshare(left)
     if refusal is None:
         _prctl(_PR_SET_DUMPABLE, 0)
     return refusal

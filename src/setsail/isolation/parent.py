@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Final
@@ -19,7 +19,7 @@ from typing import IO, Any, Final
 from setsail.errors import SetsailError
 from setsail.isolation.settings import JSON, MAX_ANSWER, Limits, fault_from_json, printable
 
-__all__ = ["call"]
+__all__ = ["call", "environment"]
 
 _BOOT: Final = "import sys; sys.path.append(sys.argv.pop()); from setsail.isolation.child import main; main()"
 _ROOT: Final = str(Path(__file__).resolve().parents[2])
@@ -82,7 +82,7 @@ def call(
     }  # fmt: skip
     data = json.dumps(order).encode()
     process = subprocess.Popen(
-        [sys.executable, "-I", "-c", _BOOT, _ROOT], cwd=folder, env=_environment(folder), stdin=subprocess.PIPE,
+        [sys.executable, "-I", "-c", _BOOT, _ROOT], cwd=folder, env=environment(folder), stdin=subprocess.PIPE,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     child = _Child(process, target)
@@ -93,8 +93,9 @@ def call(
         child.end()
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+def environment(folder: Path, more: Sequence[str] = ()) -> dict[str, str]:
+    """A child's environment variables: the short list, those named in `more`, and `folder` as its home."""
+    kept = {name: os.environ[name] for name in (*_KEPT, *more) if name in os.environ}
     own = dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP"), str(folder))
     # glibc reserves 64 MiB of address space a thread, which counts against the limit; models are converted on the CPU.
     return kept | own | {"MALLOC_ARENA_MAX": "4", "CUDA_VISIBLE_DEVICES": ""}
