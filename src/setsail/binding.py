@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from setsail.envelope import numbered, opened
 from setsail.errors import SetsailError
 from setsail.messages import Body, Cells, Columns, Rows, Tensor, Tensors
 from setsail.shortcut import ALLOWED, at_once, converted
@@ -45,6 +46,8 @@ def bind(signature: Signature, body: Body) -> dict[str, Array]:
 
 def _bind(signature: Signature, body: Body) -> dict[str, Array]:
     """The general way."""
+    if isinstance(body, Columns | Cells) and (body.loose or (isinstance(body, Cells) and body.header is None)):
+        body = opened(signature, body)
     if isinstance(body, Tensors):
         arrays = _from_tensors(signature, _known(signature, body))
     elif isinstance(body, Rows):
@@ -178,7 +181,8 @@ def _from_columns(signature: Signature, body: Columns) -> dict[str, Array]:
 
 
 def _from_cells(signature: Signature, body: Cells) -> dict[str, Array]:
-    table = signature.table
+    assert body.header is not None
+    table = signature.table or numbered(signature)
     specs = {n: _column_spec(table, n) for n in table.columns} if table else {s.name: s for s in signature.inputs}
     if len(set(body.header)) != len(body.header):
         raise SetsailError("request.csv", "the header names a column twice", value=list(body.header))

@@ -83,9 +83,9 @@ def _rows() -> dict[str, Kind]:
         "output.unknown": Kind(inv, "The request asks for an output the model does not have.", "Use the names of the signature."),
         # -- one request: found by a wire ------------------------------------------------------------------
         "request.json": Kind(inv, "The body is not valid JSON.", "Check the body with a JSON linter."),
-        "request.form": Kind(inv, "The body is JSON, but not of the form this wire defines.", "Compare the body with the example on the model's docs page."),
+        "request.form": Kind(inv, "The body is not of the form this wire defines.", "Compare the body with the example on the model's docs page."),
         "request.csv": Kind(inv, "The body is not a CSV table with a header line.", "Send a header line with the input names, then one line per row."),
-        "request.binary": Kind(inv, "Binary tensor sizes do not add up with the body.", "Send exactly the bytes of each tensor; over REST, check Inference-Header-Content-Length and binary_data_size."),
+        "request.binary": Kind(inv, "Binary tensors do not add up with the body.", "Send exactly the bytes of each tensor; over REST, check Inference-Header-Content-Length and binary_data_size."),
         "request.path": Kind("not_found", "No wire answers at this path.", "See the admin port's /docs for the paths that exist."),
         "request.method": Kind("method", "The path exists, the method does not.", "Use the method in the Allow header."),
         "request.media_type": Kind("media_type", "The content type is not one this path takes.", "Send application/json or text/csv."),

@@ -98,15 +98,15 @@ def _of_columns(body: Columns) -> Portion | None:
     for name, values in named.items():
         if isinstance(values, np.ndarray):
             width: Hashable = (values.dtype, values.shape[1:])
+            flat = values.ndim == 1
         elif isinstance(values, list) and values:
             width = _width(values[0])
+            flat = width is None
         else:
             return None
-        if rows not in (0, len(values)):
+        if rows not in (0, len(values)) or (body.loose and flat):  # flat: perhaps one row, perhaps a value a row
             return None
         rows = len(values)
-        if body.loose and width in (None, (values.dtype, ()) if isinstance(values, np.ndarray) else None):
-            return None  # perhaps one row, perhaps one value a row
         keys.append((name, width))
     return Portion((Columns, named is columns, body.ignore_unknown, body.loose, *keys), rows) if rows else None
 

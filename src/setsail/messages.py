@@ -62,7 +62,8 @@ class Columns(Struct, frozen=True):
     """A mapping name -> values of all rows, or the bare values of a single input (TF Serving's `inputs`).
 
     `ignore_unknown` says what to do with unknown names: TF Serving ignores them, everybody else refuses. `loose`: the
-    one name may be an input's or a word for the whole body, and its value one row (`envelope.py` tells which).
+    one name may be an input's or a word for the whole body, and its value one row; or all of it is one row's bytes
+    (`envelope.py` tells which).
     """
 
     columns: Any

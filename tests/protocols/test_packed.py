@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from setsail.binding import bind
 from setsail.errors import SetsailError
 from setsail.messages import Columns, Rows, Tensor, Tensors
-from setsail.protocols import open_inference, packed, plain, tf_serving
+from setsail.protocols import open_inference, packed, payload, tf_serving
 from setsail.protocols.http import HttpRequest
 from setsail.protocols.table import DATA
 from setsail.protocols.values import convert, parse
@@ -190,7 +190,7 @@ def test_predict_bodies(long: int, monkeypatch: pytest.MonkeyPatch) -> None:
 @settings(max_examples=200)
 @given(texts(NUMBERS))
 def test_plain_rows(text: bytes) -> None:
-    rows = plain._numbers(text.strip())
+    rows = payload.numbers(text.strip())
     if rows is not None and text.strip().startswith(b"["):
         assert isinstance(rows, Rows)
         assert rows.rows.listed() == parse(text)

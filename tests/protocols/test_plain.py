@@ -13,7 +13,7 @@ from fakehouse import FakeHouse, FakeModel, gallery
 from setsail.binding import bind
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef
-from setsail.protocols import packed, plain, values
+from setsail.protocols import packed, payload, values
 from setsail.protocols.http import HttpReply, HttpRequest
 from setsail.protocols.plain import ONLY_MODEL
 from setsail.protocols.table import DATA
@@ -189,7 +189,7 @@ def test_a_long_named_list_means_what_the_general_reader_says(body: str) -> None
             return fault.code
 
     def general(raw: bytes) -> Any:
-        return plain._json_body(values.parse(raw))
+        return payload.json_value(values.parse(raw))
 
     assert len(body) > packed.LONG
-    assert meaning(lambda raw: plain._body(HttpRequest("POST", "/predict/m", "", {}, raw))) == meaning(general)
+    assert meaning(lambda raw: payload.read(raw, "")) == meaning(general)
