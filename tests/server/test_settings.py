@@ -10,8 +10,8 @@ from setsail.server.settings import Settings, rows
 
 def test_every_row_has_a_flag_a_variable_and_a_help_sentence() -> None:
     for row in rows():
-        assert row.flag == "--" + row.name.replace("_", "-")
-        assert row.variable == "SETSAIL_" + row.name.upper()
+        assert row.flag == "--" + row.key.replace("_", "-")
+        assert row.variable == "SETSAIL_" + row.key.upper()
         assert row.help.endswith((".", "."))
         assert isinstance(row.default, row.type)
 

@@ -26,6 +26,8 @@ from setsail.server.settings import Row, Settings, rows
 
 __all__ = ["command"]
 
+_CONFIG = "TOML file with settings; or TorchServe's config.properties, TensorFlow Serving's models.config."
+
 
 def _settings(function: Callable[..., Any]) -> Callable[..., Any]:
     """One flag for every row of the settings table. A flag that is not given leaves it to variable, file, default."""
@@ -37,12 +39,12 @@ def _settings(function: Callable[..., Any]) -> Callable[..., Any]:
 def _flag(row: Row) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     default = f"default: {row.default}; " if row.default != "" else ""
     kind = click.Choice([str(c) for c in row.choices]) if row.choices else row.type
-    return click.option(row.flag, row.name, type=kind, default=None, metavar=_metavar(row),
+    return click.option(row.flag, row.name, type=kind, default=None, metavar=_metavar(row), multiple=row.many,
                         help=f"{row.help} [{default}{row.variable}]")  # fmt: skip
 
 
 def _metavar(row: Row) -> str:
-    return "|".join(map(str, row.choices)) or {str: "TEXT", int: "N", float: "SECONDS"}[row.type]
+    return "|".join(str(c) for c in row.choices if c != "") or {str: "TEXT", int: "N", float: "SECONDS"}[row.type]
 
 
 @verb(
@@ -54,17 +56,21 @@ def _metavar(row: Row) -> str:
         ("setsail serve credit-1.setsail", "on port 8080, docs on port 8081"),
         ("setsail serve model.onnx --port 0 --json", "a free port, told in one line of JSON"),
         ("setsail serve models/ --repository-poll 5", "a repository; new versions take over as they appear"),
+        ("setsail serve models/ --as tfserving", "where TensorFlow Serving's clients ask: 8501, and 8500 for gRPC"),
+        ("setsail serve models/ --listen 8501=tfserving --listen 8000=triton", "the data port, and two more"),
     ),
 )
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("paths", metavar="PATH...", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--name", metavar="N", help="Name of the one model, instead of its own.")
-@click.option("--config", metavar="FILE", type=click.Path(path_type=Path), help="TOML file with settings.")
+@click.option("--config", metavar="FILE", type=click.Path(path_type=Path), help=_CONFIG)
 @_settings
 def command(console: Console, paths: tuple[Path, ...], name: str | None, config: Path | None, **flags: Any) -> int:
     if name is not None and len(paths) != 1:
         raise SetsailError("command.usage", "--name is for one PATH", field="--name", value=name,
                            todo="serve one PATH, or leave --name out")  # fmt: skip
-    settings = Settings.read({key: value for key, value in flags.items() if value is not None}, config)
+    given = {key: value for key, value in flags.items() if value not in (None, ())}
+    foreign = _foreign(paths, config)
+    settings = Settings.read(given, config if foreign is None else None, foreign.settings if foreign else {})
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     _end_on_sigterm()
     # numpy's BLAS multiplies nothing here, and starting its threads is an eighth of the time until the first answer
@@ -73,10 +79,12 @@ def command(console: Console, paths: tuple[Path, ...], name: str | None, config:
     told = False
     try:
         _open(console, server, paths, name)
+        if foreign is not None:
+            _open_foreign(console, server, foreign)
         server.start()
         settle()
         about, told = server.describe(), True
-        _ready(console, about)
+        _ready(console, about, settings)
         server.wait()
     except BaseException as fault:
         server.close()
@@ -92,6 +100,29 @@ def _server(settings: Settings) -> Any:
     if count == 1:
         return import_module("setsail.server.run").Server(settings)
     return import_module("setsail.server.supervisor").Supervisor(settings, count)
+
+
+def _foreign(paths: Sequence[Path], config: Path | None) -> Any:
+    """What another server's file or variables say, if any do. Raises `command.usage` when there is nothing to serve."""
+    found = None
+    if config is not None and config.suffix != ".toml":
+        found = import_module("setsail.server.foreign.configuration").read(config)
+    if not paths and config is None:
+        found = import_module("setsail.server.foreign.sagemaker").container(os.environ)
+    if not paths and found is None and config is None:
+        raise SetsailError("command.usage", "there is nothing to serve", field="PATH",
+                           todo="name an artifact, a model file or a directory")  # fmt: skip
+    return found
+
+
+def _open_foreign(console: Console, server: Any, foreign: Any) -> None:
+    """Open and do what another server's configuration says, and say what of it does not carry over."""
+    for path, name in foreign.paths:
+        _open(console, server, [path], name)
+    for ask in foreign.asks:
+        server.do(ask)
+    for note in foreign.notes:
+        console.note(note)
 
 
 def _open(console: Console, server: Any, paths: Sequence[Path], name: str | None) -> None:
@@ -112,12 +143,17 @@ def _end_on_sigterm() -> None:
         signal.signal(signal.SIGTERM, end)
 
 
-def _ready(console: Console, about: Mapping[str, Any]) -> None:
+def _ready(console: Console, about: Mapping[str, Any], settings: Settings) -> None:
     lines = []
     for model in about["models"] if not console.quiet else ():
         lines += [f"{model['name']} version {model['version']}", f"  {model['signature']}"]
-        lines += [f"  {model['curl']['plain']}"]
+        lines += [f"  {line}" for line in list(model["curl"].values())[:1]]
+    for door in about["doors"] if not console.quiet else ():
+        if door["flavour"] is not None:
+            lines.append(f"as {door['flavour']}, {door['role']}: {door['url']}")
     docs = f", docs at {about['admin_url']}/docs" if about["admin_url"] else ""
     lines.append(f"serving at {about['url']}{docs}")
+    if docs and settings.admin_port and not about["admin_url"].endswith(f":{settings.admin_port}"):
+        console.note(f"the admin port is not {settings.admin_port}, which is a port of the server that is imitated")
     console.result("\n".join(lines) if not console.quiet else about["url"], about, coloured=False)
     console.note("Ctrl-C stops it.")

@@ -28,7 +28,7 @@ from setsail.messages import ModelRef, Request
 from setsail.monitor.meter import Meter
 from setsail.protocols import plain
 from setsail.protocols.curl import curl_lines
-from setsail.protocols.oip import server_version
+from setsail.protocols.open_inference.server import server_version
 from setsail.protocols.routes import model_ref
 from setsail.protocols.table import DATA
 from setsail.server.dispatch import Answering
@@ -88,7 +88,8 @@ class Admin:
         self._data_url = data_url
         self._hosts = hosts
         self._keyed = keyed
-        self._metrics = Metrics(meter, lambda: self._ask(Index()), triton=triton)
+        names = ("setsail", "triton") if triton else ("setsail",)
+        self._metrics = Metrics(meter, lambda: self._ask(Index()), names=names)
         self._pages = Environment(
             loader=PackageLoader("setsail.server", "pages"),
             autoescape=True,

@@ -59,9 +59,10 @@ class Start(Struct, frozen=True, tag=True):
     """The first message: all that a worker needs to begin.
 
     Attributes:
-        listeners: numbers of inherited file descriptors that listen.
+        listeners: numbers of inherited file descriptors that listen, one a door (`doors.py`).
         paths: artifacts and repositories, each with the name to serve it under, if any.
-        controls: what clients have asked since the server began: (Load or Unload, model), one a model.
+        asks: what it does then: questions, each its kind and body.
+        controls: what clients have had changed since the server began, in order (`controls.py`).
         log: level of the log.
         open: whether the server as a whole is ready: a worker that replaces another says so from its first answer on.
     """
@@ -70,7 +71,8 @@ class Start(Struct, frozen=True, tag=True):
     settings: dict[str, Any]
     listeners: tuple[int, ...]
     paths: tuple[tuple[str, str | None], ...]
-    controls: tuple[tuple[str, str], ...] = ()
+    asks: tuple[tuple[str, bytes], ...] = ()
+    controls: tuple[tuple[str, bytes], ...] = ()
     log: int = 30
     open: bool = False
 
@@ -82,7 +84,7 @@ class Gate(Struct, frozen=True, tag=True):
 
 
 class Question(Struct, frozen=True, tag=True):
-    """An ask (`questions.py`). `kind` is its name and `name` the model of a Load or Unload."""
+    """An ask (`questions.py`). `kind` is its name and `name` the subject of one that changes something."""
 
     id: int
     kind: str

@@ -34,9 +34,10 @@ class Crew:
     """Everything here happens in the loop's thread, but `pids` and `kill`.
 
     Args:
-        listeners: one a worker; somebody else closes them, later.
+        listeners: for each worker one a door; somebody else closes them, later.
         paths: what workers open: artifacts and repositories, with the name to serve them under, if any.
         began: called when all are ready for the first time.
+        asks: what workers do then, as `questions.encode` makes it.
 
     Attributes:
         about: what the worker that became ready last says of itself.
@@ -45,11 +46,11 @@ class Crew:
     """
 
     def __init__(
-        self, loop: Loop, settings: Settings, listeners: Sequence[socket.socket], paths: Paths,
-        began: Callable[[], object],
+        self, loop: Loop, settings: Settings, listeners: Sequence[Sequence[socket.socket]], paths: Paths,
+        began: Callable[[], object], *, asks: Sequence[tuple[str, bytes]] = (),
     ) -> None:  # fmt: skip
-        self.settings, self.paths = settings, paths
-        self.slots = [Slot(number, listener) for number, listener in enumerate(listeners)]
+        self.settings, self.paths, self._asks = settings, paths, tuple(asks)
+        self.slots = [Slot(number, own) for number, own in enumerate(listeners)]
         self.hands: set[Hand] = set()
         self.about: dict[str, Any] = {}
         self.fault: SetsailError | None = None
@@ -87,7 +88,7 @@ class Crew:
         values = {row.name: getattr(self.settings, row.name) for row in rows()}
         start = {
             "settings": values | {"workers": 1, "admin_port": -1, "drain_delay": 0.0}, "paths": tuple(self.paths),
-            "controls": self.gatherings.controls(), "log": logging.getLogger().getEffectiveLevel(),
+            "asks": self._asks, "controls": self.gatherings.controls(), "log": logging.getLogger().getEffectiveLevel(),
             "open": self._gate,
         }  # fmt: skip
         hand = Hand(slot, start)
@@ -243,7 +244,7 @@ class Crew:
     def _shut(self) -> None:
         """Close the door, and drain when nobody stands in it."""
         if self._doorway is None:
-            listeners = [slot.listener for slot in self.slots]
+            listeners = [listener for slot in self.slots for listener in slot.listeners]
             self._doorway = Doorway(listeners, monotonic(), self.settings.drain_timeout)
         if not self._doorway.empty(monotonic()) and any(hand.state == READY for hand in self.hands):
             self._loop.later(0.002, self._shut)

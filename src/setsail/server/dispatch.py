@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from setsail.catalog import Ask, Index, IsReady, Load, Statistics, Unload
+from setsail.catalog import CONTROLS, Ask, Describe, Exposition, Index, IsReady, Statistics
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef, Request, Response
 from setsail.monitor.meter import Meter
@@ -38,6 +38,7 @@ __all__ = ["Answering", "Desk", "Plan", "Refused", "Replied"]
 
 _LOG = logging.getLogger("setsail.server")
 _OPEN: Final = frozenset(("/", "/v2/health/live", "/v2/health/ready"))  # answered without an API key
+_BLOCKING: Final = (*CONTROLS, Describe, Exposition, Statistics)  # they load, or wait for other processes
 _MIDDLE: Final = 100  # the priority of a request that states none; 1 is the most urgent, as in Triton
 NO_HEADERS: Final[Mapping[str, str]] = {}
 Replied = Callable[[HttpReply], None]
@@ -76,6 +77,7 @@ class Desk:
         origins: whose pages may call.
         tracer: makes spans, if any are made.
         table: the paths it answers.
+        grpc: whether gRPC is answered too.
 
     Attributes:
         ready: False makes every readiness question answer no: draining, or another worker is missing.
@@ -94,10 +96,11 @@ class Desk:
         origins: Origins = NO_ORIGINS,
         tracer: Tracing | None = None,
         table: Table = DATA,
+        grpc: bool = True,
     ) -> None:
         self.house, self.meter, self.intake = house, meter, intake
         self.marker = Marker(meter, tracer)
-        self.table = table
+        self.table, self.grpc = table, grpc
         self.ready = True
         self.max_body = max_body
         self._control = control
@@ -186,7 +189,7 @@ class Desk:
             if ask.parameters:
                 priority, deadline = _terms(ask.parameters, deadline)
             return self.intake.submit(ask, done, nbytes=nbytes, deadline=deadline, priority=priority)
-        if isinstance(ask, Load | Unload | Statistics):  # of a load, or of other processes
+        if isinstance(ask, _BLOCKING):
             waiting = loop.run_in_executor(self._blocking, self._ask, ask)
             waiting.add_done_callback(lambda ended: done(ended.exception() or ended.result()))
             return None
@@ -216,7 +219,7 @@ class Desk:
         if isinstance(ask, Request):
             if ask.model.name == ONLY_MODEL:
                 return replace(exchange, ask=replace(ask, model=self._only_model()))
-        elif isinstance(ask, Load | Unload):
+        elif isinstance(ask, CONTROLS):
             self._check_origin(request)
         return exchange
 

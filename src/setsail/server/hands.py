@@ -1,7 +1,7 @@
 """One worker process as its supervisor sees it: started, spoken to, ended; and how patient to be with a slot.
 
 A worker is spawned, never forked: a runtime's threads and locks do not survive a fork. It inherits its listening
-socket, its end of the channel, standard output and error, and nothing else.
+sockets, its end of the channel, standard output and error, and nothing else.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Hand:
         self._ready_at: float | None = None
         ours, theirs = socket.socketpair()
         try:
-            inherited = (theirs.fileno(), slot.listener.fileno())
+            inherited = (theirs.fileno(), *(listener.fileno() for listener in slot.listeners))
             self.pid, numbers = _spawn(inherited)
         except BaseException:
             ours.close()
@@ -125,15 +125,15 @@ class Patience:
 
 
 class Slot:
-    """A place for one worker, with the listening socket that outlives each of them.
+    """A place for one worker, with its listening sockets, one a door, that outlive each of them.
 
     Attributes:
         hand: who answers, or will when it has started; None while a dead one is not replaced yet.
         successor: who will take over when it is ready.
     """
 
-    def __init__(self, number: int, listener: socket.socket) -> None:
-        self.number, self.listener = number, listener
+    def __init__(self, number: int, listeners: Sequence[socket.socket]) -> None:
+        self.number, self.listeners = number, tuple(listeners)
         self.hand: Hand | None = None
         self.successor: Hand | None = None
         self.patience = Patience()

@@ -1,13 +1,15 @@
-"""The admin port's /metrics: the meter's counts and the states of the models in Prometheus' text form.
+"""Pages of metrics: the meter's counts and the states of the models in Prometheus' text form.
 
-The names are ours, by Prometheus' conventions (base units, `_total` for counters). With `--triton-metrics on` the same
-counts also appear under Triton's names, so that dashboards made for it carry over.
+On the admin port the names are ours, by Prometheus' conventions (base units, `_total` for counters). With
+`--triton-metrics on` the same counts also appear under Triton's names, so that dashboards made for it carry over; doors
+that imitate other servers have the names of those (`NAMES`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from importlib import import_module
 from itertools import accumulate
 from operator import itemgetter
 from typing import Any, Final, NamedTuple, Protocol
@@ -27,7 +29,7 @@ from setsail.catalog import STATES, VersionStatistics, VersionStatus
 from setsail.monitor.meter import BUCKETS, ROWS, Histogram, Snapshot
 from setsail.monitor.statistics import statistics
 
-__all__ = ["CONTENT_TYPE", "FAMILIES", "GAUGES", "TRITON", "Counted", "Family", "Metrics"]
+__all__ = ["CONTENT_TYPE", "FAMILIES", "GAUGES", "NAMES", "TRITON", "Counted", "Families", "Family", "Metrics"]
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 _VERSION: Final = ("model", "version")
@@ -91,36 +93,61 @@ class Counted(Protocol):
     def snapshot(self) -> Snapshot: ...
 
 
-class Metrics(Collector):
-    """Reads the counts whenever Prometheus asks; keeps nothing itself and touches no global registry."""
+class Metrics:
+    """Reads the counts whenever Prometheus asks; keeps nothing itself and touches no global registry.
 
-    def __init__(self, meter: Counted, index: Callable[[], Sequence[VersionStatus]], *, triton: bool = False) -> None:
-        self._meter, self._index, self._triton = meter, index, triton
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(self)
+    Args:
+        names: whose names the page has, of `NAMES`.
+    """
 
-    def text(self) -> bytes:
-        return generate_latest(self._registry)
+    def __init__(
+        self, meter: Counted, index: Callable[[], Sequence[VersionStatus]], *, names: Sequence[str] = ("setsail",)
+    ) -> None:
+        self._meter, self._index = meter, index
+        self._families = [_families(name) for name in names]
 
-    def describe(self) -> list[Metric]:
-        return []  # names are fixed below; nothing else is in this registry to collide with
+    def text(self, only: Collection[str] = ()) -> bytes:
+        """The page. `only`: these metrics, by the names that the page has after `# TYPE`; empty for all."""
+        registry = CollectorRegistry(auto_describe=False)  # names are fixed below: nothing can collide
+        registry.register(_Page([metric for metric in self._metrics() if not only or _is_among(metric, only)]))
+        return generate_latest(registry)
 
-    def collect(self) -> Iterator[Metric]:
+    def _metrics(self) -> Iterator[Metric]:
         counts, index = self._meter.snapshot(), self._index()
-        yield _counter("setsail_requests", counts.requests)
-        yield _counter("setsail_rows", counts.rows)
-        yield _histogram("setsail_request_duration_seconds", counts.latencies)
-        ran = {(*at, stage): h for at, runs in counts.runs.items() for stage, h in runs.stages().items()}
-        yield _histogram("setsail_stage_duration_seconds", counts.stages | ran)
-        yield _batches(counts)
-        yield _counter("setsail_refusals", counts.refusals)
-        cached = {(m, v, "hit" if hit else "miss"): d.count for (m, v, hit), d in counts.caches.items()}
-        yield _counter("setsail_cache_requests", cached)
-        for name, value in sorted(counts.gauges.items()):
-            yield GaugeMetricFamily(f"setsail_{name}", GAUGES[name], value)
-        yield _states(index)
-        if self._triton:
-            yield from _triton(counts, index)
+        for families in self._families:
+            yield from families(counts, index)
+
+
+class _Page(Collector):
+    """What Prometheus' library writes."""
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self._metrics = metrics
+
+    def describe(self) -> Sequence[Metric]:
+        return ()
+
+    def collect(self) -> Sequence[Metric]:
+        return self._metrics
+
+
+def _is_among(metric: Metric, only: Collection[str]) -> bool:
+    return metric.name in only or (metric.type == "counter" and f"{metric.name}_total" in only)
+
+
+def _own(counts: Snapshot, index: Sequence[VersionStatus]) -> Iterator[Metric]:
+    yield _counter("setsail_requests", counts.requests)
+    yield _counter("setsail_rows", counts.rows)
+    yield _histogram("setsail_request_duration_seconds", counts.latencies)
+    ran = {(*at, stage): h for at, runs in counts.runs.items() for stage, h in runs.stages().items()}
+    yield _histogram("setsail_stage_duration_seconds", counts.stages | ran)
+    yield _batches(counts)
+    yield _counter("setsail_refusals", counts.refusals)
+    cached = {(m, v, "hit" if hit else "miss"): d.count for (m, v, hit), d in counts.caches.items()}
+    yield _counter("setsail_cache_requests", cached)
+    for name, value in sorted(counts.gauges.items()):
+        yield GaugeMetricFamily(f"setsail_{name}", GAUGES[name], value)
+    yield _states(index)
 
 
 def _counter(name: str, counts: Mapping[Any, float]) -> Metric:
@@ -168,3 +195,26 @@ def _triton(counts: Snapshot, index: Sequence[VersionStatus]) -> Iterator[Metric
         for one in known:
             family.add_metric((one.name, str(one.version)), value(one))
         yield family
+
+
+# -- names ---------------------------------------------------------------------------------------------------------
+
+Families = Callable[[Snapshot, Sequence[VersionStatus]], Iterator[Metric]]
+# Whose names, and what makes metrics of them: a function here, or of another module, which is then imported
+NAMES: Final[Mapping[str, Families | str]] = {
+    "setsail": _own,
+    "triton": _triton,
+    "tfserving": "setsail.server.foreign.metrics:tfserving",
+    "torchserve": "setsail.server.foreign.metrics:torchserve",
+    "kserve": "setsail.server.foreign.metrics:kserve",
+    "mlserver": "setsail.server.foreign.metrics:mlserver",
+}
+
+
+def _families(name: str) -> Families:
+    found = NAMES[name]
+    if not isinstance(found, str):
+        return found
+    module, _, function = found.partition(":")
+    families: Families = getattr(import_module(module), function)
+    return families

@@ -1,8 +1,11 @@
-"""The data plane of one process: what all connections of its event loop share, and how it ends.
+"""One door's data plane: what all its connections of one event loop share, and how it ends.
 
 `Plane` owns the limits, the byte budget, the memo of heads, the scratch buffer, the date of the replies, and the list
 of connections that its clock looks at once a second. Draining is its third job: say not ready, answer everybody once
 more with `Connection: close`, close who stays quiet, and stop when nothing is owed to anybody.
+
+A process with several doors has a plane for each, because each answers other paths. Limits and levels are the
+process's: the planes know each other, and share the byte budget and the buffer.
 """
 
 from __future__ import annotations
@@ -34,25 +37,32 @@ _LINGER: Final = 2.0
 class Plane:
     """Answers on listening sockets.
 
+    Args:
+        beside: a plane of this process that is there already.
+
     Attributes:
         now, date: of the last tick of the clock: monotonic seconds, and an RFC 9110 date.
         inflight: requests that were read and not answered yet.
         draining: every reply says `Connection: close`.
     """
 
-    def __init__(self, desk: Desk, settings: Settings, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, desk: Desk, settings: Settings, loop: asyncio.AbstractEventLoop, beside: Plane | None = None
+    ) -> None:
         self.desk, self.loop = desk, loop
         self.limits = Limits(settings.max_head, settings.max_headers, settings.max_body)
         self.heads = Heads(self.limits)
-        self.budget = Budget(settings.max_inflight_bytes)
-        self.scratch = memoryview(bytearray(_SCRATCH))
+        self.budget: Budget = Budget(settings.max_inflight_bytes) if beside is None else beside.budget
+        self.scratch: memoryview = memoryview(bytearray(_SCRATCH)) if beside is None else beside.scratch
         self.gzip_replies = settings.gzip_replies
         self.idle_timeout, self.header_timeout = settings.idle_timeout, settings.header_timeout
         self.min_bytes = settings.min_rate * _RATE_SECONDS
         self.draining = False
         self.inflight = 0
         self.connections: set[Connection] = set()
-        self._addresses: Counter[str] = Counter()
+        self._planes: list[Plane] = [] if beside is None else beside._planes
+        self._planes.append(self)
+        self._addresses: Counter[str] = Counter() if beside is None else beside._addresses
         self._settings = settings
         self._servers: list[asyncio.Server] = []
         self._sockets: list[socket.socket] = []
@@ -85,7 +95,7 @@ class Plane:
         self.connections.add(connection)
         self._addresses[address] += 1
         most, most_of_one = self._settings.max_connections, self._settings.max_connections_per_address
-        if len(self.connections) > most:
+        if sum(len(plane.connections) for plane in self._planes) > most:
             return _busy("connections", most)
         if most_of_one and self._addresses[address] > most_of_one:
             return _busy("connections from this address", most_of_one)
@@ -99,7 +109,8 @@ class Plane:
 
     def refusal(self) -> SetsailError | None:
         """Why no further request can be taken, or None."""
-        if self.inflight > self._settings.max_inflight:
+        inflight = self.inflight if len(self._planes) == 1 else sum(plane.inflight for plane in self._planes)
+        if inflight > self._settings.max_inflight:
             return _busy("requests", self._settings.max_inflight)
         return None
 
@@ -120,16 +131,17 @@ class Plane:
         self.date = _date()
         for connection in list(self.connections):
             connection.tick(self.now)
-        if self.desk.intake is not None:
-            self.desk.intake.tick(perf_counter())
-        self._tell()
+        if self._planes[0] is self:
+            if self.desk.intake is not None:
+                self.desk.intake.tick(perf_counter())
+            self._tell()
         self._clock = self.loop.call_later(1.0, self._tick)
 
     def _tell(self) -> None:
         """Levels of this moment, for the metrics."""
-        meter, intake = self.desk.meter, self.desk.intake
-        meter.gauge("connections", len(self.connections))
-        meter.gauge("inflight_requests", self.inflight)
+        meter, intake, planes = self.desk.meter, self.desk.intake, self._planes
+        meter.gauge("connections", sum(len(plane.connections) for plane in planes))
+        meter.gauge("inflight_requests", sum(plane.inflight for plane in planes))
         meter.gauge("inflight_bytes", self.budget.taken)
         meter.gauge("queue_rows", 0 if intake is None else intake.waiting())
 

@@ -1,8 +1,9 @@
-"""A server: a house, a data port and an admin port, in one process.
+"""A server: a house, its doors and an admin port, in one process.
 
 The ports are bound in the caller's thread, so that a taken port is an error before anything answers; the event loop
-runs in a thread of its own, so that a notebook and the command line use the same class. Behind the data port stands
-our own engine (`plane.py`), behind the admin port an ordinary web framework (`admin_port.py`).
+runs in a thread of its own, so that a notebook and the command line use the same class. Behind each door (`doors.py`;
+one, the data port, unless other servers are imitated) stands our own engine (`plane.py`), behind the admin port an
+ordinary web framework (`admin_port.py`).
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from setsail.catalog import Index, Metadata, ModelMetadata, VersionStatus
+from setsail.catalog import Control, Index, Metadata, ModelMetadata, VersionStatus
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef
 from setsail.monitor.meter import Meter
@@ -27,12 +28,14 @@ from setsail.scheduling import Rules
 from setsail.server.admin_port import AdminPort
 from setsail.server.asgi import Application
 from setsail.server.dispatch import Answering, Desk
+from setsail.server.doors import Door, about, admin_port, doors
+from setsail.server.exposition import Observed
 from setsail.server.grpc_engines import grpc_engine
 from setsail.server.lazy import Lazy
 from setsail.server.listeners import bind, url
-from setsail.server.marks import open_tracer
+from setsail.server.marks import Tracing, open_tracer
 from setsail.server.opening import Opening, Progress, is_repository, pack_source, resolve
-from setsail.server.origins import Origins
+from setsail.server.origins import NO_ORIGINS, Origins
 from setsail.server.plane import Plane
 from setsail.server.settings import Settings
 from setsail.serving.house import House
@@ -41,6 +44,9 @@ from setsail.serving.model import predict_rows
 from setsail.serving.repository import Repository
 from setsail.serving.turns import Turns
 
+if TYPE_CHECKING:
+    from setsail.server.metrics import Counted
+
 __all__ = ["Server", "data_application"]
 
 _LOG = logging.getLogger("setsail.server")
@@ -48,7 +54,7 @@ _QUIET: Final = 1.0  # see Plane.drain
 
 
 class Server:
-    """Models behind two ports. `open` them, `start`, and `close` when done; or use it as a context manager.
+    """Models behind their ports. `open` them, `start`, and `close` when done; or use it as a context manager.
 
     Example::
 
@@ -58,25 +64,34 @@ class Server:
             print(server.url)
 
     Args:
-        listeners: sockets of the data port that somebody else has bound and will close; without any, it binds one.
+        listeners: a socket for every door that somebody else has bound and will close; without any, it binds them.
 
     Attributes:
-        answering: what clients of the data port ask but predictions; the house, unless there are other processes.
+        answering: what clients ask but predictions; the house, unless there are other processes.
+        counted: what was counted here; or everywhere, where there are other processes.
     """
 
     def __init__(self, settings: Settings | None = None, listeners: Sequence[socket.socket] = ()) -> None:
         self.settings = settings or Settings()
         self.meter = Meter()
         share = self.settings.weights_cache == "auto"
-        self.house = House(threads=self.settings.threads, share_weights=share, meter=self.meter)
+        self.house = House(
+            threads=self.settings.threads, share_weights=share, meter=self.meter, poll=self.settings.repository_poll,
+            pack=lambda source: pack_source(source)[0],
+        )  # fmt: skip
+        for folder in self.settings.model_store.split(","):
+            if folder.strip():
+                self.house.management.store.allow(Path(folder.strip()))
         self.answering: Answering = self.house
+        self.counted: Counted = self.meter
         self.stopped_by: signal.Signals | None = None
         self._repositories: list[Repository] = []
         self._inherited = list(listeners)
         self._sockets: list[socket.socket] = []
-        self._ports: list[int] = []
-        self._desk: Desk | None = None
-        self._plane: Plane | None = None
+        self.doors = doors(self.settings)
+        self._ports: list[int] = []  # of the doors
+        self._admin_port = admin_port(self.settings, (door.port for door in self.doors))
+        self._desks: list[Desk] = []
         self._admin: AdminPort | None = None
         self._grpc: Any = None  # grpcio's engine, where it was chosen
         self._fault: SetsailError | None = None
@@ -114,6 +129,10 @@ class Server:
             raise faults[0][1]
         return [Opening(place, note=f"not loaded: {fault}") for place, fault in faults]
 
+    def do(self, ask: Control) -> None:
+        """What another server's configuration asks for, once paths are open. Raises what it raises."""
+        self.house.answer(ask, control=True)
+
     def _ready(self) -> tuple[VersionStatus, ...]:
         answer: tuple[VersionStatus, ...] = self.house.answer(Index(ready_only=True))
         return answer
@@ -139,22 +158,23 @@ class Server:
                 "name": status.name, "version": status.version, "signature": str(meta.signature),
                 "curl": curl_lines(meta, self.url, pinned=not status.default, keyed=keyed),
             })  # fmt: skip
-        return {"url": self.url, "admin_url": self.admin_url, "models": models}
+        told = about(self.doors, self._numbers, self.settings)
+        return {"url": self.url, "admin_url": self.admin_url, "doors": told, "models": models}
 
     # -- ports ---------------------------------------------------------------------------------------------------
 
     @property
     def url(self) -> str:
-        """Of the data port; what was asked for until `start` has bound it."""
-        port = self._ports[0] if self._ports else self.settings.port
-        return url(self.settings.host, port, bool(self.settings.tls_cert))
+        """Of the first door; what was asked for until `start` has bound it."""
+        return url(self.settings.host, self._numbers[0], bool(self.settings.tls_cert))
+
+    @property
+    def _numbers(self) -> list[int]:
+        return self._ports or [door.port for door in self.doors]
 
     @property
     def admin_url(self) -> str | None:
-        if self.settings.admin_port < 0:
-            return None
-        port = self._ports[1] if len(self._ports) > 1 else self.settings.admin_port
-        return url(self.settings.admin_host, port, False)
+        return url(self.settings.admin_host, self._admin_port, False) if self._admin_port >= 0 else None
 
     @property
     def grpc_target(self) -> str:
@@ -171,8 +191,8 @@ class Server:
     @ready_gate.setter
     def ready_gate(self, ready: bool) -> None:
         self._gate = ready
-        if self._desk is not None:
-            self._desk.ready = ready
+        for desk in self._desks:
+            desk.ready = ready
 
     def start(self) -> Server:
         """Bind the ports and answer in a background thread. Raises `port.in_use` or `setting.value`."""
@@ -181,20 +201,18 @@ class Server:
             tls = _tls(settings)
             if tracer := open_tracer(settings):
                 self.at_end(tracer.close)
-            self._desk = Desk(self.answering, meter=self.meter, api_keys=_keys(settings), tracer=tracer,
-                              **_desk_settings(settings))  # fmt: skip
-            self._desk.ready = self._gate
-            data = self._inherited or [self._bind(settings.host, settings.port, "--port")]
-            self._ports = [data[0].getsockname()[1]]
+            self._desks = [self._desk(door, tracer) for door in self.doors]
+            data = self._inherited or [self._bind(door.host, door.port, door.flag) for door in self.doors]
+            self._ports = [bound.getsockname()[1] for bound in data]
             if settings.admin_port >= 0:
-                bound = self._bind(settings.admin_host, settings.admin_port, "--admin-port")
-                self._ports.append(bound.getsockname()[1])
+                bound = self._bind(settings.admin_host, self._admin_port, "--admin-port")
+                self._admin_port = bound.getsockname()[1]
                 admin = Lazy("setsail.server.admin:application", self.house, data_url=lambda: self.url,
                              meter=self.meter, hosts=(settings.admin_host,),
                              keyed=bool(settings.api_key_file), triton=settings.triton_metrics == "on")  # fmt: skip
                 self._admin = AdminPort(admin, bound, settings.drain_timeout)
             if engine := grpc_engine(settings.grpc_engine):
-                self._grpc = engine(self._desk, settings, shared=bool(self._inherited))
+                self._grpc = engine(self._desks[0], settings, shared=bool(self._inherited))
         except BaseException:
             self.close()
             raise
@@ -205,6 +223,17 @@ class Server:
             self.close()
             raise self._fault
         return self
+
+    def _desk(self, door: Door, tracer: Tracing | None) -> Desk:
+        """What a door answers: its own paths, out of the one house."""
+        given = _desk_settings(self.settings)
+        if door.guarded:
+            given |= {"control": True, "origins": NO_ORIGINS}
+        house = Observed(self.answering, self.counted)
+        desk = Desk(house, meter=self.meter, api_keys=_keys(self.settings), tracer=tracer, table=door.table(),
+                    grpc=door.grpc, **given)  # fmt: skip
+        desk.ready = self._gate
+        return desk
 
     def _bind(self, host: str, port: int, flag: str) -> socket.socket:
         bound = bind(host, port, flag)
@@ -254,8 +283,8 @@ class Server:
         self._end_loop()
         for bound in self._sockets:
             bound.close()
-        if self._desk is not None:
-            self._desk.close()
+        for desk in self._desks:
+            desk.close()
         if not self.house.close(self.settings.drain_timeout):
             _LOG.warning("requests were still running after %d s", self.settings.drain_timeout)
         while self._ends:
@@ -298,14 +327,17 @@ class Server:
 
     async def _serve(self, data: list[socket.socket], tls: ssl.SSLContext | None) -> None:
         loop = self._loop = asyncio.get_running_loop()
-        assert self._desk is not None
-        self._desk.intake = Intake(
+        intake = Intake(
             lambda: self.house.table, Turns(loop), rules=_rules(self.settings), meter=self.meter,
             observers=self.house.observers, cache=_cache(self.settings),
         )  # fmt: skip
-        plane = self._plane = Plane(self._desk, self.settings, loop)
+        planes: list[Plane] = []
+        for desk in self._desks:
+            desk.intake = intake
+            planes.append(Plane(desk, self.settings, loop, planes[0] if planes else None))
         self._stop = asyncio.Event()
-        await plane.listen(data, tls, own=not self._inherited)
+        for plane, door, bound in zip(planes, self.doors, data, strict=True):
+            await plane.listen([bound], None if door.guarded else tls, own=not self._inherited)
         if self._admin is not None:
             self._admin.start(loop)
         try:
@@ -313,12 +345,13 @@ class Server:
                 await self._grpc.start()
             self._began.set()
             await self._stop.wait()
-            ending = [plane.drain(self.settings.drain_timeout, self._quiet)]
+            ending = [plane.drain(self.settings.drain_timeout, self._quiet) for plane in planes]
             if self._grpc is not None:
                 ending.append(self._grpc.drain(self.settings.drain_timeout))
             self._whole = all(await asyncio.gather(*ending))
         finally:
-            plane.close()
+            for plane in planes:
+                plane.close()
             if self._admin is not None:
                 await self._admin.close()
 

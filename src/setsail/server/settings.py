@@ -1,8 +1,8 @@
 """Every setting of the server, once: field, default and help. Flags, environment and config keys follow from it.
 
 A field `max_body` is the flag `--max-body`, the variable `SETSAIL_MAX_BODY` and the key `max_body` of the TOML file
-that `--config` names. Precedence: flag, then variable, then file, then default. `docs/settings.md` is generated from
-here.
+that `--config` names; the field `as_`, a word that Python keeps for itself, is `--as`, `SETSAIL_AS` and `as`.
+Precedence: flag, then variable, then file, then default. `docs/settings.md` is generated from here.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from setsail.errors import SetsailError
+from setsail.protocols.flavours import FLAVOURS, listened, renumbered
 
 __all__ = ["ENVIRONMENT", "Row", "Settings", "rows"]
 
@@ -22,8 +23,8 @@ ENVIRONMENT: Final = "SETSAIL_"
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
-def _row(default: Any, text: str, choices: tuple[Any, ...] = ()) -> Any:
-    return field(default=default, metadata={"help": text, "choices": choices})
+def _row(default: Any, text: str, choices: tuple[Any, ...] = (), *, many: bool = False) -> Any:
+    return field(default=default, metadata={"help": text, "choices": choices, "many": many})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +35,12 @@ class Settings:
     port: int = _row(8080, "Data port; 0 picks a free one.")
     admin_host: str = _row("127.0.0.1", "Address the admin port listens on.")
     admin_port: int = _row(8081, "Admin port: docs, metrics, management; 0 picks a free one, -1 switches it off.")
+    as_: str = _row("", "Server to imitate, on its own ports instead of the data port.", ("", *FLAVOURS))
+    ports: str = _row("", "Other numbers for ports of --as, ITS=OURS; 0 picks a free one.", many=True)
+    listen: str = _row("", "One more data port that imitates a server, PORT=FLAVOUR.", many=True)
     workers: int = _row(0, "Processes that answer; 0 is one a core that this machine or container may use.")
     model_control: str = _row("none", "Whether clients may load and unload on the data port.", ("none", "explicit"))
+    model_store: str = _row("", "Folders that clients with control may register models from.", many=True)
     repository_poll: float = _row(0.0, "Seconds between looks at served directories; 0 looks once.")
     tls_cert: str = _row("", "Certificate chain (PEM) of the data port.")
     tls_key: str = _row("", "Private key (PEM) of the data port.")
@@ -79,48 +84,63 @@ class Settings:
             path = getattr(self, name)
             if path and not Path(path).is_file():
                 raise _refused(name, path, "a file that exists")
+        renumbered(self.ports, self.as_)
+        listened(self.listen)
         if self.model_control == "explicit" and self.host not in LOOPBACK and not self.api_key_file:
             raise _refused("model_control", "explicit", "an --api-key-file when --host is not loopback")
 
     @classmethod
-    def read(cls, flags: Mapping[str, Any], config: Path | None = None) -> Settings:
+    def read(
+        cls, flags: Mapping[str, Any], config: Path | None = None, foreign: Mapping[str, Any] | None = None
+    ) -> Settings:
         """Merge flags, environment and config file.
 
         Args:
             flags: what was given on the command line or in Python; unknown names raise `setting.unknown`.
+            foreign: what another server's configuration comes to; everything else beats it.
         """
-        known = {row.name: row for row in rows()}
+        known = {row.key: row for row in rows()}
         merged: dict[str, Any] = {}
-        for source, values in (("config file", _toml(config)), ("environment", _environment(known)), ("flags", flags)):
-            for name, value in values.items():
-                if name not in known:
-                    raise SetsailError("setting.unknown", f"there is no setting {name!r} ({source})", field=name,
+        sources = (("other server's configuration", foreign or {}), ("config file", _toml(config)),
+                   ("environment", _environment(known)), ("flags", flags))  # fmt: skip
+        for source, values in sources:
+            for given, value in values.items():
+                row = known.get(given.rstrip("_"))
+                if row is None:
+                    raise SetsailError("setting.unknown", f"there is no setting {given!r} ({source})", field=given,
                                        expected=", ".join(known))  # fmt: skip
-                merged[name] = known[name].parse(value)
+                merged[row.name] = row.parse(value)
         return cls(**merged)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One setting as a row of the table."""
+    """One setting as a row of the table. `many`: a comma-separated text, whose flag may be given several times."""
 
     name: str
     type: type
     default: Any
     help: str
     choices: tuple[Any, ...]
+    many: bool
+
+    @property
+    def key(self) -> str:
+        return self.name.rstrip("_")
 
     @property
     def flag(self) -> str:
-        return "--" + self.name.replace("_", "-")
+        return "--" + self.key.replace("_", "-")
 
     @property
     def variable(self) -> str:
-        return ENVIRONMENT + self.name.upper()
+        return ENVIRONMENT + self.key.upper()
 
     def parse(self, value: Any) -> Any:
         """A text from the environment (or a number of a near type) to the row's type."""
         try:
+            if self.many and isinstance(value, list | tuple):
+                return ",".join(map(str, value))
             return self.type(value) if not isinstance(value, bool) else value
         except (TypeError, ValueError):
             raise _refused(self.name, value, f"{self.type.__name__}") from None
@@ -130,7 +150,8 @@ def rows() -> tuple[Row, ...]:
     """The table."""
     types = {"str": str, "int": int, "float": float}
     return tuple(
-        Row(f.name, types[str(f.type)], f.default, f.metadata["help"], f.metadata["choices"]) for f in fields(Settings)
+        Row(f.name, types[str(f.type)], f.default, *(f.metadata[key] for key in ("help", "choices", "many")))
+        for f in fields(Settings)
     )
 
 
@@ -139,7 +160,7 @@ def _check(row: Row, given: Any) -> None:
         raise _refused(row.name, given, row.type.__name__)
     value: Any = given
     if row.choices and value not in row.choices:
-        raise _refused(row.name, value, " or ".join(map(str, row.choices)))
+        raise _refused(row.name, value, " or ".join(str(choice) for choice in row.choices if choice != ""))
     lowest = -1 if row.name == "admin_port" else 0
     if row.type is not str and value < lowest:
         raise _refused(row.name, value, f"{lowest} or more")
@@ -148,7 +169,7 @@ def _check(row: Row, given: Any) -> None:
 
 
 def _refused(name: str, value: object, expected: str) -> SetsailError:
-    flag = "--" + name.replace("_", "-")
+    flag = "--" + name.rstrip("_").replace("_", "-")
     return SetsailError("setting.value", f"setting {flag} is not right", field=flag, value=value, expected=expected)
 
 

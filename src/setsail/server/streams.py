@@ -49,7 +49,7 @@ class Streams:
         self.plane = plane
         self.calls = Calls(
             Limits(header_block=max(limits.head, 1 << 12), headers=limits.headers, message=limits.body),
-            plane.budget, METHODS,
+            plane.budget, METHODS if plane.desk.grpc else {},
         )  # fmt: skip
         self.served = 0
         self._connection = self.calls.connection

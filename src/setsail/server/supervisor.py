@@ -1,8 +1,8 @@
-"""Several worker processes behind one port, started, replaced and ended without losing a request.
+"""Several worker processes behind the same doors, started, replaced and ended without losing a request.
 
 The supervisor answers no prediction. It opens the listening sockets and keeps them open as long as it lives, one a
-slot, so that a connection waits in a slot's queue while its worker is replaced; it tells every worker whether all slots
-have one that is ready, because readiness is told by the workers; it passes questions about all of them around
+door and slot, so that a connection waits in a slot's queue while its worker is replaced; it tells every worker whether
+all slots have one that is ready, because readiness is told by the workers; it passes questions about all of them around
 (`fleet.py` merges the answers), and it ends them in the one order in which nothing is lost:
 
 1. everybody says not ready, and goes on answering for `drain_delay`;
@@ -27,6 +27,7 @@ from typing import Any, Final
 
 from setsail.errors import SetsailError
 from setsail.server.crew import GRACE, Crew
+from setsail.server.doors import Door, admin_port, doors
 from setsail.server.listeners import bind, slots, url
 from setsail.server.loop import Loop
 from setsail.server.opening import Opening, Progress, is_repository, resolve
@@ -47,10 +48,13 @@ class Supervisor:
         self._count = count
         self._given: list[tuple[Path, str | None]] = []
         self._paths: list[tuple[str, str | None]] = []  # what workers open
+        self._asks: list[tuple[str, bytes]] = []  # and what they do then
         self._crew: Crew | None = None
         self._loop = Loop()
         self._sockets: list[socket.socket] = []
-        self._ports: list[int] = []
+        self.doors = doors(settings)
+        self._ports: list[int] = []  # of the doors
+        self._admin_port = admin_port(settings, (door.port for door in self.doors))
         self._admin: Any = None
         self._terminal = False
         self._thread: Thread | None = None
@@ -70,6 +74,10 @@ class Supervisor:
         self._paths.append(_entry(opening))
         return [opening]
 
+    def do(self, ask: Any) -> None:
+        """What another server's configuration asks for (`catalog.Control`): every worker does it, paths first."""
+        self._asks.append(import_module("setsail.server.questions").encode(ask))
+
     def predict(self, X: Any, model: str | None = None) -> Any:
         """As `Server.predict`; one of the workers answers."""
         fleet = import_module("setsail.server.fleet")
@@ -83,16 +91,13 @@ class Supervisor:
 
     @property
     def url(self) -> str:
-        """Of the data port; what was asked for until `start` has bound it."""
-        port = self._ports[0] if self._ports else self.settings.port
+        """Of the first door; what was asked for until `start` has bound it."""
+        port = self._ports[0] if self._ports else self.doors[0].port
         return url(self.settings.host, port, bool(self.settings.tls_cert))
 
     @property
     def admin_url(self) -> str | None:
-        if self.settings.admin_port < 0:
-            return None
-        port = self._ports[1] if len(self._ports) > 1 else self.settings.admin_port
-        return url(self.settings.admin_host, port, False)
+        return url(self.settings.admin_host, self._admin_port, False) if self._admin_port >= 0 else None
 
     @property
     def crew(self) -> Crew:
@@ -109,13 +114,14 @@ class Supervisor:
         """
         settings = self.settings
         try:
-            found = slots(settings.host, settings.port, "--port", self._count)
-            self._keep(*found)
+            found = [self._slots(door) for door in self.doors]
             if settings.admin_port >= 0:
-                admin = bind(settings.admin_host, settings.admin_port, "--admin-port")
-                self._keep(admin)
+                admin = bind(settings.admin_host, self._admin_port, "--admin-port")
+                self._sockets.append(admin)
+                self._admin_port = admin.getsockname()[1]
                 self._loop.watch(admin, lambda: self._serve_admin(admin))
-            self._crew = Crew(self._loop, settings, found, self._paths, self._began.set)
+            self._crew = Crew(self._loop, settings, list(zip(*found, strict=True)), self._paths, self._began.set,
+                              asks=self._asks)  # fmt: skip
             self._crew.start()
             self._thread = Thread(target=self._run, args=(self._crew,), name="setsail-supervisor", daemon=True)
             self._thread.start()
@@ -127,9 +133,12 @@ class Supervisor:
             raise
         return self
 
-    def _keep(self, *bound: socket.socket) -> None:
+    def _slots(self, door: Door) -> list[socket.socket]:
+        """A door's sockets, one a worker."""
+        bound = slots(door.host, door.port, door.flag, self._count)
         self._sockets += bound
         self._ports.append(bound[0].getsockname()[1])
+        return bound
 
     def _serve_admin(self, bound: socket.socket) -> None:
         """Somebody connects to the admin port for the first time: from here on a thread serves it."""

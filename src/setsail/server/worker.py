@@ -41,7 +41,7 @@ from setsail.server.channel import (
     Ready,
     Start,
 )  # fmt: skip
-from setsail.server.counts import encoded
+from setsail.server.counts import Counts, encoded
 from setsail.server.fleet import Everywhere, Fleet
 from setsail.server.interpreter import settle
 from setsail.server.questions import decode, encode_answer
@@ -69,12 +69,15 @@ class Worker:
         self._draining: Thread | None = None
         self.server = Server(Settings(**start.settings), self._sockets)
         self.server.answering = Everywhere(self.server.house, Fleet(self.everyone))
+        self.server.counted = Counts(self.everyone)
         self.server.ready_gate = start.open
 
     def open(self) -> None:
         """Load everything, and begin to accept. Raises what keeps a model from being ready."""
         for path, name in self._start.paths:
             self.server.open(Path(path), name=name)
+        for kind, body in self._start.asks:
+            self.server.house.answer(decode(kind, body))
         for kind, name in self._start.controls:
             with suppress(SetsailError):  # it was logged; the others have the same model in the same state
                 self.server.house.answer(_CONTROLS[kind](name))

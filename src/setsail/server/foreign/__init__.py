@@ -1,0 +1,5 @@
+"""Configurations of other servers, in our terms."""
+
+from setsail.server.foreign.configuration import Foreign
+
+__all__ = ["Foreign"]
