@@ -51,6 +51,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "unavailable": Family(503, 14),
     "deadline": Family(504, 4),
     "http_version": Family(505, 12),
+    "storage": Family(507, 8),
 }
 
 
@@ -110,6 +111,7 @@ def _rows() -> dict[str, Kind]:
         "model.label": Kind(inv, "The model has no such label.", "Use a label that points at a version."),
         "model.signature": Kind(inv, "The model has no such signature.", "Use serving_default or an output's name."),
         "model.not_ready": Kind("unavailable", "The model is loading, draining or was unloaded.", "Try again shortly; the status says where it is."),
+        "model.memory": Kind("storage", "There is not enough memory to load the model.", "Unload another model, or give the server more memory."),
         "model.failed": Kind("unavailable", "The model could not be loaded.", "Read the reason in the server's log and run `setsail verify` on the file."),
         "model.busy": Kind("exhausted", "The model's queue is full.", "Try again after Retry-After, send fewer requests at once, or raise --queue-rows or --queue-bytes."),
         "model.run": Kind("internal", "The runtime failed while running the model.", "Give the error's id to the operator: the log has the details."),

@@ -49,15 +49,20 @@ _TYPES: Final[Mapping[str, DType]] = {
 }  # fmt: skip
 
 
+_NO_MEMORY: Final = ("bad_alloc", "Failed to allocate memory")  # how onnxruntime says so
+
+
 def load(
     variant: Variant, files: Mapping[str, bytes | memoryview], signature: Signature, options: Options
 ) -> OnnxRunner:
-    """Open a session and hold its inputs and outputs against the signature. Raises `model.failed`."""
+    """Open a session and hold its inputs and outputs against the signature. Raises `model.failed` or `model.memory`."""
     session, weights = _shared(variant, files, options)
     if session is None:
         try:
             session = _private(variant, files, options.threads)
         except Exception as fault:  # each status of onnxruntime is a class of its own, with no common base
+            if isinstance(fault, MemoryError) or any(words in str(fault) for words in _NO_MEMORY):
+                raise SetsailError("model.memory", f"no memory is left for variant {variant.id!r}") from fault
             raise SetsailError(
                 "model.failed", f"onnxruntime cannot load variant {variant.id!r}", value=first_line(fault),
                 expected="a program this onnxruntime runs",

@@ -1,0 +1,80 @@
+"""`POST /invocations` on the data port, where MLflow's clients and SageMaker's both knock. The rule, in one place:
+
+1. Parquet is MLflow's.
+2. CSV is MLflow's when its first line is a header: no cell reads as a number, and none but the first (an index, as
+   pandas writes it) is empty. With a parameter other than `charset` in its content type, or with an Accept that asks
+   for something else than JSON, it is SageMaker's, which has no header.
+3. JSON is MLflow's when it is an object with one of MLflow's four keys (`mlflow.KEYS`).
+4. Everything else is SageMaker's.
+
+Where MLflow's answer is right, `Accept` is not looked at, as MLflow does not. A text-only CSV without a header looks
+like a header: on a port of the flavour `sagemaker` it is not. Faults are told in MLflow's shape either way, because
+SageMaker's callers get whatever text there is.
+"""
+
+from __future__ import annotations
+
+import csv
+from typing import Final
+
+from setsail.protocols import mlflow, sagemaker
+from setsail.protocols.http import JSON, HttpRequest
+from setsail.protocols.payload import CSV_TYPES, kind_of
+from setsail.protocols.routes import Exchange, Params, Route
+from setsail.protocols.sole import asked_model
+from setsail.protocols.values import parse
+
+__all__ = ["ROUTES"]
+
+_JSON_TYPES: Final = frozenset(("", JSON, "text/json", "text/plain", "application/x-www-form-urlencoded"))
+_ANY: Final = frozenset(("", "*/*", JSON))
+_KEYS: Final = tuple(f'"{name}"'.encode() for name in sorted(mlflow.KEYS))
+_LINE: Final = 64 << 10  # bytes in which the first line must end
+
+
+def _invocations(request: HttpRequest, params: Params) -> Exchange:
+    header = request.headers.get("content-type", "")
+    kind = JSON if header == JSON else kind_of(header)
+    if kind in _JSON_TYPES:
+        return _json(request)
+    if kind == mlflow.PARQUET or (kind in CSV_TYPES and _has_header(request, header)):
+        return mlflow.invocations(request, params)
+    return sagemaker.exchange(request, asked_model(request), sagemaker.TERMS.accept)
+
+
+def _json(request: HttpRequest) -> Exchange:
+    body = mlflow.read_json(request.body)
+    if body is not None:
+        return mlflow.exchange(request, body)
+    raw = bytes(request.body)
+    if raw.lstrip()[:1] == b"{" and any(key in raw for key in _KEYS):
+        value = parse(raw)
+        if not mlflow.KEYS.isdisjoint(value):
+            return mlflow.exchange(request, mlflow.from_json(value))
+    return sagemaker.exchange(request, asked_model(request), sagemaker.TERMS.accept)
+
+
+def _has_header(request: HttpRequest, content_type: str) -> bool:
+    """Whether a CSV is MLflow's."""
+    parameters = [part.partition("=")[0].strip().lower() for part in content_type.split(";")[1:]]
+    if any(name not in ("charset", "") for name in parameters) or request.headers.get("accept", "") not in _ANY:
+        return False
+    end = bytes(request.body[:_LINE]).find(b"\n")
+    line = bytes(request.body[: end if end >= 0 else _LINE]).decode("utf-8-sig", "replace").strip()
+    names = next(csv.reader([line]), [])
+    return bool(names) and all(map(_is_name, names[1:])) and (names[0] == "" or _is_name(names[0]))
+
+
+def _is_name(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return bool(cell.strip())
+    return False
+
+
+ROUTES: Final = (
+    Route("POST", "/invocations", _invocations, mlflow.WIRE, "a prediction of the only model served", predicts=True),
+    mlflow.HEALTH,
+    mlflow.VERSION,
+)

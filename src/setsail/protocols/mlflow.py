@@ -1,0 +1,330 @@
+"""MLflow's scoring server: `/invocations` with data frames, `/ping`, `/health`, `/version` (docs/wires/mlflow.md).
+
+A body is JSON with exactly one of four keys, a CSV with a header, or Parquet. A frame's columns are matched by name and
+those the model does not have are ignored, as MLflow does; a frame whose columns have no names is rows. The answer is
+`{"predictions": …}` with the model's default output, or one record a row where it has several.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from itertools import chain
+from typing import Any, Final
+
+import msgspec
+
+from setsail.catalog import IsReady, ServerInfo
+from setsail.errors import SetsailError
+from setsail.messages import Body, Cells, Columns, Request, Response, Rows
+from setsail.protocols import packed
+from setsail.protocols.http import JSON, JSON_HEADERS, HttpReply, HttpRequest, error_reply
+from setsail.protocols.payload import CSV, cells
+from setsail.protocols.routes import Exchange, Params, Route, Wire
+from setsail.protocols.sole import asked_model
+from setsail.protocols.values import UNREAD, array_json, dump, parse, records_json
+from setsail.protocols.values import key_json as key
+from setsail.tensors import Numbers
+
+__all__ = [
+    "HEALTH",
+    "KEYS",
+    "PARQUET",
+    "ROUTES",
+    "VERSION",
+    "WIRE",
+    "exchange",
+    "from_json",
+    "invocations",
+    "read_json",
+]
+
+PARQUET: Final = "application/vnd.apache.parquet"
+KEYS: Final = frozenset(("dataframe_split", "dataframe_records", "instances", "inputs"))
+_LLM: Final = ("messages", "prompt", "input")
+_SPOKEN: Final = "3.17.2"  # the MLflow whose scoring protocol this is: what `/version` says, because clients compare it
+# What pandas.read_csv takes for a missing value where it is not told otherwise.
+_NA: Final = frozenset((
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+    "NULL", "NaN", "None", "n/a", "nan", "null",
+))  # fmt: skip
+
+
+# -- errors ------------------------------------------------------------------------------------------------------------
+
+_BY_STATUS: Final[Mapping[int, str]] = {
+    401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "RESOURCE_DOES_NOT_EXIST", 408: "DEADLINE_EXCEEDED",
+    409: "RESOURCE_CONFLICT", 429: "REQUEST_LIMIT_EXCEEDED", 499: "CANCELLED", 500: "INTERNAL_ERROR",
+    501: "NOT_IMPLEMENTED", 503: "TEMPORARILY_UNAVAILABLE", 504: "DEADLINE_EXCEEDED",
+}  # fmt: skip
+_DETAILS: Final[Mapping[str, str]] = {"request.path": "Not Found", "request.method": "Method Not Allowed"}
+_PLAIN: Final = ("content-type", "text/plain; charset=utf-8")
+
+
+def render_error(error: SetsailError) -> HttpReply:
+    """MLflow's own words for the kind of fault; a wrong content type is told as plain text, a wrong path by FastAPI."""
+    if error.code in _DETAILS:
+        return error_reply(error, dump({"detail": _DETAILS[error.code]}))
+    if error.code == "request.media_type":
+        reply = error_reply(error, str(error).encode())
+        return HttpReply(reply.status, reply.body, (_PLAIN, *reply.headers[1:]))
+    told = {"error_code": _BY_STATUS.get(error.family.http, "BAD_REQUEST"), "message": str(error)}
+    if error.code.startswith("input."):
+        told |= {"error_code": "INVALID_PARAMETER_VALUE", "sqlstate": "KAM01"}
+        told["error_class"] = "SCHEMA_ENFORCEMENT_FAILED"
+    return error_reply(error, dump(told))
+
+
+WIRE: Final = Wire("mlflow", "MLflow scoring", "docs/wires/mlflow.md", render_error)
+
+
+# -- the body ----------------------------------------------------------------------------------------------------------
+
+
+def invocations(request: HttpRequest, params: Params) -> Exchange:
+    """A prediction of a body of one of MLflow's types."""
+    return exchange(request, _READERS[_type(request.headers.get("content-type", JSON))](request.body))
+
+
+def exchange(request: HttpRequest, body: Body) -> Exchange:
+    """A prediction of a body that was read, answered MLflow's way."""
+    return Exchange(Request(asked_model(request), body), _encode)
+
+
+def _type(header: str) -> str:
+    """The content type, one of those that are read and with nothing but `charset=utf-8` behind it."""
+    if header == JSON:
+        return JSON
+    kind, _, rest = header.partition(";")
+    kind = kind.strip().lower()
+    for parameter in rest.split(";") if rest.strip() else ():
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() != "charset":
+            raise _wrong_type("the content type has a parameter nobody knows", parameter, "charset=utf-8")
+        if value.strip().strip('"').lower() != "utf-8":
+            raise _wrong_type("the scoring server only supports UTF-8", value, "utf-8")
+    if kind not in _READERS:
+        raise _wrong_type("a body of this type is not read here", kind, ", ".join(_READERS))
+    return kind
+
+
+def _wrong_type(what: str, value: str, expected: str) -> SetsailError:
+    return SetsailError(
+        "request.media_type", what, field="content-type", value=value, expected=expected, todo="send one of those"
+    )
+
+
+class _Split(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A data frame as `DataFrame.to_dict(orient="split")` writes it."""
+
+    data: Any
+    columns: list[Any] | None = None
+    index: list[Any] | None = None
+
+
+class _Sent(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A body that holds nothing unusual, read straight from its bytes; everything else goes the general way."""
+
+    dataframe_split: _Split | None = None
+    dataframe_records: Any = None
+    instances: Any = None
+    inputs: Any = None
+    params: dict[str, Any] | None = None
+
+
+_read: Final = msgspec.json.Decoder(_Sent).decode
+
+
+def _json(raw: bytes | memoryview) -> Body:
+    body = read_json(raw)
+    return from_json(parse(raw)) if body is None else body
+
+
+def read_json(raw: bytes | memoryview) -> Body | None:
+    """A body with exactly one of KEYS, `params` and nothing else, fast; None for every other one."""
+    raw = bytes(raw)
+    sent = _long(raw) if len(raw) >= packed.LONG else None
+    if sent is None:
+        try:
+            sent = _read(raw)
+        except UNREAD:
+            return None
+    given = [name for name in _FORMS if getattr(sent, name) is not None]
+    return _FORMS[given[0]](getattr(sent, given[0])) if len(given) == 1 else None
+
+
+_OPENING: Final = re.compile(rb'"(?:instances|inputs|data)"\s*:\s*\[')
+
+
+def _long(raw: bytes) -> _Sent | None:
+    """The same with numbers as an array; None where the body has anything else than one long list of them."""
+    opening = _OPENING.search(raw)
+    if opening is None:
+        return None
+    start, end = opening.end() - 1, raw.rfind(b"]") + 1
+    rest = packed.cut(raw, start, end)
+    if b"\\" in rest:  # without one, the opening is a key and its list, not part of a text
+        return None
+    try:
+        sent = _read(rest)
+    except UNREAD:
+        return None
+    split = sent.dataframe_split
+    held = [split is not None and split.data == [], sent.instances == [], sent.inputs == []]
+    values = packed.numbers(raw[start:end]) if sum(held) == 1 else None
+    if values is None:
+        return None
+    if split is not None:
+        split.data = values
+    elif held[1]:
+        sent.instances = values
+    else:
+        sent.inputs = values
+    return sent
+
+
+def from_json(value: Any) -> Body:
+    """The general way: every fault is named, and keys that MLflow does not look at are left alone.
+
+    Raises:
+        SetsailError: `request.form`; `request.unsupported` for a language model's body.
+    """
+    if isinstance(value, dict) and (found := [name for name in _LLM if name in value]):
+        raise SetsailError(
+            "request.unsupported", f"`{found[0]}` makes this a body for a language model, which is not served here",
+            field=found[0], expected=_ONE, todo="serve language models with an engine made for them, such as vLLM",
+        )  # fmt: skip
+    given = [name for name in _FORMS if name in value] if isinstance(value, dict) else []
+    if len(given) != 1:
+        raise SetsailError(
+            "request.form", "the body needs exactly one of MLflow's input fields",
+            value=sorted(value) if isinstance(value, dict) else value, expected=_ONE,
+        )  # fmt: skip
+    if "signature_name" in value:
+        raise SetsailError("request.form", "`signature_name` is not supported by MLflow", field="signature_name",
+                           value=value["signature_name"], todo="leave it out")  # fmt: skip
+    if not isinstance(value.get("params"), dict | None):
+        raise SetsailError("request.form", "`params` is no object", field="params", value=value["params"],
+                           expected='{"name": value, …}')  # fmt: skip
+    return _FORMS[given[0]](value[given[0]])
+
+
+_ONE: Final = "a JSON object with one of " + ", ".join(sorted(KEYS))
+
+
+def _split(value: Any) -> Body:
+    """A frame: its rows, and its columns' names where they are names."""
+    frame = value if type(value) is _Split else _frame(value)
+    columns, rows = frame.columns, frame.data
+    if not isinstance(rows, list | Numbers) or any(
+        not isinstance(part, list | None) for part in (columns, frame.index)
+    ):
+        raise _no_frame("`data` and, where they are there, `columns` and `index` are lists", value)
+    if frame.index is not None and len(frame.index) != len(rows):
+        raise _no_frame(f"`index` has {len(frame.index)} entries and `data` {len(rows)} rows", frame.index)
+    if columns is None or all(type(name) is int for name in columns):
+        return Rows(rows)
+    names = tuple(name if type(name) is str else str(name) for name in columns)
+    if len(set(names)) != len(names):
+        raise _no_frame("`columns` names a column twice", columns)
+    return Rows(rows, names)
+
+
+def _frame(value: Any) -> _Split:
+    if not isinstance(value, dict) or "data" not in value or not value.keys() <= {"data", "columns", "index"}:
+        raise _no_frame("a frame has `data` and, if it likes, `columns` and `index`", value)
+    return _Split(**value)
+
+
+def _no_frame(what: str, value: Any) -> SetsailError:
+    return SetsailError(
+        "request.form", what, field="dataframe_split", value=value,
+        expected='{"columns": [name, …], "data": [[value, …], …]}',
+    )  # fmt: skip
+
+
+def _records(value: Any) -> Body:
+    """Objects, one a row. A name that a row lacks is a missing value in it, as pandas has it."""
+    if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
+        raise SetsailError("request.form", "the records are no list of objects", field="dataframe_records", value=value,
+                           expected='[{"name": value, …}, …]')  # fmt: skip
+    if not value:
+        return Rows(value)
+    names = dict.fromkeys(value[0])
+    if any(row.keys() != names.keys() for row in value):
+        names = dict.fromkeys(chain.from_iterable(value))
+        return Columns({name: [row.get(name) for row in value] for name in names}, True)
+    return Columns({name: [row[name] for row in value] for name in names}, True)
+
+
+def _values(value: Any) -> Body:
+    """`instances` and `inputs`: rows, named rows, columns by name, or one value."""
+    if isinstance(value, dict):
+        return Columns(value, True)
+    if not isinstance(value, list):
+        return Rows(value if isinstance(value, Numbers) else [value])
+    if not value or not isinstance(value[0], dict):
+        return Rows(value)
+    for index, row in enumerate(value):
+        if not isinstance(row, dict) or row.keys() != value[0].keys():
+            raise SetsailError(
+                "request.form", f"row {index} does not have the names of row 0", value=row,
+                expected=", ".join(map(str, value[0])), row=index,
+            )  # fmt: skip
+    return Columns({name: [row[name] for row in value] for name in value[0]}, True)
+
+
+_FORMS: Final[Mapping[str, Callable[[Any], Body]]] = {
+    "dataframe_split": _split, "dataframe_records": _records, "instances": _values, "inputs": _values,
+}  # fmt: skip
+
+
+def _csv(raw: bytes | memoryview) -> Body:
+    """With a header, as `DataFrame.to_csv` writes it; a column without a name is its index, and ignored."""
+    table = cells(raw)
+    return Cells(table.header, table.rows, ignore_unknown=True, nulls=_NA)
+
+
+def _parquet(raw: bytes | memoryview) -> Body:
+    from setsail.protocols.parquet import tensors  # with pyarrow, which only such bodies need
+
+    return tensors(raw)
+
+
+_READERS: Final[Mapping[str, Callable[[bytes | memoryview], Body]]] = {JSON: _json, CSV: _csv, PARQUET: _parquet}
+
+
+# -- the answer --------------------------------------------------------------------------------------------------------
+
+
+def _encode(response: Response) -> HttpReply:
+    outputs, names = response.outputs, response.defaults
+    if len(names) == 1:
+        told = array_json(outputs[names[0]])
+    elif len({outputs[name].shape[:1] for name in names} | {()}) == 2:
+        told = records_json({name: outputs[name] for name in names})
+    else:  # no common rows: what a model that answers a dict of arrays gives
+        told = b"{" + b",".join([key(name) + array_json(outputs[name]) for name in names]) + b"}"
+    return HttpReply(200, b'{"predictions":' + told + b"}", JSON_HEADERS)
+
+
+# -- health ------------------------------------------------------------------------------------------------------------
+
+
+def _ping(request: HttpRequest, params: Params) -> Exchange:
+    return Exchange(IsReady(), lambda ready: HttpReply(200 if ready else 404, b"\n", JSON_HEADERS))
+
+
+def _version(request: HttpRequest, params: Params) -> Exchange:
+    return Exchange(ServerInfo(), lambda _: HttpReply(200, _SPOKEN.encode(), JSON_HEADERS))
+
+
+PING: Final = Route("GET", "/ping", _ping, WIRE, "200 when every model is ready")
+HEALTH: Final = Route("GET", "/health", _ping, WIRE, "the same")
+VERSION: Final = Route("GET", "/version", _version, WIRE, "the version of MLflow whose protocol this is")
+ROUTES: Final = (
+    Route("POST", "/invocations", invocations, WIRE, "a prediction of the only model served", predicts=True),
+    PING,
+    HEALTH,
+    VERSION,
+)

@@ -1,0 +1,59 @@
+"""A Parquet body to tensors, with pyarrow, which is imported with this module's first use.
+
+A column has a dtype of its own, so nothing is taken for something else: it widens to the signature's dtype or is
+refused. Columns the model does not have are ignored; pandas stores an index as one.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from setsail.errors import SetsailError
+from setsail.messages import Tensor, Tensors
+from setsail.tensors import BY_NAME, Array, dtype_of
+
+__all__ = ["tensors"]
+
+
+def tensors(raw: bytes | memoryview) -> Tensors:
+    """The columns of a Parquet file as tensors.
+
+    Raises:
+        SetsailError: `request.binary` for what is no Parquet file, `dependency.missing` without pyarrow.
+    """
+    arrow, parquet = _pyarrow("pyarrow"), _pyarrow("pyarrow.parquet")
+    try:
+        table = parquet.read_table(arrow.BufferReader(arrow.py_buffer(raw)), use_threads=False)
+        return Tensors(tuple(_tensor(arrow, name, table.column(name)) for name in table.column_names), True)
+    except (arrow.ArrowException, OSError, KeyError) as fault:
+        reason = (str(fault).splitlines() or [""])[0]
+        raise SetsailError("request.binary", f"the body is no Parquet file: {reason[:120]}",
+                           expected="what `DataFrame.to_parquet` writes") from fault  # fmt: skip
+
+
+def _tensor(arrow: Any, name: str, column: Any) -> Tensor:
+    """One column: an array where it holds numbers, truth values or text, else its values as Python has them."""
+    kinds = arrow.types
+    if kinds.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if kinds.is_string(column.type) or kinds.is_large_string(column.type):
+        return Tensor(name, column.to_pylist(), BY_NAME["string"], (len(column),))
+    plain = kinds.is_integer(column.type) or kinds.is_floating(column.type) or kinds.is_boolean(column.type)
+    if not plain:
+        return Tensor(name, column.to_pylist())
+    if kinds.is_boolean(column.type) and column.null_count:
+        return Tensor(name, column.to_pylist(), BY_NAME["bool"], (len(column),))
+    array: Array = np.asarray(column.to_numpy())  # integers with nulls among them become doubles, as in pandas
+    return Tensor(name, array, dtype_of(array), (len(column),))
+
+
+def _pyarrow(module: str) -> Any:
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as fault:
+        line = 'pip install "setsail[parquet]"'
+        raise SetsailError("dependency.missing", "the server has no pyarrow, which reads Parquet", field="pyarrow",
+                           todo=f"run on the server: {line}; or send JSON or CSV", command=line) from fault  # fmt: skip
