@@ -2,22 +2,24 @@
 
 Hand-written servers take `{"input": …}`, `{"data": …}`, `{"features": …}` or `{"instances": …}`, and one row as often
 as several. A name that is an input's is that input; otherwise it is the wrapping, and what is inside is the body. A flat
-list is one row where the model takes several values a row. A CSV without a header has its columns in order.
+list is one row where the model takes several values a row. A CSV without a header has its columns in order. Bytes that
+nobody described are the model's only input (`raw`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from setsail.errors import SetsailError
-from setsail.messages import Body, Cells, Columns, Rows
+from setsail.messages import Body, Cells, Columns, Rows, Tensor
 from setsail.signature import Signature, TensorSpec
 from setsail.tensors import Numbers
 
-__all__ = ["numbered", "opened"]
+__all__ = ["numbered", "opened", "raw"]
 
 
 def opened(signature: Signature, body: Columns | Cells) -> Body:
@@ -39,6 +41,37 @@ def _bytes(signature: Signature, raw: bytes) -> Rows:
             expected="application/json, text/csv or application/x-npy",
         )  # fmt: skip
     return Rows([raw])
+
+
+def raw(signature: Signature, data: bytes) -> Tensor:
+    """Bytes without a description (Triton's raw requests) as the only input: one text, or little-endian numbers.
+
+    One free dimension follows from their number: that of a row, or else the rows.
+
+    Raises:
+        SetsailError: `input.missing` where there are several inputs, `request.binary` where the bytes do not add up.
+    """
+    only = signature.inputs[0]
+    if len(signature.inputs) != 1:
+        raise SetsailError(
+            "input.missing", f"a raw body is one input, and the model has {len(signature.inputs)}",
+            expected="the name of each input", todo="send a JSON header that names the inputs",
+        )  # fmt: skip
+    if only.dtype.kind == "string":
+        return Tensor(only.name, [data], only.dtype, (1,) * len(only.shape))
+    sizes = [dim if isinstance(dim, int) else -1 for dim in only.shape]
+    if sizes.count(-1) > 1 and only.batched:
+        sizes[0] = 1
+    fixed = math.prod(size for size in sizes if size >= 0) * only.dtype.size
+    if sizes.count(-1) > 1 or not fixed or len(data) % fixed or (-1 not in sizes and len(data) != fixed):
+        raise SetsailError(
+            "request.binary", f"a raw body of {len(data)} bytes is no {only}", field=only.name, value=len(data),
+            expected=f"a multiple of {fixed} bytes" if sizes.count(-1) == 1 else "a tensor with a declared shape",
+        )  # fmt: skip
+    shape = tuple(len(data) // fixed if size < 0 else size for size in sizes)
+    plain = np.uint8 if only.dtype.kind == "bool" else only.dtype.numpy.newbyteorder("<")
+    array = np.frombuffer(data, plain).astype(only.dtype.numpy)
+    return Tensor(only.name, array.reshape(shape), only.dtype, shape)
 
 
 def numbered(signature: Signature) -> TensorSpec | None:

@@ -1,0 +1,183 @@
+"""TorchServe's inference API: `/ping`, `/predictions/{model}` and what is older (docs/wires/torchserve.md).
+
+A handler of TorchServe takes one item a request and decides itself what is in it. Here the body is read by its content
+type (`payload.py`) as rows, and the answer is the model's default output as JSON with an indentation of two, one entry
+a row, which is what `return output.tolist()` at the end of a handler gives.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+from urllib.parse import parse_qsl
+from uuid import uuid4
+
+import orjson
+
+from setsail.catalog import Index, IsReady
+from setsail.errors import SetsailError
+from setsail.messages import Body, ModelRef, Request, Response
+from setsail.protocols import payload
+from setsail.protocols.http import HttpReply, HttpRequest
+from setsail.protocols.multipart import Part
+from setsail.protocols.plain import ONLY_MODEL
+from setsail.protocols.routes import Exchange, Params, Route
+from setsail.protocols.torchserve.wire import JSON_REPLY, WIRE, model_ref, pretty, reply
+from setsail.protocols.values import UNREAD, array_json, records_json
+
+__all__ = ["OLDER", "ROUTES", "answer_json", "body_of"]
+
+_VERBS: Final = ("POST", "GET", "PUT", "PATCH", "DELETE")
+_JSON_STARTS: Final = (b"[", b"{", b'"')
+
+
+# -- predictions -------------------------------------------------------------------------------------------------------
+
+
+def _predict(request: HttpRequest, params: Params) -> Exchange:
+    return _exchange(request, model_ref(params), body_of(request.body, request.headers.get("content-type", "")))
+
+
+def _exchange(request: HttpRequest, model: ModelRef, body: Body) -> Exchange:
+    known = request.headers.get("x-request-id") or str(uuid4())
+    return Exchange(Request(model, body, id=known), _answer)
+
+
+def _answer(response: Response) -> HttpReply:
+    return HttpReply(200, answer_json(response), (*JSON_REPLY, ("x-request-id", response.id)))
+
+
+def body_of(raw: bytes | memoryview, content_type: str) -> Body:
+    """A request's body: by its type, and where there is none by what it is: JSON, a numpy file, or one row's text.
+
+    Raises:
+        SetsailError: what `payload.read` raises.
+    """
+    kind = payload.kind_of(content_type)
+    if kind in payload.CSV_TYPES or kind.endswith("json") or kind in _TYPED:
+        return payload.read(raw, content_type)
+    if bytes(raw[:64]).lstrip()[:1] in _JSON_STARTS:
+        return payload.json_body(raw)
+    if kind == "" and bytes(raw[:1]) not in (b"", b"P", b"\x93"):
+        try:
+            return payload.json_body(raw)
+        except SetsailError:
+            pass  # a text, or a picture, sent with `curl -T`
+    return payload.read(raw, "application/octet-stream")
+
+
+_TYPED: Final = frozenset((
+    "multipart/form-data", "application/x-www-form-urlencoded", "application/x-npy", "application/x-npz",
+    "application/jsonlines", "application/x-jsonlines", "application/x-ndjson",
+))  # fmt: skip
+
+
+def answer_json(response: Response) -> bytes:
+    """The default output: a list with one entry a row, an object each where the default is several outputs.
+
+    Laid out as Python's `json.dumps(…, indent=2)` does, and like it with the bare tokens for what is not finite.
+    """
+    outputs, names = response.outputs, response.defaults
+    if len(names) == 1:
+        array = outputs[names[0]]
+        try:
+            text = orjson.dumps(array, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_INDENT_2)
+        except TypeError:  # text, a single value, or not in order in memory
+            return _indented(array_json(array))
+        return text if b"n" not in text else _indented(array_json(array))
+    if len({outputs[name].shape[:1] for name in names} | {()}) == 2:
+        return _indented(records_json({name: outputs[name] for name in names}))
+    return _indented(b"{" + b",".join(orjson.dumps(n) + b":" + array_json(outputs[n]) for n in names) + b"}")
+
+
+def _indented(text: bytes) -> bytes:
+    try:
+        return orjson.dumps(orjson.loads(text), option=orjson.OPT_INDENT_2)
+    except UNREAD:  # NaN
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False).encode()
+
+
+def _explained(request: HttpRequest, params: Params) -> Exchange:
+    raise SetsailError(
+        "request.unsupported", "explanations are not answered here", field="path", value=request.path,
+        expected="/predictions/{model}", todo="ask for a prediction",
+    )  # fmt: skip
+
+
+# -- older paths, and SageMaker's ------------------------------------------------------------------------------------
+
+
+def _invoke(request: HttpRequest, params: Params) -> Exchange:
+    """`/invocations`, `/models/m/invoke` and `/m/predict`: here the query may hold the inputs, too."""
+    asked = parse_qsl(request.query, keep_blank_values=True)
+    named = dict(params) | {_NAMES[key]: value for key, value in asked if key in _NAMES}
+    model = model_ref(named) if "model" in named else ModelRef(ONLY_MODEL)
+    rest = tuple(Part(key, value.encode()) for key, value in asked if key and key not in _NAMES)
+    if rest and not request.body:
+        return _exchange(request, model, payload.form(rest))
+    return _exchange(request, model, body_of(request.body, request.headers.get("content-type", "")))
+
+
+_NAMES: Final = {"model_name": "model", "model_version": "version"}
+
+
+# -- health and description ------------------------------------------------------------------------------------------
+
+
+def _ping(request: HttpRequest, params: Params) -> Exchange:
+    return Exchange(IsReady(), _health)
+
+
+def _health(ready: bool) -> HttpReply:
+    return reply({"status": "Healthy"}) if ready else reply({"status": "Unhealthy"}, 500)
+
+
+def _describe(request: HttpRequest, params: Params) -> Exchange:
+    return Exchange(Index(), lambda _: HttpReply(200, pretty(_description()), JSON_REPLY))
+
+
+def _description() -> dict[str, Any]:
+    """The paths of this page as OpenAPI 3.0.1, as the original tells them; the admin port has more (`/openapi.json`)."""
+    paths: dict[str, Any] = {}
+    for route in (*ROUTES, *OLDER):
+        names = [part[1:-1] for part in route.pattern.split("/") if part.startswith("{")]
+        operation: dict[str, Any] = {
+            "description": route.summary,
+            "operationId": (route.method + route.pattern).lower().replace("/", "_").replace("{", "").replace("}", ""),
+            "parameters": [
+                {"in": "path", "name": name, "required": True, "schema": {"type": "string"}} for name in names
+            ],
+            "responses": {"200": {"description": route.summary, "content": {"application/json": {"schema": {}}}}},
+        }
+        paths.setdefault(route.pattern, {})[route.method.lower()] = operation
+    return {
+        "openapi": "3.0.1",
+        "info": {"title": "TorchServe APIs", "description": "TorchServe's inference API, by setsail", "version": "1"},
+        "paths": paths,
+    }
+
+
+def _every(pattern: str, decode: Any, summary: str, *, predicts: bool = True) -> tuple[Route, ...]:
+    return tuple(Route(verb, pattern, decode, WIRE, summary, predicts=predicts) for verb in _VERBS)
+
+
+ROUTES: Final = (
+    Route("GET", "/ping", _ping, WIRE, "200 while everything is ready, else 500"),
+    *_every("/predictions/{model}", _predict, "a prediction"),
+    *_every("/predictions/{model}/{version}", _predict, "a prediction of one version"),
+    *_every("/explanations/{model}", _explained, "refused", predicts=False),
+    *_every("/explanations/{model}/{version}", _explained, "refused", predicts=False),
+    Route("GET", "/api-description", _describe, WIRE, "these paths as OpenAPI 3.0.1"),
+)
+OLDER: Final = (
+    *(
+        route
+        for pattern, summary in (
+            ("/invocations", "a prediction of `model_name`, or of the only model"),
+            ("/models/{model}/invoke", "a prediction, as SageMaker asks"),
+            ("/{model}/predict", "a prediction, as before `/predictions`"),
+            ("/{model}/{version}/predict", "a prediction of one version, as before `/predictions`"),
+        )
+        for route in _every(pattern, _invoke, summary)
+    ),
+)
