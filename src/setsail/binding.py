@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from setsail.envelope import numbered, opened
+from setsail.envelope import numbered, opened, raw
 from setsail.errors import SetsailError
 from setsail.messages import Body, Cells, Columns, Rows, Tensor, Tensors
 from setsail.shortcut import ALLOWED, at_once, converted
@@ -63,6 +63,8 @@ def _bind(signature: Signature, body: Body) -> dict[str, Array]:
 
 
 def _from_tensors(signature: Signature, tensors: Sequence[Tensor]) -> dict[str, Array]:
+    if len(tensors) == 1 and isinstance(tensors[0].data, bytes):
+        tensors = (raw(signature, tensors[0].data),)
     table = signature.table
     if table is not None and tensors and all(t.name in table.columns for t in tensors):
         columns = {t.name: _typed(_column_spec(table, t.name), t) for t in tensors}
@@ -224,12 +226,9 @@ def _typed(spec: TensorSpec, tensor: Tensor) -> Array:
     declared = tensor.dtype
     if declared is not None and not _may_become(declared.name, declared.kind, spec, tensor):
         raise SetsailError(
-            "input.dtype",
-            f"input {spec.name!r} is declared {declared.oip}",
-            field=spec.name,
-            value=declared.oip,
+            "input.dtype", f"input {spec.name!r} is declared {declared.oip}", field=spec.name, value=declared.oip,
             expected=f"{spec.dtype.oip} or a type that widens to it",
-        )
+        )  # fmt: skip
     if isinstance(tensor.data, np.ndarray) and not isinstance(tensor.data, Numbers):
         array = _decode(spec, tensor.data)
         if array.dtype != spec.dtype.numpy:
@@ -256,12 +255,9 @@ def _typed(spec: TensorSpec, tensor: Tensor) -> Array:
         count *= size
     if count != array.size:
         raise SetsailError(
-            "input.shape",
-            f"input {spec.name!r} has {array.size} values for its shape",
-            field=spec.name,
-            value=list(shape),
-            expected=f"{count} values",
-        )
+            "input.shape", f"input {spec.name!r} has {array.size} values for its shape", field=spec.name,
+            value=list(shape), expected=f"{count} values",
+        )  # fmt: skip
     if len(shape) == len(spec.shape) + 1 and shape[-1] == 1:
         shape = shape[:-1]  # a column sent as [N, 1], as table codecs of other servers' clients do
     return array.reshape(shape)

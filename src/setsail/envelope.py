@@ -1,9 +1,9 @@
 """What a loose body means, which only a model's signature can tell (docs/decisions/0015-loose-bodies.md).
 
 Hand-written servers take `{"input": …}`, `{"data": …}`, `{"features": …}` or `{"instances": …}`, and one row as often
-as several. A name that is an input's is that input; otherwise it is the wrapping, and what is inside is the body. A flat
-list is one row where the model takes several values a row. A CSV without a header has its columns in order. Bytes that
-nobody described are the model's only input (`raw`).
+as several. A name that is an input's is that input; otherwise it is the wrapping, and what is inside is the body. A
+flat list is one row where the model takes several values a row. A CSV without a header has its columns in order. Bytes
+that nobody described are the model's only input (`raw`).
 """
 
 from __future__ import annotations

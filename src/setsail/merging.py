@@ -65,6 +65,8 @@ def _of_tensors(body: Tensors) -> Portion | None:
     rows = 0
     for tensor in body.tensors:
         data, shape = tensor.data, tensor.shape
+        if isinstance(data, bytes):
+            return None  # how many rows it is, the signature says
         count = len(data) if shape is None else shape[0] if shape else 0
         if count == 0 or rows not in (0, count):
             return None

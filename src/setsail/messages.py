@@ -31,7 +31,8 @@ class ModelRef(Struct, frozen=True):
 class Tensor(Struct, frozen=True):
     """One named tensor as it came: a numpy array, or JSON values (lists or `Numbers`) flat or nested (row-major).
 
-    `dtype` and `shape` are what the client declared, None where its wire does not declare them.
+    `dtype` and `shape` are what the client declared, None where its wire does not declare them. Bytes are the model's
+    only input as nobody described it (`envelope.raw`).
     """
 
     name: str

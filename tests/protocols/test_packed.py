@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from setsail.binding import bind
 from setsail.errors import SetsailError
 from setsail.messages import Columns, Rows, Tensor, Tensors
-from setsail.protocols import open_inference, packed, payload, tf_serving
+from setsail.protocols import packed, payload, tf_serving
 from setsail.protocols.http import HttpRequest
+from setsail.protocols.open_inference import form
 from setsail.protocols.table import DATA
 from setsail.protocols.values import convert, parse
 from setsail.signature import Signature, TensorSpec
@@ -165,8 +166,8 @@ def test_infer_bodies(long: int, monkeypatch: pytest.MonkeyPatch) -> None:
     @example(b'{"inputs":[{"name":"x","shape":[2],"datatype":"FP32","data":[[1,2')
     @example(b'{"id":"data","inputs":[{"name":"[1,2]","shape":[2],"datatype":"FP32","data":[1,2]}]}')
     def check(text: bytes) -> None:
-        quick = outcome(open_inference._form, text)
-        general = outcome(lambda: convert(parse(text), open_inference._Infer))
+        quick = outcome(form.read, text)
+        general = outcome(lambda: convert(parse(text), form.Infer))
         assert plainly(quick) == plainly(general)
 
     check()

@@ -128,9 +128,25 @@ def test_half_precision_has_no_typed_contents() -> None:
     refused("request.form", model_name="m", inputs=[one("FP16")])
 
 
-@pytest.mark.parametrize("way", [{"raw_input_contents": [bytes(4)]}, {}])
-def test_bfloat16_is_refused_with_advice(way: Message) -> None:
-    assert "FP32" in refused("input.dtype", model_name="m", inputs=[one("BF16")], **way).todo
+def test_bfloat16_is_the_float32_it_stands_for() -> None:
+    raw = (np.array([[0.5, -3.0]], np.float32).view(np.uint32) >> 16).astype("<u2").tobytes()
+    (tensor,) = read(model_name="m", inputs=[one("BF16")], raw_input_contents=[raw]).body.tensors
+    assert (tensor.dtype.name, tensor.shape, tensor.data.tolist()) == ("float32", (1, 2), [[0.5, -3.0]])
+    refused("request.binary", model_name="m", inputs=[one("BF16")], raw_input_contents=[bytes(8)])
+
+
+def test_a_head_with_bfloat16_is_not_remembered() -> None:
+    """Bytes of another size would be read as the float32 that it became."""
+    asked = REQUEST(model_name="bf", inputs=[one("BF16")], raw_input_contents=[bytes(4)])
+    inference.model_infer(asked.SerializeToString())
+    asked.raw_input_contents[0] = bytes(8)
+    with pytest.raises(SetsailError) as caught:
+        inference.model_infer(asked.SerializeToString())
+    assert caught.value.code == "request.binary"
+
+
+def test_bfloat16_without_its_bytes_is_refused_with_advice() -> None:
+    assert "FP32" in refused("input.dtype", model_name="m", inputs=[one("BF16")]).todo
 
 
 @pytest.mark.parametrize(("datatype", "value"), [("INT8", 128), ("INT16", -(2**15) - 1)])
@@ -150,8 +166,8 @@ def test_versions_that_do_not_exist(version: str) -> None:
     refused("model.version", model_name="m", model_version=version, inputs=[one()], raw_input_contents=[bytes(8)])
 
 
-@pytest.mark.parametrize("key", ["shared_memory_region", "classification"])
-def test_extensions_of_a_tensor_are_refused(key: str) -> None:
+@pytest.mark.parametrize("key", ["shared_memory_region", "shared_memory_offset"])
+def test_shared_memory_is_refused(key: str) -> None:
     parameters = {key: PARAMETER(string_param="r")}
     assert key in str(refused("request.unsupported", model_name="m", inputs=[one(parameters=parameters)]))
     refused(
@@ -171,6 +187,23 @@ def test_extensions_of_a_tensor_are_refused(key: str) -> None:
 def test_sequences_are_refused(key: str, value: Message) -> None:
     fault = refused("request.unsupported", model_name="m", inputs=[one()], parameters={key: value})
     assert fault.field == f"parameters.{key}"
+
+
+def test_content_types_are_read() -> None:
+    kinds = {"content_type": PARAMETER(string_param="base64")}
+    contents = {"bytes_contents": [b"YQ==", b""]}
+    request = read(model_name="m", inputs=[one("BYTES", contents=contents, parameters=kinds)])
+    assert values(request)[0].tolist() == [b"a", b""]
+    kinds = {"content_type": PARAMETER(string_param="datetime")}
+    refused("request.unsupported", model_name="m", inputs=[one("BYTES", contents=contents, parameters=kinds)])
+    refused("request.unsupported", model_name="m", inputs=[one()], raw_input_contents=[bytes(8)],
+            outputs=[{"name": "y", "parameters": kinds}])  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [PARAMETER(string_param="2"), PARAMETER(int64_param=-1), PARAMETER(bool_param=True)])
+def test_classes_are_a_number(value: Any) -> None:
+    outputs = [{"name": "y", "parameters": {"classification": value}}]
+    refused("request.form", model_name="m", inputs=[one()], raw_input_contents=[bytes(8)], outputs=outputs)
 
 
 def test_no_sequence_is_no_sequence() -> None:

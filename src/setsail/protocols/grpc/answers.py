@@ -7,12 +7,15 @@ the two against each other).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from msgspec import Struct
 
 from setsail.messages import Response
 from setsail.protocols import binary
+from setsail.protocols.open_inference import content_types
+from setsail.protocols.open_inference.classification import classified
 from setsail.tensors import Array, dtype_of
 
 __all__ = ["FINAL", "Answer", "field", "varint"]
@@ -20,6 +23,7 @@ __all__ = ["FINAL", "Answer", "field", "varint"]
 FINAL: Final = "triton_final_response"
 _NAME, _VERSION, _ID, _PARAMETERS, _OUTPUTS, _RAW = range(1, 7)  # of ModelInferResponse
 _KEPT: Final = 1024
+_NOTHING: Final[Mapping[str, int]] = {}
 _LONGEST_LABEL: Final = 64
 
 
@@ -36,19 +40,28 @@ _LABELS: Final[dict[object, bytes]] = {}  # a text as a raw tensor of it alone
 
 
 class Answer(Struct, frozen=True, gc=False):
-    """How a client wants its answer: echoed id, order of outputs, alone or in a message of a stream."""
+    """How a client wants its answer: echoed id, order of outputs, alone or in a message of a stream.
+
+    Attributes:
+        classes: outputs that come as so many classes of each row.
+        typed: each output says its content type (MLServer).
+    """
 
     id: str
     wanted: tuple[str, ...] | None
     stream: bool
+    classes: Mapping[str, int] = _NOTHING
+    typed: bool = False
 
     def encode(self, response: Response) -> bytes:
         outputs = response.outputs
+        if self.classes:
+            outputs = {**outputs, **{name: classified(response, name, k) for name, k in self.classes.items()}}
         names = None if self.wanted is None else tuple(dict.fromkeys(self.wanted))
         arrays = list(outputs.values()) if names is None else [outputs[name] for name in names]
         kinds = [(array.dtype, array.shape) for array in arrays]
-        key = (response.model, response.version, *(names or outputs), *kinds)
-        frame = _FRAMES.get(key) or _framed(key, response, names or tuple(outputs), arrays)
+        key = (response.model, response.version, self.typed, *(names or outputs), *kinds)
+        frame = _FRAMES.get(key) or _framed(key, response, names or tuple(outputs), arrays, self.typed)
         parts = [frame.before]
         if self.id:
             parts.append(field(_ID, self.id.encode()))
@@ -79,21 +92,28 @@ def _text(array: Array) -> bytes:
     return told
 
 
-def _framed(key: tuple[object, ...], response: Response, names: tuple[str, ...], arrays: list[Array]) -> _Frame:
+def _framed(
+    key: tuple[object, ...], response: Response, names: tuple[str, ...], arrays: list[Array], typed: bool
+) -> _Frame:
     if len(_FRAMES) >= _KEPT:
         _FRAMES.clear()
     before = field(_NAME, response.model.encode()) + field(_VERSION, str(response.version).encode())
-    after = b"".join(map(_described, names, arrays))
+    after = b"".join([_described(name, array, typed) for name, array in zip(names, arrays, strict=True)])
     frame = _FRAMES[key] = _Frame(before, after, tuple(map(_lead, arrays)))
     return frame
 
 
-def _described(name: str, array: Array) -> bytes:
-    """A ModelInferResponse.InferOutputTensor: name, datatype and shape."""
+def _described(name: str, array: Array, typed: bool) -> bytes:
+    """A ModelInferResponse.InferOutputTensor: name, datatype, shape and perhaps its content type."""
     dtype = dtype_of(array)
     sizes = b"".join(map(varint, array.shape))
     parts = field(1, name.encode()) + field(2, (dtype.oip if dtype else "BYTES").encode())
-    return field(_OUTPUTS, parts + (field(3, sizes) if sizes else b""))
+    if sizes:
+        parts += field(3, sizes)
+    if typed:
+        told = field(3, content_types.told(array).encode())  # string_param
+        parts += field(4, field(1, content_types.KEY.encode()) + field(2, told))
+    return field(_OUTPUTS, parts)
 
 
 def _lead(array: Array) -> bytes | None:

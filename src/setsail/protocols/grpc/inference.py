@@ -7,24 +7,23 @@ answer to the one message it is about, and the stream goes on.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from setsail.errors import SetsailError
 from setsail.messages import Request, Tensor, Tensors
-from setsail.protocols import binary
 from setsail.protocols.grpc.answers import FINAL, Answer
 from setsail.protocols.grpc.method import Exchange, model_ref, status_of
 from setsail.protocols.grpc.pool import message, parse
 from setsail.protocols.grpc.templates import Templates
-from setsail.protocols.oip import datatype, refuse_extensions, shape
+from setsail.protocols.open_inference import classification, content_types
+from setsail.protocols.open_inference.refusals import LAST_RESPONSE, refuse_parameters
+from setsail.protocols.open_inference.tensors import BF16, datatype, from_bytes, shape
 from setsail.tensors import Array, DType
 
 __all__ = ["model_infer", "request", "stream_fault", "stream_infer"]
 
-ALLOWED: Final = "triton_enable_empty_final_response"  # every answer here is a request's only and last one
-_RESERVED: Final = "triton_"
 _FIELDS: Final[Mapping[str, tuple[str, str]]] = {  # datatype -> its contents field, and the dtype the field holds
     "BOOL": ("bool_contents", "bool"),
     **dict.fromkeys(("INT8", "INT16", "INT32"), ("int_contents", "int32")),
@@ -38,23 +37,42 @@ _FIELDS: Final[Mapping[str, tuple[str, str]]] = {  # datatype -> its contents fi
 
 
 _TEMPLATES: Final = Templates()
+_NOTHING: Final[Mapping[str, Any]] = {}
+
+
+class _Asked(NamedTuple):
+    """A message as protobuf and the protocol's parameters have it.
+
+    Attributes:
+        classes: outputs that are asked for as so many classes.
+        typed: outputs say their content types (MLServer).
+        regular: everything of the request but its id and the tensors' bytes follows from its other fields, and those
+            bytes are the tensors'.
+    """
+
+    request: Request
+    classes: Mapping[str, int] = _NOTHING
+    typed: bool = False
+    regular: bool = True
 
 
 def model_infer(data: bytes | memoryview) -> Exchange:
-    asked = _TEMPLATES.request(data) or _read(data)
-    return Exchange(asked, Answer(asked.id, asked.outputs, False).encode)
+    return _exchange(data, False)
 
 
 def stream_infer(data: bytes | memoryview) -> Exchange:
-    asked = _TEMPLATES.request(data) or _read(data)
-    return Exchange(asked, Answer(asked.id, asked.outputs, True).encode)
+    return _exchange(data, True)
 
 
-def _read(data: bytes | memoryview) -> Request:
-    """What no template knows, read by protobuf; the next message like it is."""
-    asked = request(data)
-    _TEMPLATES.learn(data, asked)
-    return asked
+def _exchange(data: bytes | memoryview, stream: bool) -> Exchange:
+    known = _TEMPLATES.request(data)
+    if known is not None:
+        return Exchange(known, Answer(known.id, known.outputs, stream).encode)
+    asked = _read(data)  # what no template knows is read by protobuf; the next message like it is one that is known
+    found = asked.request
+    if asked.regular:
+        _TEMPLATES.learn(data, found)
+    return Exchange(found, Answer(found.id, found.outputs, stream, asked.classes, asked.typed).encode)
 
 
 def stream_fault(fault: SetsailError, data: bytes | memoryview) -> bytes:
@@ -81,27 +99,34 @@ def request(data: bytes | memoryview) -> Request:
         SetsailError: `request.malformed`, `request.form`, `request.binary`, `request.unsupported`, `model.version`,
             `input.dtype`, `input.shape` or `input.range`.
     """
+    return _read(data).request
+
+
+def _read(data: bytes | memoryview) -> _Asked:
     asked = parse(message("inference.ModelInferRequest"), data)
     ref = model_ref(asked.model_name, asked.model_version)
     parameters = _parameters(asked.parameters)
-    items = [(item.name, item.parameters) for item in (*asked.inputs, *asked.outputs)]
-    refuse_extensions(items, parameters)
+    inputs = [_parameters(item.parameters) for item in asked.inputs]
+    outputs = [(item.name, _parameters(item.parameters)) for item in asked.outputs]
+    named = [(item.name, own) for item, own in zip(asked.inputs, inputs, strict=True)]
+    refuse_parameters([*named, *outputs], parameters, allowed=LAST_RESPONSE)
+    classes = {name: k for name, own in outputs if own and (k := classification.count(name, own))}
+    for name, own in outputs:
+        content_types.of_output(name, own.get(content_types.KEY))
+    tensors, typed = _tensors(asked), any(content_types.KEY in own for own in (parameters, *inputs))
+    if typed:
+        kinds = [own.get(content_types.KEY) for own in inputs]
+        whole = parameters.get(content_types.KEY)
+        tensors = tuple(content_types.decoded(t, kind, whole) for t, kind in zip(tensors, kinds, strict=True))
     wanted = tuple(item.name for item in asked.outputs) or None
-    return Request(ref, Tensors(_tensors(asked)), wanted, id=asked.id, parameters=parameters)
+    regular = not (classes or typed or any(item.datatype == BF16 for item in asked.inputs))
+    found = Request(ref, Tensors(tensors), wanted, id=asked.id, parameters=parameters)
+    return _Asked(found, classes, typed, regular)
 
 
 def _parameters(found: Mapping[str, Any]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, parameter in found.items():
-        choice = parameter.WhichOneof("parameter_choice")
-        if name.startswith(_RESERVED) and name != ALLOWED:
-            raise SetsailError(
-                "request.form", f"parameter {name!r} is reserved", field=f"parameters.{name}",
-                expected=f"no parameter that begins with {_RESERVED}, but {ALLOWED}",
-            )  # fmt: skip
-        if choice is not None:
-            values[name] = getattr(parameter, choice)
-    return values
+    chosen = ((name, parameter, parameter.WhichOneof("parameter_choice")) for name, parameter in found.items())
+    return {name: getattr(parameter, choice) for name, parameter, choice in chosen if choice is not None}
 
 
 def _tensors(asked: Any) -> tuple[Tensor, ...]:
@@ -127,8 +152,7 @@ def _raw(item: Any, contents: bytes) -> Tensor:
             field=f"{item.name}.contents",
             expected="one of them, for all inputs",
         )
-    dtype, sizes = datatype(item.name, item.datatype), shape(item.name, item.shape)
-    return Tensor(item.name, binary.unpack(item.name, dtype, sizes, memoryview(contents)), dtype, sizes)
+    return from_bytes(item.name, item.datatype, item.shape, memoryview(contents))
 
 
 def _typed(item: Any) -> Tensor:

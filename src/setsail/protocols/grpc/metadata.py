@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
-from setsail.catalog import EXTENSIONS, IsLive, IsReady, Metadata, ModelMetadata, ServerInfo
+from setsail.catalog import IsLive, IsReady, Metadata, ModelMetadata, ServerInfo
 from setsail.protocols.grpc.method import Exchange, model_ref
 from setsail.protocols.grpc.pool import message, parse
-from setsail.protocols.oip import SERVER_NAME, server_version
+from setsail.protocols.open_inference.configuration import configuration
+from setsail.protocols.open_inference.server import EXTENSIONS, SERVER_NAME, server_version
 from setsail.signature import TensorSpec
 
 __all__ = ["model_config", "model_metadata", "model_ready", "server_live", "server_metadata", "server_ready"]
-
-BACKEND: Final = "onnxruntime"
-NO_LIMIT: Final = 2**31 - 1  # of rows: `max_batch_size` is an int32, and 0 there means no batch axis
-_EXTENSIONS: Final = (*EXTENSIONS, "model_configuration")
 
 
 def server_live(data: bytes | memoryview) -> Exchange:
@@ -42,7 +39,7 @@ def server_metadata(data: bytes | memoryview) -> Exchange:
     answer = message("inference.ServerMetadataResponse")
 
     def encode(_: object) -> bytes:
-        told: bytes = answer(name=SERVER_NAME, version=server_version(), extensions=_EXTENSIONS).SerializeToString()
+        told: bytes = answer(name=SERVER_NAME, version=server_version(), extensions=EXTENSIONS).SerializeToString()
         return told
 
     return Exchange(ServerInfo(), encode)
@@ -70,23 +67,5 @@ def model_config(data: bytes | memoryview) -> Exchange:
 
 
 def _config(meta: ModelMetadata) -> bytes:
-    """Triton's rule: where `max_batch_size` is not 0, `dims` leave the batch out."""
-    batched = meta.signature.batched
-
-    def tensors(specs: tuple[TensorSpec, ...]) -> list[dict[str, Any]]:
-        return [
-            {"name": s.name, "data_type": _data_type(s), "dims": s.oip_shape()[1:] if batched else s.oip_shape()}
-            for s in specs
-        ]
-
-    told: bytes = message("inference.ModelConfigResponse")(config={
-        "name": meta.name, "platform": meta.framework, "backend": BACKEND,
-        "max_batch_size": (meta.max_batch or NO_LIMIT) if batched else 0,
-        "input": tensors(meta.signature.inputs), "output": tensors(meta.signature.outputs),
-        **({"dynamic_batching": {}} if batched else {}),
-    }).SerializeToString()  # fmt: skip
+    told: bytes = message("inference.ModelConfigResponse")(config=configuration(meta)).SerializeToString()
     return told
-
-
-def _data_type(spec: TensorSpec) -> str:
-    return "TYPE_STRING" if spec.dtype.kind == "string" else f"TYPE_{spec.dtype.oip}"

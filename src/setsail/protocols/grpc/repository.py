@@ -5,7 +5,7 @@ from __future__ import annotations
 from setsail.catalog import STATES, Index, Load, Unload, VersionStatus
 from setsail.protocols.grpc.method import Exchange
 from setsail.protocols.grpc.pool import message, parse
-from setsail.protocols.oip import load_parameters, no_repository
+from setsail.protocols.open_inference.refusals import load_parameters, no_repository
 
 __all__ = ["index", "load", "unload"]
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from setsail.catalog import Duration, Statistics, VersionStatistics
+from setsail.catalog import Statistics, VersionStatistics
 from setsail.protocols.grpc.method import Exchange, model_ref
 from setsail.protocols.grpc.pool import message, parse
+from setsail.protocols.open_inference.figures import figures
 
 __all__ = ["model_statistics"]
 
@@ -20,28 +19,6 @@ def model_statistics(data: bytes | memoryview) -> Exchange:
 
 def _answer(found: tuple[VersionStatistics, ...]) -> bytes:
     told: bytes = message("inference.ModelStatisticsResponse")(
-        model_stats=[_version(row) for row in found]
+        model_stats=[figures(row) for row in found]
     ).SerializeToString()
     return told
-
-
-def _version(row: VersionStatistics) -> dict[str, Any]:
-    return {
-        "name": row.name, "version": str(row.version), "last_inference": row.last_ms,
-        "inference_count": row.inferences, "execution_count": row.executions,
-        "inference_stats": {
-            "success": _duration(row.success), "fail": _duration(row.fail), "queue": _duration(row.queue),
-            "compute_input": _duration(row.input), "compute_infer": _duration(row.infer),
-            "compute_output": _duration(row.output),
-            "cache_hit": _duration(row.cache_hit), "cache_miss": _duration(row.cache_miss),
-        },
-        "batch_stats": [
-            {"batch_size": b.size, "compute_input": _duration(b.input), "compute_infer": _duration(b.infer),
-             "compute_output": _duration(b.output)}
-            for b in row.batches
-        ],
-    }  # fmt: skip
-
-
-def _duration(value: Duration) -> dict[str, int]:
-    return {"count": value.count, "ns": value.ns}
