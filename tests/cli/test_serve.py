@@ -37,7 +37,7 @@ def serving(*args: object) -> Iterator[tuple[subprocess.Popen[str], dict[str, An
 def test_ready_line_curl_line_and_a_clean_end(given: Given) -> None:
     given("iris-1.setsail", "iris.ubj")
     with serving("iris-1.setsail") as (started, ready):
-        assert set(ready) == {"url", "admin_url", "models"}
+        assert set(ready) == {"url", "admin_url", "doors", "models"}
         (model,) = ready["models"]
         assert (model["name"], model["version"]) == ("iris", 1)
         for wire, line in model["curl"].items():

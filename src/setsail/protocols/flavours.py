@@ -51,11 +51,13 @@ class Port(Struct, frozen=True):
         number: where the original listens unless it is told otherwise.
         routes: names of the tuples of routes it answers, of modules of this folder: `tf_serving:ROUTES`. Of two that
             fit a request the first is taken, and the first of all tells the faults of paths that nobody owns.
+        control: its clients change what is served, because that is what they are for.
     """
 
     number: int
     role: str
     routes: tuple[str, ...]
+    control: bool = False
 
     def table(self) -> Table:
         """The paths it answers."""
@@ -92,18 +94,26 @@ def _owners(routes: Iterable[Route]) -> dict[str, Wire]:
     return owners
 
 
-_TF: Final = ("tf_serving:ROUTES",)
-_OIP: Final = ("open_inference:ROUTES",)
-_BOTH: Final = (*_TF, *_OIP)
-FLAVOURS: Final[Mapping[str, Flavour]] = {
-    flavour.name: flavour
-    for flavour in (
-        Flavour("tfserving", "TensorFlow Serving", (Port(8501, DATA, _TF), Port(8500, GRPC, _TF))),
-        Flavour("triton", "NVIDIA Triton", (Port(8000, DATA, _OIP), Port(8001, GRPC, _OIP))),
-        Flavour("kserve", "KServe", (Port(8080, DATA, _BOTH), Port(8081, GRPC, _BOTH))),
-        Flavour("mlserver", "MLServer", (Port(8080, DATA, _OIP), Port(8081, GRPC, _OIP))),
-    )
-}
+_TF: Final = ("tf_serving:ORIGINAL_ROUTES", "exposition:TFSERVING")
+_TRITON: Final = ("open_inference:TRITON",)
+_KSERVE: Final = ("tf_serving:ROUTES", "open_inference:KSERVE", "exposition:KSERVE")
+_MLSERVER: Final = ("open_inference:MLSERVER",)
+_ROWS: Final = (
+    Flavour("tfserving", "TensorFlow Serving", (Port(8501, DATA, _TF), Port(8500, GRPC, _TF))),
+    Flavour("triton", "NVIDIA Triton", (
+        Port(8000, DATA, _TRITON), Port(8001, GRPC, _TRITON), Port(8002, METRICS, ("exposition:TRITON",)),
+    )),
+    Flavour("kserve", "KServe", (Port(8080, DATA, _KSERVE), Port(8081, GRPC, _KSERVE))),
+    Flavour("mlserver", "MLServer", (
+        Port(8080, DATA, _MLSERVER), Port(8081, GRPC, _MLSERVER), Port(8082, METRICS, ("exposition:MLSERVER",)),
+    )),
+    Flavour("mlflow", "MLflow scoring", (Port(5000, DATA, ("mlflow:ROUTES",)),)),
+    Flavour("sagemaker", "SageMaker container", (Port(8080, DATA, ("sagemaker:ROUTES",)),)),
+    Flavour("sagemaker-mme", "SageMaker multi-model container", (
+        Port(8080, DATA, ("sagemaker:MULTI_MODEL",), control=True),
+    )),
+)  # fmt: skip
+FLAVOURS: Final[Mapping[str, Flavour]] = {flavour.name: flavour for flavour in _ROWS}
 
 
 # -- what a user writes --------------------------------------------------------------------------------------------

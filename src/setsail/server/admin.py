@@ -30,7 +30,7 @@ from setsail.protocols import plain
 from setsail.protocols.curl import curl_lines
 from setsail.protocols.open_inference.server import server_version
 from setsail.protocols.routes import model_ref
-from setsail.protocols.table import DATA
+from setsail.protocols.table import DATA, Table
 from setsail.server.dispatch import Answering
 from setsail.server.forms import answer_rows, body, fields
 from setsail.server.metrics import CONTENT_TYPE, Counted, Metrics
@@ -58,6 +58,7 @@ def application(
     triton: bool = False,
     hosts: Collection[str] = (),
     keyed: bool = False,
+    table: Callable[[], Table] = lambda: DATA,
 ) -> Starlette:
     """The admin application.
 
@@ -67,9 +68,10 @@ def application(
         triton: whether /metrics also has Triton's names.
         hosts: names besides loopback that the Host header of a changing request may have.
         keyed: whether the data port asks for an API key, which the curl lines then send.
+        table: makes the paths of the data port.
     """
     allowed = frozenset(h.lower() for h in hosts)
-    return Admin(house, data_url, meter or Meter(), allowed, keyed, triton).starlette()
+    return Admin(house, data_url, meter or Meter(), allowed, keyed, triton, table()).starlette()
 
 
 class Admin:
@@ -83,11 +85,13 @@ class Admin:
         hosts: frozenset[str],
         keyed: bool,
         triton: bool,
+        table: Table = DATA,
     ) -> None:
         self._house = house
         self._data_url = data_url
         self._hosts = hosts
         self._keyed = keyed
+        self._table = table
         names = ("setsail", "triton") if triton else ("setsail",)
         self._metrics = Metrics(meter, lambda: self._ask(Index()), names=names)
         self._pages = Environment(
@@ -129,7 +133,7 @@ class Admin:
     # -- pages ---------------------------------------------------------------------------------------------------
 
     async def _models(self, request: HttpRequest) -> HttpResponse:
-        return self._page(request, "models.html", rows=self._ask(Index()), routes=DATA.routes)
+        return self._page(request, "models.html", rows=self._ask(Index()), routes=self._table.routes)
 
     async def _model(self, request: HttpRequest) -> HttpResponse:
         return self._model_page(request, self._metadata(request))
@@ -173,7 +177,7 @@ class Admin:
             pinned=pinned,
             signature=[(side, spec, _notes(spec, meta)) for side, specs in sides for spec in specs],
             fields=fields(meta, filled),
-            lines=[(wire.title, lines[wire.name]) for wire in DATA.wires if wire.name in lines],
+            lines=[(wire.title, lines[wire.name]) for wire in self._table.wires if wire.name in lines],
             error=error,
             answer=answer,
         )
@@ -195,7 +199,9 @@ class Admin:
     def _document(self, models: list[ModelMetadata], *, only: bool) -> HttpResponse:
         from setsail.protocols.openapi import document  # here, because few who open these pages ask for it
 
-        made = document(DATA.routes, models, url=self._url(), version=server_version(), only=only, keyed=self._keyed)
+        made = document(
+            self._table.routes, models, url=self._url(), version=server_version(), only=only, keyed=self._keyed
+        )
         return JSONResponse(made, headers={"cache-control": "no-store"})
 
     async def _metrics_page(self, request: HttpRequest) -> HttpResponse:

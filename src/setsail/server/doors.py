@@ -7,6 +7,7 @@ socket is known by its place in it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from setsail.errors import SetsailError
 from setsail.protocols.flavours import DATA, FLAVOURS, GRPC, ROLES, Flavour, Port, listened, renumbered
 from setsail.server.listeners import url
-from setsail.server.settings import Settings
+from setsail.server.settings import LOOPBACK, Settings
 
 if TYPE_CHECKING:
     from setsail.protocols.table import Table
@@ -51,6 +52,11 @@ class Door:
         return ROLES[self.role].guarded
 
     @property
+    def control(self) -> bool:
+        """Whether its clients may change what is served without being told so (`--model-control`)."""
+        return self.guarded or (self.row is not None and self.row.control)
+
+    @property
     def grpc(self) -> bool:
         return ROLES[self.role].grpc
 
@@ -77,7 +83,21 @@ def doors(settings: Settings) -> tuple[Door, ...]:
             raise SetsailError("setting.value", f"port {door.port} is given twice", field=door.flag, value=door.port,
                                expected="a port of its own for every door")  # fmt: skip
         taken |= {door.port} - {0}
+        if door.control:
+            _check_control(door, settings)
     return tuple(found)
+
+
+def _check_control(door: Door, settings: Settings) -> None:
+    """Whoever may change what is served is on this machine, or has a key, or is SageMaker's platform: it says that the
+    process is in one of its containers, where nobody else comes."""
+    contained = door.role == DATA and os.environ.get("SAGEMAKER_MULTI_MODEL", "").lower() == "true"
+    if door.host not in LOOPBACK and not settings.api_key_file and not contained:
+        flag = "--admin-host" if door.guarded else "--host"
+        raise SetsailError(
+            "setting.value", f"clients of {door.flavour and door.flavour.name} change what is served", field=flag,
+            value=door.host, expected="a loopback address, or an --api-key-file",
+        )  # fmt: skip
 
 
 def _numbers(chosen: Flavour, settings: Settings) -> dict[int, int]:

@@ -79,6 +79,7 @@ class Server:
             threads=self.settings.threads, share_weights=share, meter=self.meter, poll=self.settings.repository_poll,
             pack=lambda source: pack_source(source)[0],
         )  # fmt: skip
+        self.house.management.at_start = True
         for folder in self.settings.model_store.split(","):
             if folder.strip():
                 self.house.management.store.allow(Path(folder.strip()))
@@ -122,6 +123,7 @@ class Server:
         def pack(source: Path) -> Path:
             return pack_source(source, progress=progress)[0]
 
+        self.house.management.store.allow(path)
         repository = Repository(self.house, path, poll=self.settings.repository_poll, pack=pack)
         faults = repository.open()
         self._repositories.append(repository)
@@ -152,11 +154,13 @@ class Server:
     def describe(self) -> dict[str, Any]:
         """Where it is and what it serves: the ready line of `setsail serve --json`."""
         models, keyed = [], bool(self.settings.api_key_file)
+        wires = {wire.name for wire in self.doors[0].table().wires}
         for status in self._ready():
             meta: ModelMetadata = self.house.answer(Metadata(ModelRef(status.name, status.version)))
+            lines = curl_lines(meta, self.url, pinned=not status.default, keyed=keyed)
             models.append({
                 "name": status.name, "version": status.version, "signature": str(meta.signature),
-                "curl": curl_lines(meta, self.url, pinned=not status.default, keyed=keyed),
+                "curl": {wire: line for wire, line in lines.items() if wire in wires},
             })  # fmt: skip
         told = about(self.doors, self._numbers, self.settings)
         return {"url": self.url, "admin_url": self.admin_url, "doors": told, "models": models}
@@ -197,6 +201,7 @@ class Server:
     def start(self) -> Server:
         """Bind the ports and answer in a background thread. Raises `port.in_use` or `setting.value`."""
         settings = self.settings
+        self.house.management.at_start = False
         try:
             tls = _tls(settings)
             if tracer := open_tracer(settings):
@@ -209,7 +214,8 @@ class Server:
                 self._admin_port = bound.getsockname()[1]
                 admin = Lazy("setsail.server.admin:application", self.house, data_url=lambda: self.url,
                              meter=self.meter, hosts=(settings.admin_host,),
-                             keyed=bool(settings.api_key_file), triton=settings.triton_metrics == "on")  # fmt: skip
+                             keyed=bool(settings.api_key_file), triton=settings.triton_metrics == "on",
+                             table=self.doors[0].table)  # fmt: skip
                 self._admin = AdminPort(admin, bound, settings.drain_timeout)
             if engine := grpc_engine(settings.grpc_engine):
                 self._grpc = engine(self._desks[0], settings, shared=bool(self._inherited))
@@ -227,7 +233,7 @@ class Server:
     def _desk(self, door: Door, tracer: Tracing | None) -> Desk:
         """What a door answers: its own paths, out of the one house."""
         given = _desk_settings(self.settings)
-        if door.guarded:
+        if door.control:
             given |= {"control": True, "origins": NO_ORIGINS}
         house = Observed(self.answering, self.counted)
         desk = Desk(house, meter=self.meter, api_keys=_keys(self.settings), tracer=tracer, table=door.table(),

@@ -148,6 +148,7 @@ class Supervisor:
             bound, crew.gatherings.ask, lambda: {"workers": len(crew.pids), "worker_restarts": crew.deaths},
             seconds=settings.drain_timeout, data_url=self.url, hosts=(settings.admin_host,),
             keyed=bool(settings.api_key_file), triton=settings.triton_metrics == "on",
+            table=self.doors[0].table,
         )  # fmt: skip
 
     # -- the loop's thread -------------------------------------------------------------------------------------------
