@@ -32,7 +32,14 @@ from setsail.server.channel import (
 
 FAULT = Fault("source.missing", "there is no model", value="'x'", place="PATH")
 MESSAGES: list[Message] = [
-    Start(1, {"port": 0, "host": "::1"}, (7, 8), (("a.setsail", None), ("b.setsail", "b")), (("Unload", "a"),)),
+    Start(
+        1,
+        {"port": 0, "host": "::1"},
+        (7, 8),
+        (("a.setsail", None), ("b.setsail", "b")),
+        (("Configure", b"c"),),
+        (("Unload", b"a"),),
+    ),
     Gate(True),
     Question(3, "Index", b"\x90"),
     Drain(False),

@@ -10,14 +10,22 @@ import pytest
 from fakehouse import FakeHouse, FakeModel
 
 from setsail.catalog import (
+    Describe,
     Index,
     IsLive,
     IsReady,
     Load,
+    Locate,
     Metadata,
+    ModelDescription,
+    Process,
+    Register,
+    Registered,
+    Scale,
     Statistics,
     Status,
     Unload,
+    Unregister,
     VersionStatistics,
     VersionStatus,
 )
@@ -164,6 +172,84 @@ def test_without_control_its_own_house_refuses() -> None:
     with pytest.raises(SetsailError) as caught:
         Everywhere(Strict(), Fleet(Circle())).answer(Load("double"), control=False)
     assert caught.value.code == "control.refused"
+
+
+class Managed:
+    """A house that registers anything as version 3 of `m`, or cannot, and has `known` of it."""
+
+    def __init__(self, pid: int, *known: str, code: str = "") -> None:
+        self.pid, self.known, self.code, self.asks = pid, known, code, []
+
+    def answer(self, ask: Any, *, control: bool) -> Any:
+        self.asks.append(ask)
+        match ask:
+            case Locate():
+                return Registered("m", 3, "/store/" + ask.url)
+            case Register() if self.code:
+                raise SetsailError(self.code, "not here")
+            case Register():
+                return Registered(ask.name, ask.version, "/store/" + ask.url)
+            case Unregister():
+                return False
+            case Scale():
+                return self.told(ask.version or 0, "ready")
+            case Describe():
+                return tuple(self.told(version + 1, state) for version, state in enumerate(self.known))
+
+    def told(self, version: int, state: str) -> ModelDescription:
+        processes = (Process(self.pid, 1.0, 9),) if state == "ready" else ()
+        return ModelDescription("m", version, "f", state, framework="xgboost" if state == "ready" else "",
+                                processes=processes)  # fmt: skip
+
+
+def test_one_worker_says_what_a_file_is_and_all_register_just_that() -> None:
+    houses = [Managed(1), Managed(2)]
+    assert Fleet(Circle(*houses)).answer(Register("f")) == Registered("m", 3, "/store/f")
+    assert [house.asks for house in houses] == [[Locate("f"), Register("f", "m", 3)], [Register("f", "m", 3)]]
+    own, other = Managed(1), Managed(2)
+    Everywhere(own, Fleet(Circle(own, other))).answer(Register("f"), control=True)
+    assert (own.asks, other.asks) == ([Locate("f"), Register("f", "m", 3)], [Register("f", "m", 3)])
+
+
+def test_a_registration_that_some_cannot_do_is_undone_by_all() -> None:
+    houses = [Managed(1), Managed(2, code="model.failed")]
+    with pytest.raises(SetsailError) as caught:
+        Fleet(Circle(*houses)).answer(Register("f", "m", 3))
+    assert caught.value.code == "model.failed"
+    assert [house.asks[-1] for house in houses] == [Unregister("m", 3)] * 2
+
+
+def test_a_registration_that_nobody_can_do_leaves_what_is_there() -> None:
+    houses = [Managed(1, code="model.exists"), Managed(2, code="model.exists")]
+    with pytest.raises(SetsailError) as caught:
+        Fleet(Circle(*houses)).answer(Register("f", "m", 3))
+    assert caught.value.code == "model.exists"
+    assert Unregister("m", 3) not in houses[0].asks
+
+
+def test_a_description_lists_the_processes_of_all_and_the_worst_state() -> None:
+    fleet = Fleet(Circle(Managed(1, "ready", "ready"), Managed(2, "ready", "loading"), Managed(3, "ready")))
+    one, two = fleet.answer(Describe("m"))
+    assert (one.state, [p.pid for p in one.processes], one.framework) == ("ready", [1, 2, 3], "xgboost")
+    assert (two.state, [p.pid for p in two.processes], two.framework) == ("loading", [1], "xgboost")
+
+
+def test_a_version_is_scaled_by_its_number_in_all() -> None:
+    houses = [Managed(1, "ready", "parked"), Managed(2, "ready", "parked")]
+    told = Fleet(Circle(*houses)).answer(Scale("m"))
+    assert (told.version, [p.pid for p in told.processes]) == (1, [1, 2])
+    assert [house.asks[-1] for house in houses] == [Scale("m", 1)] * 2
+
+
+def test_management_without_control_is_refused() -> None:
+    with pytest.raises(SetsailError) as caught:
+        Fleet(Circle()).answer(Register("f"), control=False)
+    assert caught.value.code == "control.refused"
+
+
+def test_a_default_that_all_have_set_is_told_though_it_is_not_ready() -> None:
+    pinned = [status(1), status(2, "parked", default=True)]
+    assert [s.default for s in merged_statuses([pinned, pinned])] == [False, True]
 
 
 class Counting:

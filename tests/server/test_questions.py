@@ -9,15 +9,28 @@ import numpy as np
 import pytest
 
 from setsail.catalog import (
+    Configure,
+    Describe,
     Index,
     IsReady,
     Load,
+    Locate,
     Metadata,
+    ModelConfig,
+    ModelDescription,
     ModelMetadata,
+    Policy,
+    Process,
+    Register,
+    Registered,
+    Scale,
     ServerInfo,
+    SetDefault,
     Statistics,
     Status,
+    Terms,
     Unload,
+    Unregister,
     VersionStatistics,
     VersionStatus,
 )
@@ -41,7 +54,9 @@ SIGNATURE = Signature(
     "ask",
     [
         Index(True), Status(REF), Metadata(ModelRef("m", label="stable")), IsReady(), IsReady(REF), Load("m"),
-        Unload("m"), Statistics(REF),
+        Unload("m"), Statistics(REF), Locate("a.setsail"), Register("a.setsail", "m", 1, Terms(0, 2, 8), True, False),
+        Unregister("m", 2, True), SetDefault("m", 2), Scale("m", None, 0, 4), Describe("m"),
+        Configure((ModelConfig("m", "/models/m", Policy(specific=(1, 2)), {"stable": 1}),)),
         Request(REF, Rows([[1, 2.5, None], {"a": "x"}]), ("p",), "serving_default", "id", {"priority": 1}),
         Request(REF, Columns({"x": [1.0], "t": ["u"]}, ignore_unknown=True)),
         Request(REF, Cells(("a", "b"), [["1", ""], ["2", "ü"]])),
@@ -77,10 +92,14 @@ def test_arrays_travel_as_bytes() -> None:
         ("Status", ()),
         ("IsReady", True),
         ("Load", None),
+        ("Register", Registered("m", 2, "/models/m.setsail")),
+        ("Unregister", True),
+        ("Describe", (ModelDescription("m", 2, "m.setsail", "ready", labels=("a",), terms=Terms(0, 1),
+                                       processes=(Process(7, 1.5, 1 << 20),)),)),
         ("Statistics", (VersionStatistics("m", 1, inferences=3),)),
         ("Metadata", ModelMetadata("m", 2, (1, 2), SIGNATURE, "scikit-learn", None, {"x": [1.0, None, 2.0], "t": "u"})),
     ],
-)
+)  # fmt: skip
 def test_answers(kind: str, answer: Any) -> None:
     assert decode_answer(kind, encode_answer(kind, answer)) == answer
 
@@ -110,3 +129,12 @@ def test_bytes_of_another_type_are_refused() -> None:
 
 def test_whom_it_is_about() -> None:
     assert [subject(ask) for ask in (Load("a"), Unload("b"), Index())] == ["a", "b", ""]
+    asks = (
+        Register("f", "m", 3),
+        Unregister("m"),
+        Unregister("m", 3),
+        SetDefault("m", 3),
+        Scale("m", 3),
+        Configure(()),
+    )
+    assert [subject(ask) for ask in asks] == ["m/3", "m", "m/3", "m/3", "m/3", ""]

@@ -9,19 +9,30 @@ application runs over a fleet as it runs over a house, and so does what a client
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from contextlib import suppress
+from typing import Any, Final, Protocol, TypeVar
 
 from msgspec.structs import replace
 
 from setsail.catalog import (
+    CONTROLS,
     Ask,
+    Configure,
+    Describe,
     Index,
     IsLive,
     IsReady,
     Load,
+    Locate,
+    ModelDescription,
+    Register,
+    Registered,
+    Scale,
+    SetDefault,
     Statistics,
     Status,
     Unload,
+    Unregister,
     VersionStatistics,
     VersionStatus,
 )  # fmt: skip
@@ -54,8 +65,9 @@ class Fleet:
 
     def answer(self, ask: Request | Ask, *, control: bool = True) -> Any:
         """As `serving.house.House.answer`."""
-        if isinstance(ask, Load | Unload) and not control:
+        if isinstance(ask, CONTROLS) and not control:
             raise SetsailError("control.refused", "loading and unloading is off here")
+        ask = self._settled(ask)
         if isinstance(ask, IsLive):
             return True
         merge = _MERGES.get(type(ask))
@@ -63,11 +75,22 @@ class Fleet:
         replies = self._asker(kind, body, subject(ask), merge is None)
         faults = [answer.fault for answer in replies if answer.fault is not None]
         if faults and (merge is None or len(faults) == len(replies) or not isinstance(ask, Statistics)):
+            if isinstance(ask, Register) and len(faults) < len(replies):  # all have it, or none
+                with suppress(SetsailError):
+                    self.answer(Unregister(ask.name, ask.version))
             raise faults[0].error()
         found = [decode_answer(kind, answer.body) for answer in replies if answer.fault is None]
         if isinstance(ask, Statistics):
             return self._statistics(found)
         return found[0] if merge is None else merge(found)
+
+    def _settled(self, ask: Request | Ask) -> Request | Ask:
+        """With the version said: all workers do the same then, also later, and a source is packed by one of them."""
+        if isinstance(ask, Register) and not (ask.name and ask.version):
+            return located(ask, self.answer(Locate(ask.url, ask.name, ask.version)))
+        if isinstance(ask, Scale) and ask.version is None:
+            return replace(ask, version=self.answer(Describe(ask.name))[0].version)
+        return ask
 
     def _statistics(self, found: Sequence[Sequence[VersionStatistics]]) -> tuple[VersionStatistics, ...]:
         """Of the versions that any worker has, over all that was ever counted: what died with a worker counts."""
@@ -83,9 +106,16 @@ class Everywhere:
         self._house, self._fleet = house, fleet
 
     def answer(self, ask: Request | Ask, *, control: bool) -> Any:
-        if isinstance(ask, Statistics) or (control and isinstance(ask, Load | Unload)):
+        if control and isinstance(ask, Register):
+            ask = located(ask, self._house.answer(Locate(ask.url, ask.name, ask.version), control=True))
+        if isinstance(ask, Statistics | Describe) or (control and isinstance(ask, CONTROLS)):
             return self._fleet.answer(ask)
         return self._house.answer(ask, control=control)
+
+
+def located(ask: Register, found: Registered) -> Register:
+    """The same ask, with the name and version that were found."""
+    return replace(ask, name=found.name, version=found.version)
 
 
 def predict(fleet: Fleet, X: Any, model: str | None) -> Any:
@@ -99,8 +129,9 @@ def predict(fleet: Fleet, X: Any, model: str | None) -> Any:
 
 # -- merging ---------------------------------------------------------------------------------------------------------
 
+Told = TypeVar("Told", VersionStatus, ModelDescription)
 # What a version is called when workers differ: the first of these that any of them says. Ready is last: all must be.
-_ORDER: Final = ("failed", "queued", "loading", "warming", "draining", "gone", "ready")
+_ORDER: Final = ("failed", "queued", "loading", "warming", "draining", "gone", "parked", "ready")
 
 
 def merged_statuses(found: Sequence[Sequence[VersionStatus]]) -> tuple[VersionStatus, ...]:
@@ -114,11 +145,33 @@ def merged_statuses(found: Sequence[Sequence[VersionStatus]]) -> tuple[VersionSt
 
 
 def _one(group: list[VersionStatus], workers: int) -> VersionStatus:
-    worst = min(group, key=lambda status: _ORDER.index(status.state))
+    worst = _worst(group, workers)
+    labels = tuple(label for label in group[0].labels if all(label in status.labels for status in group))
+    meant = sum(status.default for status in group)
+    return replace(worst, default=meant == workers or (worst.ready and meant > 0), labels=labels)
+
+
+def _worst(group: list[Told], workers: int) -> Told:
+    """What the worst off say; a version that some workers do not have yet is on its way."""
+    worst = min(group, key=lambda one: _ORDER.index(one.state))
     if len(group) < workers and worst.state in ("ready", "warming"):
         worst = replace(worst, state="loading")
-    labels = tuple(label for label in group[0].labels if all(label in status.labels for status in group))
-    return replace(worst, default=worst.ready and any(status.default for status in group), labels=labels)
+    return worst
+
+
+def merged_descriptions(found: Sequence[Sequence[ModelDescription]]) -> tuple[ModelDescription, ...]:
+    """One description a version, with the processes of all workers."""
+    grouped: dict[tuple[str, int], list[ModelDescription]] = {}
+    for told in found:
+        for one in told:
+            grouped.setdefault((one.name, one.version), []).append(one)
+    return tuple(
+        replace(
+            _worst(group, len(found)), framework=next((one.framework for one in group if one.framework), ""),
+            processes=tuple(process for one in group for process in one.processes),
+        )
+        for _, group in sorted(grouped.items())
+    )  # fmt: skip
 
 
 def _with_default(statuses: list[VersionStatus]) -> list[VersionStatus]:
@@ -135,7 +188,16 @@ def _nothing(found: Sequence[None]) -> None:
     return None
 
 
+def _first(found: Sequence[Registered]) -> Registered:
+    return found[0]
+
+
+def _description(found: Sequence[ModelDescription]) -> ModelDescription:
+    return merged_descriptions([(one,) for one in found])[0]
+
+
 _MERGES: Final[Mapping[type, Callable[[Sequence[Any]], Any]]] = {
     Index: merged_statuses, Status: merged_statuses, Statistics: tuple, IsReady: all, Load: _nothing,
-    Unload: _nothing,
+    Unload: _nothing, Register: _first, Unregister: any, SetDefault: _nothing, Scale: _description,
+    Describe: merged_descriptions, Configure: merged_statuses,
 }  # fmt: skip

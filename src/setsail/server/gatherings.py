@@ -13,14 +13,16 @@ from itertools import count
 from threading import Event
 from typing import Final
 
+import msgspec
+
 from setsail.errors import SetsailError
 from setsail.server.channel import DEAD, SNAPSHOT, Answer, Answers, Everyone, Question
+from setsail.server.controls import PATIENT, Controls, Said
 from setsail.server.hands import STARTING, Hand
 
 __all__ = ["Gatherings"]
 
-_CONTROLS: Final = ("Load", "Unload")
-_PATIENCE: Final = dict.fromkeys(_CONTROLS, 3600.0)  # loading takes as long as it takes
+_PATIENCE: Final = dict.fromkeys(PATIENT, 3600.0)  # loading takes as long as it takes
 _SECONDS: Final = 30.0
 _KEPT: Final = 16  # snapshots of the dead, before they are made one
 Done = Callable[[tuple[Answer, ...]], None]
@@ -29,9 +31,13 @@ Done = Callable[[tuple[Answer, ...]], None]
 class _Gathering:
     """One question on its way."""
 
-    def __init__(self, kind: str, name: str, asked: set[Hand], done: Done) -> None:
-        self.kind, self.name, self.asked, self.done = kind, name, asked, done
+    def __init__(self, said: Said, asked: set[Hand], done: Done) -> None:
+        self.said, self.asked, self.done = said, asked, done
         self.answers: list[Answer] = []
+
+    @property
+    def changes(self) -> bool:
+        return Controls.changes(self.said.kind)
 
 
 class Gatherings:
@@ -51,7 +57,7 @@ class Gatherings:
         self._open: dict[int, _Gathering] = {}
         self._numbers = count(1)
         self._turn = 0
-        self._controls: dict[str, str] = {}
+        self._controls = Controls()
         self._dead: list[bytes] = []
         self._closed = False
 
@@ -84,9 +90,10 @@ class Gatherings:
         self._begin(message.kind, message.body, message.name, False,
                     lambda answers: asker.line.send(Answers(message.id, answers)))  # fmt: skip
 
-    def controls(self) -> tuple[tuple[str, str], ...]:
-        """What a new worker must do to be as the others: (Load or Unload, model)."""
-        return tuple((kind, name) for name, kind in self._controls.items())
+    def controls(self) -> tuple[tuple[str, bytes], ...]:
+        """What a new worker must do to be as the others: kinds and bodies; also what they are doing at this moment."""
+        doing = [one.said for one in self._open.values() if one.changes]
+        return tuple((said.kind, said.body) for said in (*self._controls.replay(), *doing))
 
     def _begin(self, kind: str, body: bytes, name: str, one: bool, done: Done) -> None:
         hands = list(self._ready())
@@ -99,8 +106,8 @@ class Gatherings:
             done(self._counts() if kind == SNAPSHOT else ())
             return
         number = next(self._numbers)
-        self._open[number] = _Gathering(kind, name, set(hands), done)
-        late = [h for h in self._everybody() if h.state == STARTING] if kind in _CONTROLS else []
+        self._open[number] = _Gathering(Said(kind, body, name), set(hands), done)
+        late = [h for h in self._everybody() if h.state == STARTING] if Controls.changes(kind) else []
         for hand in (*hands, *late):  # those that start read it when they are ready; nobody waits for them
             hand.line.send(Question(number, kind, body, name))
 
@@ -108,7 +115,7 @@ class Gatherings:
         gathering = self._open.get(answer.id)
         if gathering is None or hand not in gathering.asked:
             return
-        if gathering.kind == SNAPSHOT:
+        if gathering.said.kind == SNAPSHOT:
             hand.counts = answer.body
         gathering.answers.append(answer)
         gathering.asked.discard(hand)
@@ -129,11 +136,13 @@ class Gatherings:
         if gathering.asked or number not in self._open:
             return
         del self._open[number]
-        if gathering.kind == SNAPSHOT:
+        if gathering.said.kind == SNAPSHOT:
             gathering.done(self._counts())
             return
-        if gathering.kind in _CONTROLS and all(answer.fault is None for answer in gathering.answers):
-            self._controls[gathering.name] = gathering.kind
+        if gathering.changes and all(answer.fault is None for answer in gathering.answers):
+            undoes = gathering.said.kind == "Unregister"
+            lasting = not undoes or any(msgspec.msgpack.decode(answer.body) for answer in gathering.answers)
+            self._controls.note(gathering.said, lasting=lasting)
         gathering.done(tuple(gathering.answers))
 
     def _counts(self) -> tuple[Answer, ...]:

@@ -15,15 +15,24 @@ from msgspec import Struct, field
 from setsail import tensorfile
 from setsail.catalog import (
     Ask,
+    Configure,
+    Describe,
     Index,
     IsLive,
     IsReady,
     Load,
+    Locate,
     Metadata,
+    ModelDescription,
     ModelMetadata,
+    Register,
+    Registered,
+    Scale,
+    SetDefault,
     Statistics,
     Status,
     Unload,
+    Unregister,
     VersionStatistics,
     VersionStatus,
 )  # fmt: skip
@@ -126,7 +135,9 @@ def decode_answer(kind: str, data: bytes) -> Any:
 
 
 def subject(ask: Asked) -> str:
-    """The model that a Load or Unload is about."""
+    """What an ask that changes something is about: the model, or `model/version`; "" for all, and for no change."""
+    if isinstance(ask, Register | Unregister | SetDefault | Scale):
+        return ask.name if ask.version is None else f"{ask.name}/{ask.version}"
     return ask.name if isinstance(ask, Load | Unload) else ""
 
 
@@ -198,6 +209,13 @@ _KINDS: Final[Mapping[str, _Kind]] = {
         _Kind(Statistics, Statistics, tuple[VersionStatistics, ...]),
         _Kind(Load, Load, None),
         _Kind(Unload, Unload, None),
+        _Kind(Locate, Locate, Registered),
+        _Kind(Register, Register, Registered),
+        _Kind(Unregister, Unregister, bool),
+        _Kind(SetDefault, SetDefault, None),
+        _Kind(Scale, Scale, ModelDescription),
+        _Kind(Describe, Describe, tuple[ModelDescription, ...]),
+        _Kind(Configure, Configure, tuple[VersionStatus, ...]),
         _Kind(Metadata, Metadata, _Metadata, pack_answer=_pack_metadata, unpack_answer=_unpack_metadata),
         _Kind(Request, _Request, _Response, _pack_request, _unpack_request, _pack_response, _unpack_response),
     )

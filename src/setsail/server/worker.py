@@ -15,14 +15,13 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any, Final
 
-from setsail.catalog import Load, Unload
 from setsail.errors import SetsailError
 from setsail.server import listeners
 from setsail.server.channel import (
@@ -41,6 +40,7 @@ from setsail.server.channel import (
     Ready,
     Start,
 )  # fmt: skip
+from setsail.server.controls import Controls
 from setsail.server.counts import Counts, encoded
 from setsail.server.fleet import Everywhere, Fleet
 from setsail.server.interpreter import settle
@@ -52,7 +52,6 @@ __all__ = ["Worker", "main"]
 
 _LOG = logging.getLogger("setsail.server")
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_CONTROLS: Final[Mapping[str, type[Load | Unload]]] = {"Load": Load, "Unload": Unload}
 
 
 class Worker:
@@ -66,6 +65,7 @@ class Worker:
         self._asking = Lock()
         self._number = 0
         self._pool = ThreadPoolExecutor(4, "setsail-channel")
+        self._changes = ThreadPoolExecutor(1, "setsail-changes")  # in the order in which all workers are asked
         self._draining: Thread | None = None
         self.server = Server(Settings(**start.settings), self._sockets)
         self.server.answering = Everywhere(self.server.house, Fleet(self.everyone))
@@ -78,9 +78,12 @@ class Worker:
             self.server.open(Path(path), name=name)
         for kind, body in self._start.asks:
             self.server.house.answer(decode(kind, body))
-        for kind, name in self._start.controls:
-            with suppress(SetsailError):  # it was logged; the others have the same model in the same state
-                self.server.house.answer(_CONTROLS[kind](name))
+        self.server.house.management.at_start = False
+        for kind, body in self._start.controls:
+            try:
+                self.server.house.answer(decode(kind, body))
+            except SetsailError as fault:  # the others may have the model still, as it was when they loaded it
+                _LOG.warning("what was asked of all workers cannot be done again: %s: %s", kind, fault)
         self.server.start()
         settle()
         self._channel.send(Ready(self.server.describe()))
@@ -89,7 +92,8 @@ class Worker:
         """Do as told, until there is nobody who tells."""
         while (message := self._channel.receive()) is not None:
             if isinstance(message, Question):
-                self._pool.submit(self._answer, message)
+                pool = self._changes if Controls.changes(message.kind) else self._pool
+                pool.submit(self._answer, message)
             elif isinstance(message, Answers):
                 self._answered(message)
             elif isinstance(message, Gate):
@@ -106,7 +110,8 @@ class Worker:
             self.server.drain()
         else:
             self._draining.join()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._changes):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _drain(self, replaced: bool) -> None:
         """Finish, tell how it went, and hang up."""

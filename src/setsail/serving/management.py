@@ -80,10 +80,14 @@ class Management:
     Args:
         pack: turns a model that is no artifact into the path of one.
         poll: seconds between looks at configured base paths; 0 looks when it is configured.
+
+    Attributes:
+        at_start: whether what is registered now counts as there since the start.
     """
 
     def __init__(self, house: Housing, *, pack: Packer | None = None, poll: float = 0.0) -> None:
         self.store = Store(pack)
+        self.at_start = False
         self._house = house
         self._given: dict[tuple[str, int], _Given] = {}
         self._configured = Configured(house, pack, poll)
@@ -113,7 +117,7 @@ class Management:
                 raise SetsailError("model.exists", f"version {version} of {name!r} is registered", field="url",
                                    value=ask.url, model=name, version=version)  # fmt: skip
             default = self._default(name)
-            self._given[name, version] = _Given(ask.url, ask.terms)
+            self._given[name, version] = _Given(ask.url, ask.terms, self.at_start)
             try:
                 self._bring(found, ask)
             except SetsailError:
