@@ -330,7 +330,7 @@ FAULTS: list[tuple[str, Any, dict[str, Any]]] = [
     ("input.length", Code.INVALID_ARGUMENT, person(age=np.array([1.0, 2.0]))),
     ("input.dtype", Code.INVALID_ARGUMENT, infer("echo-float32", np.ones((1, 2)), "FP64")),
     ("input.dtype", Code.INVALID_ARGUMENT, infer("echo-float32", TEXT, "BYTES")),
-    ("input.dtype", Code.INVALID_ARGUMENT, infer("echo-float32", np.ones((1, 2), np.float16), "BF16")),
+    ("input.dtype", Code.INVALID_ARGUMENT, infer("echo-float16", np.ones((1, 2), np.float16), "BF16")),
     ("input.dtype", Code.INVALID_ARGUMENT, infer("echo-string", np.array([[b"\xff", b""]], object), "BYTES")),
     ("input.shape", Code.INVALID_ARGUMENT, infer("iris", np.ones((1, 3)), "FP64", "input")),
     ("input.nan", Code.INVALID_ARGUMENT, infer("iris", IRIS * np.nan, "FP64", "input")),

@@ -1,0 +1,111 @@
+"""A prediction's answer: each output as JSON or as bytes after the JSON, whole or as its classes."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+from msgspec import Struct
+
+from setsail.messages import Response
+from setsail.protocols import binary
+from setsail.protocols.http import JSON_HEADERS, HttpReply
+from setsail.protocols.open_inference import content_types
+from setsail.protocols.open_inference.classification import classified
+from setsail.protocols.values import array_json, dump
+from setsail.tensors import dtype_of
+
+__all__ = ["AnswerForm", "deflated", "encode_plainly", "encode_raw", "prefers_deflate"]
+
+_NOTHING: Final[Mapping[str, Any]] = {}
+
+
+class AnswerForm(Struct, frozen=True):
+    """How a client wants its answer.
+
+    Attributes:
+        id: echoed.
+        wanted: order of the outputs; None for all of them.
+        binary: which as bytes; others as `binary_default` says.
+        classes: which as so many classes of each row.
+        typed: each output says its content type (MLServer).
+    """
+
+    id: str
+    wanted: tuple[str, ...] | None
+    binary: Mapping[str, bool] = _NOTHING
+    binary_default: bool = False
+    classes: Mapping[str, int] = _NOTHING
+    typed: bool = False
+
+    def encode(self, response: Response) -> HttpReply:
+        parts, blobs = [_top(response.model, response.version)], []
+        if self.id:
+            parts += (b',"id":', dump(self.id))
+        opening = b',"outputs":['
+        for name in dict.fromkeys(self.wanted) if self.wanted else response.outputs:
+            array = response.outputs[name]
+            if name in self.classes:
+                array = classified(response, name, self.classes[name])
+            entry = _entry(name, array.dtype, array.shape)
+            kind = b'"content_type":"%b"' % content_types.told(array).encode() if self.typed else b""
+            if self.binary.get(name, self.binary_default):
+                blobs.append(binary.pack(array))
+                size = b'"binary_data_size":%d' % len(blobs[-1])
+                parts += (opening, entry, b',"parameters":{', size + b"," + kind if kind else size, b"}")
+            else:
+                parts += (opening, entry)
+                if kind:
+                    parts += (b',"parameters":{', kind, b"}")
+                parts += (b',"data":', array_json(array.ravel()))
+            opening = b"},"
+        parts.append(b"}]}" if opening == b"}," else b',"outputs":[]}')
+        if not blobs:
+            return HttpReply(200, b"".join(parts), JSON_HEADERS)
+        header = b"".join(parts)
+        return HttpReply(200, b"".join((header, *blobs)), _binary_headers(len(header)))
+
+
+encode_plainly: Final = AnswerForm("", None).encode
+encode_raw: Final = AnswerForm("", None, binary_default=True).encode
+
+
+@lru_cache(1024)
+def _top(model: str, version: int) -> bytes:
+    return dump({"model_name": model, "model_version": str(version)})[:-1]
+
+
+@lru_cache(4096)
+def _entry(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """One output's description, still open."""
+    known = dtype_of(np.empty(0, dtype))
+    return dump({"name": name, "datatype": known.oip if known else "BYTES", "shape": shape})[:-1]
+
+
+@lru_cache(1024)
+def _binary_headers(length: int) -> tuple[tuple[str, str], ...]:
+    return (("content-type", "application/octet-stream"), ("Inference-Header-Content-Length", str(length)))
+
+
+# -- deflate -----------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(256)
+def prefers_deflate(accept_encoding: str) -> bool:
+    """Whether deflate is the only coding a client takes: the server compresses for those who take gzip."""
+    names = [part.partition(";")[0].strip().lower() for part in accept_encoding.split(",")]
+    return "deflate" in names and not {"gzip", "x-gzip", "*"} & set(names)
+
+
+def deflated(encode: Callable[[Response], HttpReply]) -> Callable[[Response], HttpReply]:
+    """The same answer compressed, as Triton does for whoever asks. The JSON header's length stays the plain one's."""
+
+    def told(response: Response) -> HttpReply:
+        plain = encode(response)
+        headers = (*plain.headers, ("content-encoding", "deflate"), ("vary", "accept-encoding"))
+        return HttpReply(plain.status, zlib.compress(plain.body, 1), headers)
+
+    return told

@@ -1,0 +1,35 @@
+"""Triton's model configuration, as it follows from a model's signature: the fields that REST and gRPC both have."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from setsail.catalog import ModelMetadata
+from setsail.signature import TensorSpec
+
+__all__ = ["BACKEND", "NO_LIMIT", "configuration"]
+
+BACKEND: Final = "onnxruntime"
+NO_LIMIT: Final = 2**31 - 1  # of rows: `max_batch_size` is an int32, and 0 there means no batch axis
+
+
+def configuration(meta: ModelMetadata) -> dict[str, Any]:
+    """Triton's rule: where `max_batch_size` is not 0, `dims` leave the batch out."""
+    batched = meta.signature.batched
+
+    def tensors(specs: tuple[TensorSpec, ...]) -> list[dict[str, Any]]:
+        return [
+            {"name": s.name, "data_type": _data_type(s), "dims": s.oip_shape()[1:] if batched else s.oip_shape()}
+            for s in specs
+        ]
+
+    return {
+        "name": meta.name, "platform": meta.framework, "backend": BACKEND,
+        "max_batch_size": (meta.max_batch or NO_LIMIT) if batched else 0,
+        "input": tensors(meta.signature.inputs), "output": tensors(meta.signature.outputs),
+        **({"dynamic_batching": {}} if batched else {}),
+    }  # fmt: skip
+
+
+def _data_type(spec: TensorSpec) -> str:
+    return "TYPE_STRING" if spec.dtype.kind == "string" else f"TYPE_{spec.dtype.oip}"
