@@ -20,6 +20,13 @@ from setsail.signature import Signature, TensorSpec
 HOUSE = gallery()
 
 
+def request(url: str, header: list[str], body: bytes) -> HttpRequest:
+    """What curl sends."""
+    path, _, query = url.removeprefix("http://127.0.0.1:8080").partition("?")
+    kind = header[1].partition(": ")[2] if header else "application/x-www-form-urlencoded"
+    return HttpRequest("POST", path, query, {"content-type": kind}, body)
+
+
 def test_every_wire_has_a_line() -> None:
     assert set(CURL) == {w.name for w in DATA.wires}
 
@@ -29,12 +36,9 @@ def test_every_wire_has_a_line() -> None:
 @pytest.mark.parametrize("pinned", [False, True])
 def test_the_line_answers(model: str, wire: str, pinned: bool) -> None:
     line = curl_lines(HOUSE.models[model].metadata(), "http://127.0.0.1:8080", pinned=pinned)[wire]
-    curl, url, flag, body = shlex.split(line)
+    curl, url, *header, flag, body = shlex.split(line)
     assert (curl, flag) == ("curl", "-d")
-    headers = {"content-type": "application/x-www-form-urlencoded"}
-    exchange = DATA.route(
-        HttpRequest("POST", url.removeprefix("http://127.0.0.1:8080"), headers=headers, body=body.encode())
-    )
+    exchange = DATA.route(request(url, header, body.encode()))
     assert exchange.ask.model.version == (1 if pinned else None)  # type: ignore[union-attr]
     assert exchange.encode(HOUSE.answer(exchange.ask)).status == 200
 
@@ -56,6 +60,6 @@ def test_a_large_row_is_made_by_python_because_no_shell_takes_it(wire: str, shap
     python, option, program, pipe, *curl = shlex.split(line)
     assert (python, option, pipe, curl[-2:]) == ("python3", "-c", "|", ["-d", "@-"])
     made = subprocess.run([sys.executable, option, program], capture_output=True, check=True).stdout
-    exchange = DATA.route(HttpRequest("POST", curl[1].removeprefix("http://127.0.0.1:8080"), body=made))
+    exchange = DATA.route(request(curl[1], curl[2:-2], made))
     (array,) = bind(signature, exchange.ask.body).values()  # type: ignore[union-attr]
     np.testing.assert_array_equal(array, np.zeros((1, 3, 32, 32) if "N" in shape else (3, 32, 32)))

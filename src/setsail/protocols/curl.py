@@ -60,11 +60,25 @@ def _open_inference(meta: ModelMetadata, model: str) -> tuple[str, Any]:
     return f"/v2/models/{model}/infer", {"inputs": tensors}
 
 
+def _mlflow(meta: ModelMetadata, model: str) -> tuple[str, Any]:
+    name, _, version = model.partition("/versions/")
+    path = f"/invocations?model_name={name}" + (f"&model_version={version}" if version else "")
+    inputs, table = meta.signature.inputs, meta.signature.table
+    if table is not None:
+        return path, {"dataframe_split": {"columns": list(table.columns), "data": [_row(meta, table)]}}
+    if all(len(s.shape) == 1 and s.batched for s in inputs):
+        row = [meta.example[s.name] for s in inputs]
+        return path, {"dataframe_split": {"columns": [s.name for s in inputs], "data": [row]}}
+    return path, {"inputs": {s.name: _batch(meta, s) for s in inputs}}
+
+
 CURL: Final[Mapping[str, Callable[[ModelMetadata, str], tuple[str, Any]]]] = {
     "plain": _plain,
     "tf-serving": _tf_serving,
     "open-inference": _open_inference,
+    "mlflow": _mlflow,
 }
+_TYPED: Final = frozenset(("mlflow",))  # whose original refuses the type that curl -d states
 
 
 def curl_lines(meta: ModelMetadata, url: str, *, pinned: bool = False, keyed: bool = False) -> dict[str, str]:
@@ -80,7 +94,8 @@ def curl_lines(meta: ModelMetadata, url: str, *, pinned: bool = False, keyed: bo
     lines = {}
     for wire, form in CURL.items():
         path, body = form(meta, model)
-        curl = f"curl {shlex.quote(url + path)}{key} -d "
+        kind = f" -H {shlex.quote('content-type: application/json')}" if wire in _TYPED else ""
+        curl = f"curl {shlex.quote(url + path)}{key}{kind} -d "
         if any(isinstance(_row(meta, s), _Zeros) for s in meta.signature.inputs):
             lines[wire] = f"python3 -c {shlex.quote(_PRINT.format(body))} | {curl}@-"
         else:

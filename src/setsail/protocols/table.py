@@ -11,7 +11,7 @@ from typing import Final
 from msgspec import Struct
 
 from setsail.errors import SetsailError
-from setsail.protocols import open_inference, plain, tf_serving
+from setsail.protocols import invocations, mlflow, open_inference, plain, tf_serving
 from setsail.protocols.http import HttpRequest
 from setsail.protocols.routes import Exchange, Params, Route, Wire
 
@@ -49,7 +49,8 @@ class Table:
 
     def wire_of(self, path: str) -> Wire:
         """The wire in whose shape an error at this path is told."""
-        owners = (wire for prefix, wire in self._prefixes if path == prefix or path.startswith(prefix + "/"))
+        folded = path.lower()
+        owners = (wire for prefix, wire in self._prefixes if folded == prefix or folded.startswith(prefix + "/"))
         return next(owners, self._other)
 
     def allowed(self, path: str) -> tuple[str, ...]:
@@ -69,11 +70,13 @@ class Table:
                 return Match(row, match.groupdict())
         methods = self.allowed(path)
         if not methods:
-            raise SetsailError("request.path", "no wire answers here", field="path", value=path)
+            raise SetsailError(
+                "request.path", "no wire answers here", field="path", value=path, method=method, path=path
+            )
         allow = ", ".join(methods)
         raise SetsailError(
             "request.method", f"{path} does not take {method}", field="method", value=method, expected=allow,
-            allow=allow,
+            allow=allow, method=method, path=path,
         )  # fmt: skip
 
     def route(self, request: HttpRequest) -> Exchange:
@@ -89,13 +92,13 @@ _ANY: Final = "{}"
 
 
 def _key(path: str) -> tuple[int, str]:
-    """How many parts, and the first of them where it is literal."""
-    first = path[1:].partition("/")[0]
+    """How many parts, and the first of them where it is literal: in small letters, because some wires take either."""
+    first = path[1:].partition("/")[0].lower()
     return path.count("/"), _ANY if "{" in first else first
 
 
 DATA: Final = Table(
-    (*open_inference.ROUTES, *tf_serving.ROUTES, *plain.ROUTES),
-    (("/v2", open_inference.WIRE), ("/v1", tf_serving.WIRE)),
+    (*open_inference.ROUTES, *tf_serving.ROUTES, *plain.ROUTES, *invocations.ROUTES),
+    (("/v2", open_inference.WIRE), ("/v1", tf_serving.WIRE), *((r.pattern, mlflow.WIRE) for r in invocations.ROUTES)),
     plain.WIRE,
 )
