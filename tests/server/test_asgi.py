@@ -63,7 +63,7 @@ def test_head_has_the_headers_of_get_and_no_body(app: Application) -> None:
 def test_options_and_wrong_methods_list_what_is_allowed(app: Application) -> None:
     options = send(app, "OPTIONS", "/predict/iris")
     assert (options.status_code, options.headers["allow"]) == (204, "POST, OPTIONS")
-    wrong = send(app, "DELETE", "/v1/models/iris")
+    wrong = send(app, "DELETE", "/v2/models/iris")
     assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
     assert wrong.headers["x-setsail-error"] == "request.method"
     assert send(app, "OPTIONS", "/nowhere").status_code == 404

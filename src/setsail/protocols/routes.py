@@ -42,7 +42,10 @@ class Exchange(Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True)
 class Route:
-    """One row of the routing table. `predicts`: its requests run the model that the path names."""
+    """One row of the routing table.
+
+    `predicts`: its requests run the model that the path names. `any_case`: what the pattern says may come in any case.
+    """
 
     method: str
     pattern: str
@@ -50,12 +53,13 @@ class Route:
     wire: Wire
     summary: str
     predicts: bool = False
+    any_case: bool = False
     regex: re.Pattern[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         parts = re.split(r"\{(\w+)\}", self.pattern)
         text = "".join(f"(?P<{p}>[^/:]+)" if i % 2 else re.escape(p) for i, p in enumerate(parts))
-        object.__setattr__(self, "regex", re.compile(text))
+        object.__setattr__(self, "regex", re.compile(text, re.IGNORECASE | re.ASCII if self.any_case else 0))
 
 
 def model_ref(params: Params) -> ModelRef:

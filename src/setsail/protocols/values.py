@@ -30,6 +30,7 @@ __all__ = [
     "dump",
     "key_json",
     "parse",
+    "parse_first",
     "records_json",
     "row_texts",
     "texts",
@@ -58,6 +59,26 @@ def parse(body: bytes | memoryview) -> Any:
         return _anything(body)
     except UNREAD:
         return _parse_odd(body)
+
+
+def parse_first(body: bytes | memoryview) -> Any:
+    """The same, whatever follows the first JSON document: some servers stop reading there.
+
+    Raises:
+        SetsailError: `request.json`.
+    """
+    try:
+        return parse(body)
+    except SetsailError as fault:
+        raw = bytes(body)
+        try:
+            text = raw.decode()
+            _, end = json.JSONDecoder().raw_decode(text, len(text) - len(text.lstrip(" \t\r\n")))
+        except (ValueError, RecursionError):
+            raise fault from None
+        if not text[end:].strip():
+            raise
+        return parse(text[:end].encode())
 
 
 _anything: Final = msgspec.json.Decoder().decode

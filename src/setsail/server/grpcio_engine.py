@@ -19,7 +19,7 @@ import grpc.aio
 
 from setsail.errors import SetsailError
 from setsail.messages import Response
-from setsail.protocols.grpc.method import EACH, WATCH, WIRE, Exchange, Method, fault_metadata, status_of
+from setsail.protocols.grpc.method import EACH, WATCH, Exchange, Method, fault_metadata
 from setsail.protocols.grpc.methods import METHODS
 from setsail.scheduling import Ticket
 from setsail.server.dispatch import Desk
@@ -135,7 +135,7 @@ class _Calls:
             self._check_key(context)
             return await self._answered(data, context)
         except SetsailError as fault:
-            await _abort(context, fault)
+            await _abort(context, fault, self._method)
             raise
 
     async def watch(self, data: bytes, context: _Context) -> AsyncIterator[bytes]:
@@ -153,7 +153,7 @@ class _Calls:
                     raise _ended()
                 await asyncio.sleep(LOOK_SECONDS)
         except SetsailError as fault:
-            await _abort(context, fault)
+            await _abort(context, fault, self._method)
 
     async def each(self, messages: AsyncIterator[bytes], context: _Context) -> AsyncIterator[bytes]:
         """Messages are asked as they come and answered in their order, so those of one stream run together too."""
@@ -170,7 +170,7 @@ class _Calls:
                     if (left := waiting.get_nowait()) is not None:
                         left.cancel()
         except SetsailError as fault:
-            await _abort(context, fault)
+            await _abort(context, fault, self._method)
 
     async def _next(self, waiting: asyncio.Queue[asyncio.Task[bytes] | None]) -> asyncio.Task[bytes] | None:
         """The next message of a stream; None at its end."""
@@ -223,7 +223,7 @@ class _Calls:
         finally:
             rows = self._count(outcome, code, perf_counter() - began)
             if marks is not None:
-                marks.answered(outcome, WIRE, code, rows, None)
+                marks.answered(outcome, self._method.wire, code, rows, None)
 
     async def _asked(self, exchange: Exchange, size: int, context: _Context) -> bytes:
         try:
@@ -269,10 +269,10 @@ class _Calls:
         """Rows of the answer."""
         if isinstance(outcome, Response):
             rows = len(next(iter(outcome.outputs.values()))) if outcome.signature.batched and outcome.outputs else 1
-            self._desk.meter.answered(outcome.model, outcome.version, WIRE, code, seconds, rows)
+            self._desk.meter.answered(outcome.model, outcome.version, self._method.wire, code, seconds, rows)
             return rows
         if code != "ok":
-            self._desk.meter.answered("", 0, WIRE, code, seconds, 0)
+            self._desk.meter.answered("", 0, self._method.wire, code, seconds, 0)
         return 0
 
 
@@ -290,7 +290,7 @@ def _deadline(context: _Context) -> float:
     return inf if left is None else perf_counter() + float(left)
 
 
-async def _abort(context: _Context, fault: SetsailError) -> None:
+async def _abort(context: _Context, fault: SetsailError, method: Method) -> None:
     """End a call with a fault: its status, its text, and in trailing metadata what HTTP has headers for. Raises."""
-    code, text = status_of(fault)
+    code, text = method.status(fault)
     await context.abort(_CODES[code], text, trailing_metadata=fault_metadata(fault))

@@ -48,13 +48,13 @@ class _Asked:
         open: the outcome is still to come, and somebody waits for it.
     """
 
-    __slots__ = ("began", "encode", "marks", "message", "model", "open", "streams", "ticket")
+    __slots__ = ("began", "encode", "marks", "message", "model", "open", "streams", "ticket", "wire")
 
     def __init__(self, streams: Streams, message: Message) -> None:
         self.streams, self.message = streams, message
         self.began = perf_counter()
         self.open = False
-        self.model = ""
+        self.model, self.wire = "", WIRE
         self.encode: Any = None
         self.marks: Marks | None = None
         self.ticket: Ticket | None = None
@@ -63,7 +63,7 @@ class _Asked:
         """Decode and ask. Every fault goes to `answered`."""
         plane = self.streams.plane
         plane.inflight += 1
-        self.open = True
+        self.open, self.wire = True, method.wire
         fault = plane.refusal()
         deadline = inf if timeout is None else self.began + timeout
         if fault is None and method.model is not None and (model := method.model(self.message)) is not None:
@@ -133,11 +133,11 @@ class _Asked:
             rows = 1
             if outcome.signature.batched and outcome.outputs:
                 rows = len(next(iter(outcome.outputs.values())))
-            desk.meter.answered(outcome.model, outcome.version, WIRE, code, seconds, rows)
+            desk.meter.answered(outcome.model, outcome.version, self.wire, code, seconds, rows)
         elif code != "ok":
-            desk.meter.answered(desk.known(self.model), 0, WIRE, code, seconds, 0)
+            desk.meter.answered(desk.known(self.model), 0, self.wire, code, seconds, 0)
         if self.marks is not None:
-            self.marks.answered(outcome, WIRE, code, rows, desk.intake.ran if desk.intake is not None else None)
+            self.marks.answered(outcome, self.wire, code, rows, desk.intake.ran if desk.intake is not None else None)
 
 
 class Unary(_Asked):

@@ -16,7 +16,7 @@ from setsail.protocols.grpc import pool
 
 PROTOS = Path(pool.__file__).with_name("proto")
 SCRIPT = Path(__file__).parents[3] / "scripts/protos.py"
-FIELD = re.compile(r"^\s*(?:repeated )?(?:map<\w+, \w+>|\w+) (\w+) = (\d+);")
+FIELD = re.compile(r"^\s*(?:repeated )?(?:map<[\w.]+, [\w.]+>|[\w.]+) (\w+) = (\d+);")
 
 
 def test_the_compiled_set_is_what_the_files_say() -> None:

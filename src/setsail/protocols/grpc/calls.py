@@ -362,7 +362,8 @@ class Calls:
         """End a gRPC call with a fault, whether or not something was answered before."""
         call.over = True
         self._release(call)
-        self._end(call, fault_trailers(fault))
+        method = call.plan.method
+        self._end(call, fault_trailers(fault) if method is None else fault_trailers(fault, method.status))
 
     def _end(self, call: Call, block: bytes) -> None:
         if not call._begun:  # "Trailers-Only"

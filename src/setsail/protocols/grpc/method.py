@@ -26,6 +26,11 @@ class Exchange(Struct, frozen=True, gc=False):
     encode: Callable[[Any], bytes]
 
 
+def status_of(fault: SetsailError) -> tuple[int, str]:
+    """The canonical status code and the text of a fault: the text is every wire's."""
+    return fault.family.grpc, str(fault)
+
+
 class Method(Struct, frozen=True):
     """A method.
 
@@ -38,6 +43,8 @@ class Method(Struct, frozen=True):
             a fault ends the call with its status.
         keyless: answered without an API key.
         model: for what runs a model, which one a message means, told before it is decoded; None where it does not show.
+        wire: its name in metrics and docs.
+        status: how a fault ends a call.
     """
 
     path: str
@@ -46,11 +53,8 @@ class Method(Struct, frozen=True):
     render_fault: Callable[[SetsailError, bytes | memoryview], bytes] | None = None
     keyless: bool = False
     model: Callable[[bytes | memoryview], ModelRef | None] | None = None
-
-
-def status_of(fault: SetsailError) -> tuple[int, str]:
-    """The canonical status code and the text of a fault: the text is every wire's."""
-    return fault.family.grpc, str(fault)
+    wire: str = WIRE
+    status: Callable[[SetsailError], tuple[int, str]] = status_of
 
 
 def fault_metadata(fault: SetsailError) -> tuple[tuple[str, str], ...]:

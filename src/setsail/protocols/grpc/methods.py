@@ -8,6 +8,7 @@ from typing import Final
 from setsail.protocols.grpc import health, inference, metadata, reflection, repository, statistics, unsupported
 from setsail.protocols.grpc.method import EACH, UNARY, WATCH, WIRE, Exchange, Method, fault_metadata, status_of
 from setsail.protocols.grpc.templates import named
+from setsail.protocols.grpc.tf_serving.methods import ROWS as TF_SERVING
 
 __all__ = ["METHODS", "WIRE", "Exchange", "Method", "fault_metadata", "status_of"]
 
@@ -41,6 +42,7 @@ def _table() -> dict[str, Method]:
     for version in reflection.VERSIONS:
         path = f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"
         rows.append(Method(path, EACH, reflection.info(version), reflection.fault_renderer(version)))
+    rows += TF_SERVING
     return {row.path: row for row in rows}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 from setsail.errors import SetsailError
@@ -28,7 +29,7 @@ def trailers(status: int, text: str = "", metadata: tuple[tuple[str, str], ...] 
     return encode([*pairs, *metadata])
 
 
-def fault_trailers(fault: SetsailError) -> bytes:
+def fault_trailers(fault: SetsailError, status_of: Callable[[SetsailError], tuple[int, str]] = status_of) -> bytes:
     """What every wire says of a fault: its text, its code, the id the log has it under, when to try again."""
     status, text = status_of(fault)
     metadata = fault_metadata(fault)
