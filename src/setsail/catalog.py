@@ -35,7 +35,8 @@ STATES: Final[Mapping[str, State]] = {
     "queued": State(False, "START", "LOADING", ("loading", "gone")),
     "loading": State(False, "LOADING", "LOADING", ("warming", "failed")),
     "warming": State(False, "LOADING", "LOADING", ("ready", "failed")),
-    "ready": State(True, "AVAILABLE", "READY", ("draining",)),
+    "ready": State(True, "AVAILABLE", "READY", ("draining", "restarting")),
+    "restarting": State(False, "LOADING", "LOADING", ("ready", "draining")),
     "draining": State(False, "UNLOADING", "UNLOADING", ("gone",)),
     "gone": State(False, "END", "UNAVAILABLE", ("queued", "parked")),
     "parked": State(False, "END", "UNAVAILABLE", ("queued", "gone")),  # known, and not to be loaded until it is scaled
@@ -143,6 +144,7 @@ class ModelDescription(Struct, frozen=True):
         at_start: whether it was there without a client's asking.
         framework: where it came from ("scikit-learn 1.9.0"); empty while it is not loaded.
         processes: those that have it ready.
+        pending, room: rows that wait for it in all of them, and how many may.
     """
 
     name: str
@@ -156,6 +158,8 @@ class ModelDescription(Struct, frozen=True):
     framework: str = ""
     terms: Terms = Terms()
     processes: tuple[Process, ...] = ()
+    pending: int = 0
+    room: int = 0
 
 
 class Policy(Struct, frozen=True):

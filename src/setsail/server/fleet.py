@@ -131,7 +131,7 @@ def predict(fleet: Fleet, X: Any, model: str | None) -> Any:
 
 Told = TypeVar("Told", VersionStatus, ModelDescription)
 # What a version is called when workers differ: the first of these that any of them says. Ready is last: all must be.
-_ORDER: Final = ("failed", "queued", "loading", "warming", "draining", "gone", "parked", "ready")
+_ORDER: Final = ("failed", "restarting", "queued", "loading", "warming", "draining", "gone", "parked", "ready")
 
 
 def merged_statuses(found: Sequence[Sequence[VersionStatus]]) -> tuple[VersionStatus, ...]:
@@ -169,6 +169,7 @@ def merged_descriptions(found: Sequence[Sequence[ModelDescription]]) -> tuple[Mo
         replace(
             _worst(group, len(found)), framework=next((one.framework for one in group if one.framework), ""),
             processes=tuple(process for one in group for process in one.processes),
+            pending=sum(one.pending for one in group), room=sum(one.room for one in group),
         )
         for _, group in sorted(grouped.items())
     )  # fmt: skip

@@ -43,6 +43,7 @@ from setsail.messages import ModelRef, Request, Response
 from setsail.monitor.meter import Meter
 from setsail.monitor.statistics import statistics
 from setsail.serving import loading
+from setsail.serving.hosting import Hosted, Source
 from setsail.serving.leases import Loaded
 from setsail.serving.loader import Loader
 from setsail.serving.management import NAME, Management
@@ -67,6 +68,7 @@ class House:
         meter: counts what runs; asked for statistics.
         pack: turns a registered model that is no artifact into the path of one.
         poll: seconds between looks at configured base paths.
+        room: rows that may wait for a model, where they wait (`intake.py`): only told.
 
     Attributes:
         management: registers, scales and configures; its `store` says which folders clients may name files in.
@@ -74,7 +76,7 @@ class House:
 
     def __init__(
         self, *, threads: int = 1, share_weights: bool = True, observers: Iterable[Observer] = (),
-        meter: Meter | None = None, pack: Packer | None = None, poll: float = 0.0,
+        meter: Meter | None = None, pack: Packer | None = None, poll: float = 0.0, room: int = 0,
     ) -> None:  # fmt: skip
         self.table = Table()
         self.observers = tuple(observers)
@@ -82,17 +84,17 @@ class House:
         self._threads, self._share = threads, share_weights
         self._changed = Condition()  # held by whoever swaps the table; notified after
         self._loader = Loader()
-        self._sources: dict[tuple[str, int], Path | Artifact] = {}
+        self._sources: dict[tuple[str, int], Source] = {}
         self._looks: list[Callable[[str], None]] = []
         self._then: dict[tuple[str, int], Swap] = {}  # what becomes of a version that is leaving
-        self.management = Management(self, pack=pack, poll=poll)
+        self.management = Management(self, pack=pack, poll=poll, room=room)
 
     # -- changing the table --------------------------------------------------------------------------------------
 
     def load(
-        self, source: str | Path | Artifact, name: str | None = None, version: int | None = None, *, wait: bool = True
+        self, source: str | Source, name: str | None = None, version: int | None = None, *, wait: bool = True
     ) -> ModelRef | None:
-        """Load an artifact, or load it again.
+        """Load an artifact, or load it again; or something else that answers (`hosting.py`).
 
         Args:
             name, version: instead of the manifest's. With both given and `wait` False, a version that cannot be read
@@ -122,7 +124,7 @@ class House:
         self.table.status(ModelRef(name, version))
         self._loader.submit(lambda: self._unload(name, version, forget), wait=wait)
 
-    def park(self, name: str, version: int, source: Path | Artifact, *, wait: bool = True) -> None:
+    def park(self, name: str, version: int, source: Source, *, wait: bool = True) -> None:
         """Know a version without having it loaded; one that is there is unloaded, after its last request."""
         self._sources[name, version] = source
         self._loader.submit(lambda: self._leave(name, version, lambda table: table.parked(name, version)), wait=wait)
@@ -140,14 +142,16 @@ class House:
         self.wait(lambda table: table.get(name, version) is None, DRAIN_SECONDS)
 
     @property
-    def sources(self) -> Mapping[tuple[str, int], Path | Artifact]:
+    def sources(self) -> Mapping[tuple[str, int], Source]:
         """Every version that is known, and what it is loaded from."""
         return self._sources
 
     def refuse(self, name: str, version: int, fault: Exception) -> None:
         """Show a version as failed without loading it; one that is ready or on its way stays so."""
         with self._changed:
-            if not any(_is(self.table, name, version, s) for s in ("ready", "loading", "warming", "draining")):
+            if not any(
+                _is(self.table, name, version, s) for s in ("ready", "restarting", "loading", "warming", "draining")
+            ):
                 self._queue(name, version)
                 self._failed(name, version, fault)
 
@@ -172,7 +176,7 @@ class House:
         """
         self.management.close()
         self._loader.close(self._unload_everything, seconds)
-        return self.wait(lambda table: not any(e.state in ("ready", "draining") for e in table), seconds)
+        return self.wait(lambda table: not any(e.state in ("ready", "restarting", "draining") for e in table), seconds)
 
     def __enter__(self) -> House:
         return self
@@ -273,7 +277,7 @@ class House:
 
     # -- in the loader's thread -----------------------------------------------------------------------------------
 
-    def _load(self, source: Path | Artifact, name: str | None, version: int | None) -> ModelRef:
+    def _load(self, source: Source, name: str | None, version: int | None) -> ModelRef:
         if name is not None and version is not None and (name, version) not in self._sources:
             raise SetsailError("model.not_ready", f"version {version} of {name!r} was unloaded meanwhile", model=name)
         try:
@@ -291,14 +295,14 @@ class House:
             self._bring_up(opened, *key)
             return ModelRef(*key)
         finally:
-            if isinstance(source, Path):
+            if isinstance(source, Path) and isinstance(opened, Artifact):
                 opened.close()  # a runner keeps nothing of the file
 
-    def _bring_up(self, opened: Artifact, name: str, version: int) -> None:
+    def _bring_up(self, opened: Artifact | Hosted, name: str, version: int) -> None:
         if not self.wait(lambda table: not _is(table, name, version, "draining"), DRAIN_SECONDS):
             raise SetsailError("model.not_ready", f"version {version} of {name!r} is still answering its last requests")
         entry = self.table.get(name, version)
-        old = entry.loaded if entry is not None and entry.ready else None
+        old = entry.loaded if entry is not None and entry.state in ("ready", "restarting") else None
         if old is None:
             self._queue(name, version)
             self.swap(lambda table: table.moved(name, version, "loading"))
@@ -312,9 +316,16 @@ class House:
         else:  # the old runner has answered until now, and ends with its last request
             self.swap(lambda table: table.reloaded(name, version, loaded))
             old.retire(lambda: None)
+        if not isinstance(opened, Artifact):  # it may have fallen down before there was a table to say so
+            self._look(name, version, loaded.runner)
         _LOG.info("%s version %d is ready (%s)", name, version, loaded.facts.variant)
 
-    def _open(self, opened: Artifact, name: str, version: int) -> Loaded:
+    def _open(self, opened: Artifact | Hosted, name: str, version: int) -> Loaded:
+        if not isinstance(opened, Artifact):
+            hosted = opened.open(lambda runner: self._look(name, version, runner))
+            if _is(self.table, name, version, "loading"):
+                self.swap(lambda table: table.moved(name, version, "warming"))
+            return hosted
         loaded = loading.open_runner(opened, threads=self._threads, share=self._share)
         if _is(self.table, name, version, "loading"):
             self.swap(lambda table: table.moved(name, version, "warming"))
@@ -324,6 +335,10 @@ class House:
             loaded.runner.close()
             raise
         return loaded
+
+    def _look(self, name: str, version: int, runner: Any) -> None:
+        """A runner that may be down, or up again: called from any thread."""
+        self.swap(lambda table: table.looked_at(name, version, runner, runner.down))
 
     def _unload(self, name: str, version: int | None, forget: bool = False) -> None:
         for entry in list(self.table.models[name].entries.values()):
@@ -351,7 +366,7 @@ class House:
             if then := self._then.pop((entry.name, entry.version), None):
                 self.swap(then)
 
-        if entry.ready:
+        if entry.state in ("ready", "restarting"):
             self.swap(lambda table: table.moved(entry.name, entry.version, "draining"))
             _loaded(entry.loaded).retire(gone)
         elif entry.state in ("queued", "failed", "parked"):
@@ -362,7 +377,7 @@ class House:
         _LOG.error("%s version %d could not be loaded: %s", name, version, fault)
         reason = str(fault) if isinstance(fault, SetsailError) else f"{type(fault).__name__} while loading"
         entry = self.table.get(name, version)
-        if entry is None or entry.ready:
+        if entry is None or entry.state in ("ready", "restarting"):
             return
         if entry.state == "queued":
             self.swap(lambda table: table.moved(name, version, "loading"))

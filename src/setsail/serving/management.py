@@ -38,6 +38,7 @@ from setsail.catalog import (
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef
 from setsail.serving.configured import Configured
+from setsail.serving.hosting import Source
 from setsail.serving.store import Packer, Store
 from setsail.serving.table import Swap, Table
 
@@ -54,12 +55,12 @@ class Housing(Protocol):
     @property
     def table(self) -> Table: ...
     @property
-    def sources(self) -> Mapping[tuple[str, int], Path | Artifact]: ...
+    def sources(self) -> Mapping[tuple[str, int], Source]: ...
     def load(
-        self, source: Path | Artifact, name: str | None = None, version: int | None = None, *, wait: bool = True
+        self, source: Source, name: str | None = None, version: int | None = None, *, wait: bool = True
     ) -> ModelRef | None: ...
     def unload(self, name: str, version: int | None = None, *, forget: bool = False) -> None: ...
-    def park(self, name: str, version: int, source: Path | Artifact, *, wait: bool = True) -> None: ...
+    def park(self, name: str, version: int, source: Source, *, wait: bool = True) -> None: ...
     def remove(self, name: str, version: int) -> None: ...
     def swap(self, change: Swap) -> None: ...
     def refuse(self, name: str, version: int, fault: Exception) -> None: ...
@@ -80,13 +81,14 @@ class Management:
     Args:
         pack: turns a model that is no artifact into the path of one.
         poll: seconds between looks at configured base paths; 0 looks when it is configured.
+        room: rows that may wait for a model.
 
     Attributes:
         at_start: whether what is registered now counts as there since the start.
     """
 
-    def __init__(self, house: Housing, *, pack: Packer | None = None, poll: float = 0.0) -> None:
-        self.store = Store(pack)
+    def __init__(self, house: Housing, *, pack: Packer | None = None, poll: float = 0.0, room: int = 0) -> None:
+        self.store, self._room = Store(pack), room
         self.at_start = False
         self._house = house
         self._given: dict[tuple[str, int], _Given] = {}
@@ -195,7 +197,9 @@ class Management:
         labels = tuple(label for label, at in table.models[name].labels.items() if at == version)
         loaded = entry.loaded if entry.ready else None
         processes = (Process(os.getpid(), self._began, _memory()),) if loaded is not None else ()
+        pending = loaded.line.scheduler.waiting_rows if loaded is not None and loaded.line is not None else 0
         return replace(told, state=entry.state, reason=entry.reason, labels=labels, processes=processes,
+                       pending=pending, room=self._room,
                        framework=loaded.facts.framework if loaded is not None else "")  # fmt: skip
 
     def _told(self, name: str, version: int) -> _Given:
@@ -243,8 +247,10 @@ def _check_name(name: str) -> None:
         raise SetsailError("model.name", "a model cannot have this name", field="name", value=name)
 
 
-def _name(source: Path | Artifact | None) -> str:
-    return source.name if isinstance(source, Path) else f"{source.name}.setsail" if source is not None else ""
+def _name(source: Source | None) -> str:
+    if source is None or isinstance(source, Path):
+        return "" if source is None else source.name
+    return f"{source.name}.setsail" if isinstance(source, Artifact) else source.source
 
 
 def _memory() -> int:

@@ -8,7 +8,7 @@ of a change. A version moves only along `catalog.STATES`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -26,7 +26,7 @@ GONE_KEPT: Final = 8
 
 
 class Entry(Struct, frozen=True):
-    """One version of one model. `loaded` is set while it is ready or draining, `reason` when it failed."""
+    """One version of one model. `loaded` is set while it is ready, restarting or draining, `reason` when it failed."""
 
     name: str
     version: int
@@ -169,8 +169,20 @@ class Table(Struct, frozen=True):
 
     def reloaded(self, name: str, version: int, loaded: Loaded) -> Table:
         """A ready version with another runner: it stays ready, so no request falls between the two."""
-        entry = self.find(ModelRef(name, version))
-        return self._with(replace(entry, loaded=loaded))
+        entry = self.get(name, version)
+        if entry is None or entry.loaded is None:
+            raise _no_version(name, version, self._versions(name)) if entry is None else _not_ready(entry)
+        return self._with(replace(entry, state="ready", reason="", loaded=loaded))
+
+    def looked_at(self, name: str, version: int, runner: Any, down: str) -> Table:
+        """A version whose runner is down, or up again; nothing changes where another one has taken its place."""
+        entry = self.get(name, version)
+        if entry is None or entry.loaded is None or entry.loaded.runner is not runner:
+            return self
+        state = "restarting" if down else "ready"
+        if entry.state not in ("ready", "restarting") or entry.state == state:
+            return self
+        return self.moved(name, version, state, reason=down, loaded=entry.loaded)
 
     def parked(self, name: str, version: int) -> Table:
         """A version that is known and not loaded: a new one, or one that is gone."""
@@ -248,7 +260,7 @@ def _not_ready(entry: Entry) -> SetsailError:
 def _nothing_ready(name: str, versions: Versions) -> SetsailError:
     """The newest version that will be or was to be ready says why no version is."""
     newest = sorted(versions.entries.values(), key=lambda e: -e.version)
-    for states in (("queued", "loading", "warming"), ("failed",), _AWAY):
+    for states in (("queued", "loading", "warming", "restarting"), ("failed",), _AWAY):
         for entry in newest:
             if entry.state in states:
                 return _not_ready(entry)

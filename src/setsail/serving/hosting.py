@@ -1,0 +1,41 @@
+"""A model that is no artifact: something in this process that runs on its own, and may fall down and get up again.
+
+The house asks it to open and is told when to look at it again. `server/apps.py` has the one that there is: a person's
+function in a process of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from setsail.artifact import Artifact
+from setsail.serving.leases import Loaded
+
+__all__ = ["Hosted", "Source"]
+
+
+class Hosted(Protocol):
+    """What a house needs of it. Equal ones are the same model.
+
+    Its runner has an attribute `down`: why it cannot answer at this moment, empty while it can.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def source(self) -> str: ...
+
+    def open(self, look: Callable[[Any], object]) -> Loaded:
+        """Bring it up. Raises what keeps it from answering.
+
+        Args:
+            look: to be called with the runner whenever its `down` has changed, from any thread.
+        """
+        ...
+
+
+Source = Path | Artifact | Hosted
