@@ -16,9 +16,9 @@ from setsail.signature import Signature
 
 __all__ = [
     "ALL", "CONTROLS", "EXTENSIONS", "STATES", "Ask", "BatchCount", "Configure", "Control", "Describe", "Duration",
-    "Exposition", "Index", "IsLive", "IsReady", "Load", "Locate", "Metadata", "ModelConfig", "ModelDescription", "ModelMetadata",
-    "Policy", "Process", "Register", "Registered", "Scale", "ServerInfo", "SetDefault", "State", "Statistics", "Status",
-    "Terms", "Unload", "Unregister", "VersionStatistics", "VersionStatus",
+    "Exposition", "Index", "IsLive", "IsReady", "Load", "Locate", "Metadata", "ModelConfig", "ModelDescription",
+    "ModelMetadata", "Policy", "Process", "Register", "Registered", "Scale", "ServerInfo", "SetDefault", "State",
+    "Statistics", "Status", "Terms", "Unload", "Unregister", "VersionStatistics", "VersionStatus",
 ]  # fmt: skip
 
 

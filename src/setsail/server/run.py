@@ -19,6 +19,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Final
 
+from setsail.apps.spec import is_spec
 from setsail.catalog import Control, Index, Metadata, ModelMetadata, VersionStatus
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef
@@ -77,7 +78,7 @@ class Server:
         share = self.settings.weights_cache == "auto"
         self.house = House(
             threads=self.settings.threads, share_weights=share, meter=self.meter, poll=self.settings.repository_poll,
-            pack=lambda source: pack_source(source)[0],
+            pack=lambda source: pack_source(source)[0], room=self.settings.queue_rows,
         )  # fmt: skip
         self.house.management.at_start = True
         for folder in self.settings.model_store.split(","):
@@ -117,7 +118,11 @@ class Server:
         """
         if not is_repository(path):
             opening = resolve(path, name=name, progress=progress)
-            self.house.load(opening.path, opening.name)
+            if is_spec(opening.path):
+                app = import_module("setsail.server.apps").app(opening.path, opening.name, self.settings)
+                self.house.load(app, app.name)
+            else:
+                self.house.load(opening.path, opening.name)
             return [opening]
 
         def pack(source: Path) -> Path:

@@ -139,6 +139,8 @@ _BY_CODE: Final[Mapping[str, _Kind]] = {
     "store.outside": _Kind(404, "ModelNotFoundException",
                            lambda error: f"Relative path is not allowed in url: {error.facts['url']}"),
     "store.source": _Kind(400, "InvalidModelException"),
+    "request.form": _Kind(400, "BadRequestException", lambda error: str(error.facts.get("original", ""))),
+    "source.trust": _Kind(400, "InvalidModelException"),
     "control.refused": _Kind(405, "MethodNotAllowedException",
                              _says("Requested method is not allowed, please refer to API document.")),
     "request.path": _Kind(404, "ResourceNotFoundException",
