@@ -7,7 +7,7 @@ supervisor needs the numbers alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +16,7 @@ from msgspec import Struct
 from setsail.errors import SetsailError
 
 if TYPE_CHECKING:
-    from setsail.protocols.routes import Route, Wire
+    from setsail.protocols.routes import Route
     from setsail.protocols.table import Table
 
 __all__ = ["DATA", "FLAVOURS", "GRPC", "MANAGEMENT", "METRICS", "ROLES", "Flavour", "Port", "listened", "renumbered"]
@@ -61,9 +61,8 @@ class Port(Struct, frozen=True):
 
     def table(self) -> Table:
         """The paths it answers."""
-        found = tuple(route for name in self.routes for route in _routes(name))
         table: type[Table] = import_module("setsail.protocols.table").Table
-        return table(found, tuple(_owners(found).items()), found[0].wire)
+        return table.of(*(route for name in self.routes for route in _routes(name)))
 
 
 class Flavour(Struct, frozen=True):
@@ -84,22 +83,16 @@ def _routes(name: str) -> tuple[Route, ...]:
     return found
 
 
-def _owners(routes: Iterable[Route]) -> dict[str, Wire]:
-    """Which wire tells the faults below a path's first part: the first that has a route there."""
-    owners: dict[str, Wire] = {}
-    for route in routes:
-        first = route.pattern[1:].partition("/")[0]
-        if first and "{" not in first:
-            owners.setdefault("/" + first, route.wire)
-    return owners
-
-
 _TF: Final = ("tf_serving:ORIGINAL_ROUTES", "exposition:TFSERVING")
+_TORCH: Final = ("torchserve.inference:ROUTES", "torchserve.inference:OLDER")
 _TRITON: Final = ("open_inference:TRITON",)
-_KSERVE: Final = ("tf_serving:ROUTES", "open_inference:KSERVE", "exposition:KSERVE")
+_KSERVE: Final = ("kserve_v1:ROUTES", "open_inference:KSERVE", "exposition:KSERVE")
 _MLSERVER: Final = ("open_inference:MLSERVER",)
 _ROWS: Final = (
     Flavour("tfserving", "TensorFlow Serving", (Port(8501, DATA, _TF), Port(8500, GRPC, _TF))),
+    Flavour("torchserve", "TorchServe", (
+        Port(8080, DATA, _TORCH), Port(8082, METRICS, ("exposition:TORCHSERVE",)), Port(7070, GRPC, _TORCH),
+    )),
     Flavour("triton", "NVIDIA Triton", (
         Port(8000, DATA, _TRITON), Port(8001, GRPC, _TRITON), Port(8002, METRICS, ("exposition:TRITON",)),
     )),
@@ -112,6 +105,7 @@ _ROWS: Final = (
     Flavour("sagemaker-mme", "SageMaker multi-model container", (
         Port(8080, DATA, ("sagemaker:MULTI_MODEL",), control=True),
     )),
+    Flavour("graphpipe", "GraphPipe", (Port(9000, DATA, ("graphpipe:EVERYWHERE",)),)),
 )  # fmt: skip
 FLAVOURS: Final[Mapping[str, Flavour]] = {flavour.name: flavour for flavour in _ROWS}
 

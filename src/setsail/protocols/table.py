@@ -11,9 +11,10 @@ from typing import Final
 from msgspec import Struct
 
 from setsail.errors import SetsailError
-from setsail.protocols import invocations, mlflow, open_inference, plain, tf_serving
+from setsail.protocols import graphpipe, invocations, open_inference, plain, tf_serving
 from setsail.protocols.http import HttpRequest
 from setsail.protocols.routes import Exchange, Params, Route, Wire
+from setsail.protocols.torchserve import inference as torchserve
 
 __all__ = ["DATA", "Match", "Table"]
 
@@ -44,8 +45,19 @@ class Table:
         self.routes = tuple(routes)
         self.wires = tuple(dict.fromkeys(row.wire for row in routes))
         self._prefixes, self._other = tuple(prefixes), other
-        keys = {_key(row.pattern) for row in routes}
-        self._index = {key: tuple(row for row in routes if _key(row.pattern) == key) for key in keys}
+        self._anywhere = tuple(row for row in routes if row.anywhere)
+        placed = [row for row in routes if not row.anywhere]
+        keys = {_key(row.pattern) for row in placed}
+        self._index = {key: tuple(row for row in placed if _key(row.pattern) == key) for key in keys}
+
+    @classmethod
+    def of(cls, *routes: Route, other: Wire | None = None) -> Table:
+        """A table in which the wire of a path's first part is that of the first route there; `other` has the rest."""
+        owners: dict[str, Wire] = {}
+        for row in routes:
+            if (first := _key(row.pattern)[1]) not in ("", _ANY):
+                owners.setdefault("/" + first, row.wire)
+        return cls(routes, tuple(owners.items()), other or routes[0].wire)
 
     def wire_of(self, path: str) -> Wire:
         """The wire in whose shape an error at this path is told."""
@@ -85,7 +97,7 @@ class Table:
 
     def _near(self, path: str) -> tuple[Route, ...]:
         depth, first = _key(path)
-        return self._index.get((depth, first), ()) + self._index.get((depth, _ANY), ())
+        return self._index.get((depth, first), ()) + self._index.get((depth, _ANY), ()) + self._anywhere
 
 
 _ANY: Final = "{}"
@@ -97,8 +109,15 @@ def _key(path: str) -> tuple[int, str]:
     return path.count("/"), _ANY if "{" in first else first
 
 
-DATA: Final = Table(
-    (*open_inference.ROUTES, *tf_serving.ROUTES, *plain.ROUTES, *invocations.ROUTES),
-    (("/v2", open_inference.WIRE), ("/v1", tf_serving.WIRE), *((r.pattern, mlflow.WIRE) for r in invocations.ROUTES)),
-    plain.WIRE,
+# The data port, where every wire is answered. Whose the paths are that several servers have: `/v1/models` is TensorFlow
+# Serving's and KServe's in one, `/invocations` MLflow's or SageMaker's by what is sent, `/ping` has TorchServe's body,
+# of which others read the status alone. `/models` is on ports that imitate one server, because there two disagree.
+DATA: Final = Table.of(
+    *open_inference.ROUTES,
+    *tf_serving.ROUTES,
+    *plain.ROUTES,
+    *invocations.ROUTES,
+    *torchserve.ROUTES,
+    *graphpipe.ROUTES,
+    other=plain.WIRE,
 )
