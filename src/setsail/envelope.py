@@ -9,17 +9,18 @@ that nobody described are the model's only input (`raw`).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from setsail.errors import SetsailError
 from setsail.messages import Body, Cells, Columns, Rows, Tensor
 from setsail.signature import Signature, TensorSpec
 from setsail.tensors import Numbers
 
-__all__ = ["numbered", "opened", "raw"]
+__all__ = ["numbered", "opened", "placed", "raw"]
 
 
 def opened(signature: Signature, body: Columns | Cells) -> Body:
@@ -83,6 +84,34 @@ def numbered(signature: Signature) -> TensorSpec | None:
     return TensorSpec(only.name, only.dtype, only.shape, names, nullable=only.nullable)
 
 
+def placed(signature: Signature, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Tensors, of which some have no name: each is the input at its place. uint8 becomes bool where that is meant.
+
+    Raises:
+        SetsailError: `input.unknown` for more tensors than inputs, `input.range` for a truth value that is not 0 or 1.
+    """
+    inputs = {spec.name: spec for spec in signature.inputs}
+    found = []
+    for place, tensor in enumerate(tensors):
+        if not tensor.name:
+            if place >= len(signature.inputs):
+                raise SetsailError(
+                    "input.unknown", f"there is no input {place + 1}", field=f"tensor {place + 1}",
+                    expected=f"{len(signature.inputs)}: " + ", ".join(inputs),
+                )  # fmt: skip
+            tensor = replace(tensor, name=signature.inputs[place].name)
+        spec = inputs.get(tensor.name)
+        if spec is not None and spec.dtype.kind == "bool" and tensor.data.dtype == np.uint8:
+            if (tensor.data > 1).any():
+                raise SetsailError(
+                    "input.range", f"input {spec.name!r} has other values than 0 and 1", field=spec.name,
+                    expected="0 or 1",
+                )  # fmt: skip
+            tensor = replace(tensor, data=tensor.data.astype(bool), dtype=spec.dtype)
+        found.append(tensor)
+    return found
+
+
 def _columns(signature: Signature, body: Columns) -> Body:
     if not isinstance(body.columns, Mapping) or len(body.columns) != 1:
         return Columns(body.columns, body.ignore_unknown)
@@ -126,7 +155,6 @@ def _cells(signature: Signature, body: Cells) -> Cells:
     if body.header is None:
         first = tuple(cell.strip() for cell in body.rows[0])
         told = len(first) == len(names) and set(first) == set(names)
-        return Cells(first, body.rows[1:]) if told else Cells(names, body.rows)
-    if len(names) == 1 and len(body.header) == 1:
-        return Cells(names, body.rows)
-    return Cells(body.header, body.rows)
+        return replace(body, header=first, rows=body.rows[1:]) if told else replace(body, header=names)
+    whole = len(names) == 1 and len(body.header) == 1
+    return replace(body, header=names if whole else body.header, loose=False)

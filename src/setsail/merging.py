@@ -82,7 +82,7 @@ def _of_tensors(body: Tensors) -> Portion | None:
         if shape is not None and len(data) != (_size(shape) if width is None else count):
             return None
         keys.append((tensor.name, tensor.dtype, width, None if shape is None else shape[1:]))
-    return Portion((Tensors, body.ignore_unknown, *keys), rows) if rows else None
+    return Portion((Tensors, body.ignore_unknown, body.loose, *keys), rows) if rows else None
 
 
 def _size(shape: tuple[int, ...]) -> int:
@@ -139,7 +139,9 @@ def _rows(bodies: Sequence[Rows]) -> Rows:
 
 
 def _tensors(bodies: Sequence[Tensors]) -> Tensors:
-    return Tensors(tuple(map(_tensor, zip(*(body.tensors for body in bodies), strict=True))), bodies[0].ignore_unknown)
+    first = bodies[0]
+    joined = tuple(map(_tensor, zip(*(body.tensors for body in bodies), strict=True)))
+    return Tensors(joined, first.ignore_unknown, first.loose)
 
 
 def _tensor(parts: tuple[Tensor, ...]) -> Tensor:

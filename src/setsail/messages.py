@@ -42,10 +42,14 @@ class Tensor(Struct, frozen=True):
 
 
 class Tensors(Struct, frozen=True):
-    """Named tensors (Open Inference Protocol, numpy). `ignore_unknown`: as in Columns."""
+    """Named tensors (Open Inference Protocol, numpy). `ignore_unknown`: as in Columns.
+
+    `loose`: one without a name is the input at its place, and uint8 stands for bool, which GraphPipe does not have.
+    """
 
     tensors: tuple[Tensor, ...]
     ignore_unknown: bool = False
+    loose: bool = False
 
 
 class Rows(Struct, frozen=True):

@@ -45,6 +45,7 @@ class Route:
     """One row of the routing table.
 
     `predicts`: its requests run the model that the path names. `any_case`: what the pattern says may come in any case.
+    `anywhere`: it fits every path that no other row fits.
     """
 
     method: str
@@ -54,12 +55,14 @@ class Route:
     summary: str
     predicts: bool = False
     any_case: bool = False
+    anywhere: bool = False
     regex: re.Pattern[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         parts = re.split(r"\{(\w+)\}", self.pattern)
         text = "".join(f"(?P<{p}>[^/:]+)" if i % 2 else re.escape(p) for i, p in enumerate(parts))
-        object.__setattr__(self, "regex", re.compile(text, re.IGNORECASE | re.ASCII if self.any_case else 0))
+        flags = re.IGNORECASE | re.ASCII if self.any_case else re.DOTALL
+        object.__setattr__(self, "regex", re.compile("/.*" if self.anywhere else text, flags))
 
 
 def model_ref(params: Params) -> ModelRef:

@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from setsail.catalog import CONTROLS, Ask, Describe, Exposition, Index, IsReady, Statistics
+from setsail.catalog import CONTROLS, Ask, Describe, Exposition, Index, IsReady, Metadata, Statistics
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef, Request, Response
 from setsail.monitor.meter import Meter
@@ -219,6 +219,8 @@ class Desk:
         if isinstance(ask, Request):
             if ask.model.name == ONLY_MODEL:
                 return replace(exchange, ask=replace(ask, model=self._only_model()))
+        elif isinstance(ask, Metadata) and ask.model.name == ONLY_MODEL:
+            return replace(exchange, ask=Metadata(self._only_model()))
         elif isinstance(ask, CONTROLS):
             self._check_origin(request)
         return exchange

@@ -9,6 +9,7 @@ from setsail.protocols.grpc import health, inference, metadata, reflection, repo
 from setsail.protocols.grpc.method import EACH, UNARY, WATCH, WIRE, Exchange, Method, fault_metadata, status_of
 from setsail.protocols.grpc.templates import named
 from setsail.protocols.grpc.tf_serving.methods import ROWS as TF_SERVING
+from setsail.protocols.grpc.torchserve.inference import METHODS as TORCHSERVE
 
 __all__ = ["METHODS", "WIRE", "Exchange", "Method", "fault_metadata", "status_of"]
 
@@ -43,6 +44,7 @@ def _table() -> dict[str, Method]:
         path = f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"
         rows.append(Method(path, EACH, reflection.info(version), reflection.fault_renderer(version)))
     rows += TF_SERVING
+    rows += TORCHSERVE
     return {row.path: row for row in rows}
 
 

@@ -25,7 +25,7 @@ from setsail.protocols.routes import Exchange, Params, Route
 from setsail.protocols.torchserve.wire import JSON_REPLY, WIRE, model_ref, pretty, reply
 from setsail.protocols.values import UNREAD, array_json, records_json
 
-__all__ = ["OLDER", "ROUTES", "answer_json", "body_of"]
+__all__ = ["OLDER", "ROUTES", "WIRE", "answer_json", "body_of"]
 
 _VERBS: Final = ("POST", "GET", "PUT", "PATCH", "DELETE")
 _JSON_STARTS: Final = (b"[", b"{", b'"')
@@ -137,7 +137,7 @@ def _describe(request: HttpRequest, params: Params) -> Exchange:
 
 
 def _description() -> dict[str, Any]:
-    """The paths of this page as OpenAPI 3.0.1, as the original tells them; the admin port has more (`/openapi.json`)."""
+    """These paths as OpenAPI 3.0.1, as the original tells them; the admin port has more (`/openapi.json`)."""
     paths: dict[str, Any] = {}
     for route in (*ROUTES, *OLDER):
         names = [part[1:-1] for part in route.pattern.split("/") if part.startswith("{")]

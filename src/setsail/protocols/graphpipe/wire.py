@@ -1,0 +1,213 @@
+"""GraphPipe's requests and replies: https://oracle.github.io/graphpipe, its schema by the numbers of its slots.
+
+A request is a table with one of two kinds of content, whatever the path: tensors, by name or in the signature's order,
+or the question what the model is. A GraphPipe server has one model; ours is named by the path `/graphpipe/{model}`, or
+by a config `{"model": …, "version": …}`, or is the only one.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from typing import Any, Final
+
+import numpy as np
+
+from setsail.catalog import IsLive, IsReady, Metadata, ModelMetadata
+from setsail.errors import SetsailError
+from setsail.messages import ModelRef, Request, Response, Tensor, Tensors
+from setsail.protocols.graphpipe.buffer import Reader, Table, Writer
+from setsail.protocols.http import HttpReply, HttpRequest, error_reply
+from setsail.protocols.plain import ONLY_MODEL
+from setsail.protocols.routes import Exchange, Params, Route, Wire, model_ref
+from setsail.protocols.values import parse, texts
+from setsail.signature import TensorSpec
+from setsail.tensors import BY_NAME, Array, DType
+
+__all__ = ["EVERYWHERE", "ROUTES", "WIRE"]
+
+_TYPES: Final = (
+    None, "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64",
+    "string",
+)  # fmt: skip
+_NUMBER: Final = {name: number for number, name in enumerate(_TYPES) if name} | {"bool": 1}
+_TEXT: Final = 12
+_INFER: Final = 1  # of the union of requests; anything else asks for metadata
+_MOST: Final = 1000  # tensors of a request
+_HEADERS: Final = (("content-type", "application/octet-stream"),)
+
+
+def render_error(error: SetsailError) -> HttpReply:
+    told = error_reply(error, str(error).encode())
+    return HttpReply(told.status, told.body, (("content-type", "text/plain; charset=utf-8"), *told.headers[1:]))
+
+
+WIRE: Final = Wire("graphpipe", "GraphPipe", "docs/wires/graphpipe.md", render_error)
+
+
+# -- requests ----------------------------------------------------------------------------------------------------------
+
+
+def _post(request: HttpRequest, params: Params) -> Exchange:
+    if not request.body:
+        raise SetsailError("request.binary", "the body is empty", expected="a GraphPipe Request")
+    root = Reader(bytes(request.body)).root()
+    asked = root.table(1)
+    infer = asked if root.byte(0) == _INFER else None
+    model = model_ref(params) if "model" in params else ModelRef(ONLY_MODEL)
+    if infer is None:
+        return Exchange(Metadata(model), _metadata)
+    if config := infer.text(0):
+        model = _configured(config, model)
+    names = [_name(raw) for raw in infer.texts(1)]
+    tensors = infer.tables(2)
+    if len(tensors) > _MOST or len(names) > len(tensors):
+        raise SetsailError(
+            "request.binary", f"{len(names)} names for {len(tensors)} tensors", field="input_names",
+            expected=f"a name a tensor, and at most {_MOST}",
+        )  # fmt: skip
+    names += [""] * (len(tensors) - len(names))
+    body = Tensors(tuple(_tensor(name, table) for name, table in zip(names, tensors, strict=True)), loose=True)
+    outputs = tuple(_name(raw) for raw in infer.texts(3)) or None
+    return Exchange(Request(model, body, outputs), partial(_answer, outputs))
+
+
+def _name(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as fault:
+        raise SetsailError("request.binary", "a name is not UTF-8", expected="UTF-8") from fault
+
+
+def _configured(config: bytes, model: ModelRef) -> ModelRef:
+    """A config is free text that each server gives a meaning of its own."""
+    try:
+        told = parse(config)
+    except SetsailError:
+        told = None
+    known = isinstance(told, dict) and told.keys() <= {"model", "version"}
+    if not known or not isinstance(told.get("model", model.name), str) or type(told.get("version", 1)) is not int:
+        raise SetsailError(
+            "request.form", "the config means nothing here", field="config",
+            value=config[:200].decode(errors="replace"), expected='none, or {"model": "name", "version": 1}',
+        )  # fmt: skip
+    params = {"model": told.get("model", model.name)}
+    return model_ref(params | {"version": str(told["version"])}) if "version" in told else ModelRef(params["model"])
+
+
+def _tensor(name: str, table: Table) -> Tensor:
+    number, shape = table.byte(0), table.longs(1)
+    if not 0 < number < len(_TYPES) or len(shape) > 32 or any(size < 0 for size in shape):
+        raise SetsailError(
+            "request.binary", f"tensor {name!r} has no type or no shape", field=name or None,
+            value={"type": number, "shape": list(shape[:33])}, expected="a type from 1 to 12, and sizes",
+        )  # fmt: skip
+    dtype = BY_NAME[str(_TYPES[number])]
+    count = 1
+    for size in shape:
+        count *= size
+    if number == _TEXT:
+        strings = table.texts(3)
+        return Tensor(name, _strings(strings), dtype, _fits(name, shape, count, len(strings)))
+    data = table.data(2)
+    raw = b"" if data is None else data
+    if len(raw) % dtype.size:
+        raise _sized(name, shape, f"{len(raw)} bytes")
+    _fits(name, shape, count, len(raw) // dtype.size)
+    return Tensor(name, np.frombuffer(raw, dtype.numpy.newbyteorder("<")).reshape(shape), dtype, shape)
+
+
+def _strings(values: list[bytes]) -> Array:
+    made = np.empty(len(values), object)
+    made[:] = values
+    return made
+
+
+def _fits(name: str, shape: tuple[int, ...], count: int, sent: int) -> tuple[int, ...]:
+    if count != sent:
+        raise _sized(name, shape, f"{sent} values")
+    return shape
+
+
+def _sized(name: str, shape: tuple[int, ...], sent: str) -> SetsailError:
+    return SetsailError(
+        "request.binary", f"tensor {name!r} has {sent}", field=name or None, value=list(shape),
+        expected="as many values as its shape says",
+    )  # fmt: skip
+
+
+# -- replies -----------------------------------------------------------------------------------------------------------
+
+
+def _answer(names: tuple[str, ...] | None, response: Response) -> HttpReply:
+    tensors = [partial(_written, array=response.outputs[name]) for name in names or response.defaults]
+    body = Writer().finish(lambda out: out.table(lambda out: out.children(tensors), lambda out: out.children(())))
+    return HttpReply(200, body, _HEADERS)
+
+
+def _written(out: Writer, array: Array) -> int:
+    if array.dtype.kind in "OUST":
+        flat = texts(array.reshape(-1))
+        strings = [partial(Writer.text, value="" if text is None else text) for text in flat]
+        return out.table(
+            _TEXT, lambda out: out.longs(array.shape), lambda out: out.data(b""), lambda out: out.children(strings)
+        )
+    plain = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    return out.table(
+        _NUMBER[array.dtype.name],
+        lambda out: out.longs(array.shape),
+        lambda out: out.data(plain.tobytes()),
+        lambda out: out.children(()),
+    )
+
+
+def _metadata(meta: ModelMetadata) -> HttpReply:
+    inputs = [partial(_described, spec=spec) for spec in meta.signature.inputs]
+    outputs = [partial(_described, spec=spec) for spec in meta.signature.outputs]
+    fields = [partial(Writer.text, value=text) for text in (meta.name, str(meta.version), "setsail", meta.framework)]
+    body = Writer().finish(
+        lambda out: out.table(*fields, lambda out: out.children(inputs), lambda out: out.children(outputs))
+    )
+    return HttpReply(200, body, _HEADERS)
+
+
+def _described(out: Writer, spec: TensorSpec) -> int:
+    return out.table(
+        partial(Writer.text, value=spec.name),
+        partial(Writer.text, value=_description(spec.dtype, spec.columns)),
+        lambda out: out.longs(spec.oip_shape()),
+        _NUMBER[spec.dtype.name],
+    )
+
+
+@lru_cache(256)
+def _description(dtype: DType, columns: tuple[str, ...]) -> str:
+    if dtype.kind == "bool":
+        return "0 or 1"
+    return "columns: " + ", ".join(columns) if columns else ""
+
+
+# -- health ------------------------------------------------------------------------------------------------------------
+
+
+def _healthy(request: HttpRequest, params: Params) -> Exchange:
+    return Exchange(IsReady(), _told)
+
+
+def _alive(request: HttpRequest, params: Params) -> Exchange:
+    return Exchange(IsLive(), _told)
+
+
+def _told(ready: Any) -> HttpReply:
+    return HttpReply(200 if ready else 503, b"ok\n" if ready else b"not ready\n", (("content-type", "text/plain"),))
+
+
+ROUTES: Final = (
+    Route("POST", "/graphpipe/{model}", _post, WIRE, "a prediction, or what the model is", predicts=True),
+    Route("POST", "/graphpipe/{model}/versions/{version}", _post, WIRE, "the same of one version", predicts=True),
+)
+EVERYWHERE: Final = (
+    *ROUTES,
+    Route("GET", "/control/is_ready", _healthy, WIRE, "200 while everything is ready"),
+    Route("GET", "/control/is_alive", _alive, WIRE, "200 while the process is up"),
+    Route("POST", "/", _post, WIRE, "a prediction of the only model, or what it is, at any path", anywhere=True),
+)

@@ -1,0 +1,1 @@
+"""TorchServe over gRPC: inference and management (docs/wires/torchserve.md)."""
