@@ -57,8 +57,7 @@ def test_each_wire_tells_an_error_in_its_own_shape() -> None:
         reply = wire.render_error(error)
         assert reply.status == 400
         assert dict(reply.headers)["x-setsail-error"] == "input.dtype"
-        told = json.loads(reply.body)
-        assert "row 3, is text; got 'abc'" in told.get("error", told.get("message")), wire.name
+        assert b"row 3, is text; got 'abc'" in reply.body, wire.name
     (plain,) = [json.loads(wire.render_error(error).body) for wire in DATA.wires if wire.name == "plain"]
     assert (plain["code"], plain["field"], plain["row"]) == ("input.dtype", "age", 3)
 
