@@ -71,8 +71,9 @@ def _number(environment: Mapping[str, str], name: str, otherwise: int) -> int:
 
 
 def _admin(environment: Mapping[str, str]) -> int:
-    """The admin port: the platform says which ports containers of one endpoint may use besides their own."""
+    """The admin port: on the first of the ports that the platform leaves to a container besides its own, else nowhere.
+
+    It is on loopback, where nobody comes from outside; `SETSAIL_ADMIN_PORT` puts it anywhere.
+    """
     first, dash, _ = environment.get("SAGEMAKER_SAFE_PORT_RANGE", "").partition("-")
-    if not dash:
-        return 8081
-    return _number({"SAGEMAKER_SAFE_PORT_RANGE": first}, "SAGEMAKER_SAFE_PORT_RANGE", 8081)
+    return _number({"SAGEMAKER_SAFE_PORT_RANGE": first}, "SAGEMAKER_SAFE_PORT_RANGE", -1) if dash else -1
