@@ -154,6 +154,13 @@ def _rows() -> dict[str, Kind]:
         "source.trust": Kind("forbidden", "Loading this format can run code.", "If you trust the file, pass the --trust flag that the message names.", exit=2),
         "source.sandbox": Kind("forbidden", "The child process cannot be cut off from the network here.", "Run on Linux with user namespaces, or pass --no-sandbox.", exit=2),
         "source.load": Kind(inv, "The model's own framework could not load the file.", "Load it in Python with the versions it was saved with."),
+        # -- functions in processes of their own (docs/functions.md) -------------------------------------------
+        "app.load": Kind(inv, "The file of a function cannot be imported, or has no such function.", "Run the file in a Python of your own.", exit=2),
+        "app.hints": Kind(inv, "A function's type hints do not say what a model takes and gives.", "See docs/functions.md for the hints that are served.", exit=2),
+        "app.fault": Kind("internal", "The function raised an exception.", "Give the error's id to the operator: the log has the trace."),
+        "app.answer": Kind("internal", "The function returned what its type hints do not say.", "Give the error's id to the operator: the log says what came."),
+        "app.timeout": Kind("deadline", "The function took longer than one call may.", "Send less at once, or raise --app-timeout."),
+        "app.ended": Kind("unavailable", "The function's process ended; it is being started again.", "Send the request again shortly."),
         "convert.unsupported": Kind("unsupported", "A part of the model has no exact conversion.", "See the framework's page for what converts."),
         "convert.example": Kind(inv, "The model does not say what its inputs look like.", "Pass example= (Python) or --example/--input (command line).", exit=2),
         "convert.input": Kind(inv, "An --input text or an example does not fit the model.", 'Write --input "name:float32[*,10]".', exit=2),

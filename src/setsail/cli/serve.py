@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from setsail.apps.spec import is_spec
 from setsail.cli.console import Console
 from setsail.cli.options import verb
 from setsail.errors import SetsailError
@@ -49,28 +50,36 @@ def _metavar(row: Row) -> str:
 
 @verb(
     "serve",
-    "Serve every PATH: an artifact; a model file, which is packed into the cache first; or a directory, which is one "
-    "model, a repository (NAME/VERSION/… or NAME/VERSION.setsail), or artifacts and models side by side. A setting is "
-    "a flag, a variable of the environment or a key of the --config file, in this order.",
+    "Serve every PATH: an artifact; a model file, which is packed into the cache first; a typed Python function "
+    "(FILE.py:NAME, with --trust app); or a directory, which is one model, a repository (NAME/VERSION/… "
+    "or NAME/VERSION.setsail), or artifacts and models side by side. A setting is a flag, "
+    "a variable of the environment or a key of the --config file, in this order.",
     examples=(
         ("setsail serve credit-1.setsail", "on port 8080, docs on port 8081"),
         ("setsail serve model.onnx --port 0 --json", "a free port, told in one line of JSON"),
         ("setsail serve models/ --repository-poll 5", "a repository; new versions take over as they appear"),
         ("setsail serve models/ --as tfserving", "where TensorFlow Serving's clients ask: 8501, and 8500 for gRPC"),
+        ("setsail serve app.py:predict --trust app", "a typed Python function, in a process of its own"),
         ("setsail serve models/ --listen 8501=tfserving --listen 8000=triton", "the data port, and two more"),
     ),
 )
 @click.argument("paths", metavar="PATH...", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--name", metavar="N", help="Name of the one model, instead of its own.")
 @click.option("--config", metavar="FILE", type=click.Path(path_type=Path), help=_CONFIG)
+@click.option("--no-sandbox", is_flag=True, help="Short for --app-sandbox off.")
 @_settings
-def command(console: Console, paths: tuple[Path, ...], name: str | None, config: Path | None, **flags: Any) -> int:
+def command(console: Console, paths: tuple[Path, ...], name: str | None, config: Path | None, no_sandbox: bool,
+            **flags: Any) -> int:  # fmt: skip
     if name is not None and len(paths) != 1:
         raise SetsailError("command.usage", "--name is for one PATH", field="--name", value=name,
                            todo="serve one PATH, or leave --name out")  # fmt: skip
     given = {key: value for key, value in flags.items() if value not in (None, ())}
+    if no_sandbox:
+        given["app_sandbox"] = "off"
     foreign = _foreign(paths, config)
     settings = Settings.read(given, config if foreign is None else None, foreign.settings if foreign else {})
+    if functions := [path for path in paths if is_spec(path)]:
+        settings = import_module("setsail.cli.trust").asked(console, functions, settings)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     _end_on_sigterm()
     # numpy's BLAS multiplies nothing here, and starting its threads is an eighth of the time until the first answer

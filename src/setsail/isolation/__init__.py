@@ -4,8 +4,11 @@
 that two floors make. `docs/trust.md` says what the child can and cannot do.
 """
 
-from setsail.isolation.parent import call
-from setsail.isolation.settings import JSON, Limits
+from setsail.isolation import sandbox
+from setsail.isolation.parent import call, environment
+from setsail.isolation.settings import JSON, Limits, fault_from_json, fault_to_json, printable
 from setsail.isolation.trial import try_out
 
-__all__ = ["JSON", "Limits", "call", "try_out"]
+__all__ = [
+    "JSON", "Limits", "call", "environment", "fault_from_json", "fault_to_json", "printable", "sandbox", "try_out",
+]  # fmt: skip

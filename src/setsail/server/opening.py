@@ -1,7 +1,8 @@
 """What a PATH on the command line stands for (`contract.md` §2).
 
-An artifact is served as it is. A model file (or a directory that is one) is packed into the cache first. Any other
-directory is a repository. Packing is imported only when something must be packed.
+An artifact is served as it is, and so is a function (`app.py:predict`, `apps.py`). A model file (or a directory that is
+one) is packed into the cache first. Any other directory is a repository. Packing is imported only when something must
+be packed.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from setsail.apps.spec import is_spec
 from setsail.errors import SetsailError
 
 __all__ = ["Opening", "Progress", "is_repository", "pack_source", "resolve"]
@@ -20,7 +22,7 @@ Progress = Callable[[str], None]
 
 
 class Opening(Struct, frozen=True):
-    """An artifact to load, what to call it (None: as its manifest says), and what was done to get it."""
+    """An artifact or function to load, what to call it (None: as its manifest says), and what was done to get it."""
 
     path: Path
     name: str | None = None
@@ -47,6 +49,8 @@ def resolve(path: Path, *, name: str | None = None, progress: Progress | None = 
         SetsailError: `source.*` and whatever packing raises; when an example or trust is missing, its advice is the
             full `setsail pack` line to type.
     """
+    if is_spec(path):
+        return Opening(path, name)
     if not path.exists():
         raise SetsailError("source.missing", f"there is no model at {path}", field="PATH", value=str(path))
     if path.is_file() and (path.suffix == ".setsail" or _format(path) == "setsail"):

@@ -74,6 +74,16 @@ class Settings:
     trace_sample: float = _row(0.01, "Share of requests traced when the client does not say.")
     weights_cache: str = _row("auto", "Keep prepared weights on disk, so that processes share them.", ("auto", "off"))
     threads: int = _row(1, "Threads onnxruntime may use inside one run of one model.")
+    trust: str = _row("", "Kinds of code that may be run: app, for functions (app.py:predict).", many=True)
+    app_timeout: float = _row(30.0, "Seconds that one call of a function may take; 0 is no limit.")
+    app_start_timeout: float = _row(60.0, "Seconds that a function's file may take to be imported.")
+    app_memory: int = _row(0, "Bytes of address space of a function's process; 0 is the machine's, at least 16 GiB.")
+    app_network: str = _row("off", "Whether a function's process keeps its network.", ("off", "on"))
+    app_sandbox: str = _row("on", "Whether a function's process is cut off from files, processes and the network.",
+                            ("on", "off"))  # fmt: skip
+    app_env: str = _row("", "Variables of the environment that a function sees beside the usual few.", many=True)
+    app_read: str = _row("", "Folders that a function may read beside its own and Python's.", many=True)
+    app_python: str = _row("", "Python that functions run in, with numpy; empty is the server's own.")
 
     def __post_init__(self) -> None:
         for row in rows():

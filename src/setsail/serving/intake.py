@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from math import inf
 from time import perf_counter
 
+from msgspec.structs import replace
+
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef, Request
 from setsail.monitor.meter import Meter
@@ -130,8 +132,9 @@ class Intake:
     def _line(self, prediction: Prediction) -> Line:
         loaded = prediction.loaded
         facts, runner = loaded.facts, loaded.runner
+        rules = replace(self._rules, inline_seconds=0.0) if facts.apart else self._rules
         scheduler = Scheduler(
-            self._rules, RunTimes.from_ladder(facts.ladder), batches=facts.invariant and runner.signature.batched,
+            rules, RunTimes.from_ladder(facts.ladder), batches=facts.invariant and runner.signature.batched,
             max_rows=runner.max_batch, shared=self._turn,
         )  # fmt: skip
         name = prediction.request.model.name

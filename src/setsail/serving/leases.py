@@ -26,6 +26,7 @@ class Facts(Struct, frozen=True):
         ladder: seconds of a run by rows, as measured when it was loaded (`ladder.py`).
         invariant: whether a row's answer is the same alone and among others, so that requests may share a run.
         weights: where they are: the file that processes share, or why they are not shared ("" for small ones).
+        apart: a run may block for as long as it likes, so none may be on the event loop.
     """
 
     framework: str
@@ -35,6 +36,7 @@ class Facts(Struct, frozen=True):
     ladder: Mapping[int, float] = field(default_factory=dict)
     invariant: bool = False
     weights: str = ""
+    apart: bool = False
 
 
 class Loaded:

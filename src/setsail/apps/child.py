@@ -1,0 +1,192 @@
+"""The process that has a person's function: it makes itself harmless, imports the file, and answers calls until its
+parent hangs up.
+
+Started as `python -I -c … SOCKET MEMORY ROOT` by `process.py`. Nothing but the standard library and the sandbox is
+imported before the sandbox is entered. Standard output and error are the operator's log.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+from setsail.errors import SetsailError
+from setsail.isolation import fault_to_json, sandbox
+
+__all__ = ["INSIDE", "main"]
+
+INSIDE: Final = "SETSAIL_APP"  # set in the environment of such a process
+_TRACE: Final = 32 << 10
+_FRAMES: Final = "setsail.apps.frames"
+_SLAB: Final = "setsail.apps.slab"
+_CALLING: Final = "setsail.apps.calling"
+
+
+def main() -> None:
+    """Read the order, become harmless, load, answer, end."""
+    end = socket.socket(fileno=int(sys.argv[1]))
+    order = json.loads(_line(end))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's affair
+    refusal = _enter(order)
+    sys.path[:0] = [os.path.dirname(order["file"])]
+    sys.path.extend(path for path in order["path"] if path not in sys.path)
+    frames = import_module(_FRAMES)
+    channel = frames.Channel(end)
+    if refusal is not None:
+        fault = SetsailError("source.sandbox", "the process of the function cannot be cut off on this machine",
+                             value=refusal, expected="Linux with user namespaces",
+                             todo="pass --no-sandbox if you trust the code with your network")  # fmt: skip
+        channel.send(_failed(frames, fault))
+        return
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        function = import_module(_CALLING).Function(_load(Path(order["file"]), order["name"]))
+        channel.send(frames.Message(0, frames.READY, text=json.dumps(_about(function)).encode()))
+    except SetsailError as fault:
+        channel.send(_failed(frames, fault))
+        return
+    slab = import_module(_SLAB).Slab(int(sys.argv[2]), order["size"])
+    try:
+        _answer(channel, slab, function)
+    except frames.BrokenError:  # the parent is gone
+        return
+
+
+def _line(end: socket.socket) -> bytes:
+    """The order: one line, before there are messages."""
+    data = bytearray()
+    while not data.endswith(b"\n"):
+        part = end.recv(1 << 16)
+        if not part:
+            os._exit(1)
+        data += part
+    return bytes(data)
+
+
+def _enter(order: Mapping[str, Any]) -> str | None:
+    limits = order["limits"]
+    sandbox.limit(limits)
+    if sys.platform != "linux":
+        threading.Thread(target=_end_with, args=(order["parent"],), daemon=True).start()
+    return sandbox.enter(
+        order["cut"], parent=order["parent"], processes=limits["processes"], network=order["network"],
+        writable=[order["folder"]], readable=order["readable"], report=_killed,
+    )  # fmt: skip
+
+
+def _killed(number: int) -> None:
+    """In the process beside this one, when this one was killed by a signal."""
+    name = {s.value: s.name for s in signal.Signals}.get(number, str(number))
+    os.write(2, f"the process was killed by {name}\n".encode())
+
+
+def _end_with(parent: int) -> None:
+    """Where the kernel does not end a process with its parent."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+# -- loading -----------------------------------------------------------------------------------------------------------
+
+
+def _load(file: Path, name: str) -> Any:
+    """Run the file and find the function. Raises `app.load` with the trace among its facts."""
+    known = file.stem in sys.modules or file.stem in sys.stdlib_module_names
+    module_name = f"app_{file.stem}" if known or not file.stem.isidentifier() else file.stem
+    spec = importlib.util.spec_from_file_location(module_name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as fault:  # whatever a person's file raises, SystemExit included
+        todo = "see the trace above; run the file in a Python of your own"
+        if isinstance(fault, PermissionError):
+            todo = "the function may read its own folder and Python's: name others with --app-read"
+        raise SetsailError("app.load", f"{file.name} cannot be imported", value=_last(fault), todo=todo,
+                           trace=_trace(fault)) from fault  # fmt: skip
+    if not callable(getattr(module, name, None)):
+        there = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
+        own = [n for n in there if getattr(getattr(module, n), "__module__", None) == module_name]
+        raise SetsailError("app.load", f"{file.name} has no function {name!r}", field="PATH", value=name,
+                           expected=", ".join(own[:12]) or "a function")  # fmt: skip
+    return getattr(module, name)
+
+
+def _about(function: Any) -> dict[str, Any]:
+    """What the parent must know, as data."""
+    return {
+        "signature": function.signature.to_json(), "defaults": list(function.signature.defaults),
+        "arrays": function.arrays, "python": ".".join(map(str, sys.version_info[:3])),
+    }  # fmt: skip
+
+
+def _failed(frames: Any, fault: SetsailError) -> Any:
+    return frames.Message(0, frames.FAILED, text=json.dumps(fault_to_json(fault)).encode()[: frames.MAX_TEXT])
+
+
+# -- answering ---------------------------------------------------------------------------------------------------------
+
+
+def _answer(channel: Any, slab: Any, function: Any) -> None:
+    """Answer one call after the other, until the parent hangs up."""
+    frames = sys.modules[_FRAMES]
+    wrong = import_module(_CALLING).WrongAnswerError
+    full = sys.modules[_SLAB].NoRoomError
+    names = [spec.name for spec in function.signature.inputs]
+    outputs = [spec.name for spec in function.signature.outputs]
+    while (message := channel.receive()) is not None:
+        if message.kind == frames.PING:
+            channel.send(frames.Message(message.number, frames.PONG))
+            continue
+        try:
+            inputs = {name: slab.read(place) for name, place in zip(names, message.places, strict=True)}
+            answers = function.run(inputs)
+            places = slab.write([answers[name] for name in outputs], upper=True)
+            reply = frames.Message(message.number, frames.DONE, places)
+        except wrong as fault:
+            reply = _fault(message.number, "app.answer", str(fault))
+        except full as fault:
+            reply = _fault(message.number, "app.answer", f"its answer is larger than {fault.args[0]} bytes")
+        except BaseException as fault:  # a person's code may raise anything, SystemExit included
+            reply = _fault(message.number, "app.fault", _trace(fault))
+        channel.send(reply)
+
+
+def _fault(number: int, code: str, text: str) -> Any:
+    frames = sys.modules[_FRAMES]
+    data = json.dumps({"code": code, "text": text[-_TRACE:]}).encode()
+    return frames.Message(number, frames.FAULT, text=data)
+
+
+def _trace(fault: BaseException) -> str:
+    """A traceback that begins with the person's own frames."""
+    ours = os.path.dirname(__file__)
+    frames = fault.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith((ours, "<frozen importlib")):
+        frames = frames.tb_next
+    try:
+        return "".join(traceback.format_exception(type(fault), fault, frames))
+    except Exception:  # its text is a person's own code too
+        return type(fault).__name__
+
+
+def _last(fault: BaseException) -> str:
+    try:
+        return f"{type(fault).__name__}: {fault}"[:500]
+    except Exception:
+        return type(fault).__name__
