@@ -10,6 +10,7 @@ from setsail.protocols.grpc.method import EACH, UNARY, WATCH, WIRE, Exchange, Me
 from setsail.protocols.grpc.templates import named
 from setsail.protocols.grpc.tf_serving.methods import ROWS as TF_SERVING
 from setsail.protocols.grpc.torchserve.inference import METHODS as TORCHSERVE
+from setsail.protocols.grpc.torchserve.management import METHODS as TORCHSERVE_MANAGEMENT
 
 __all__ = ["METHODS", "WIRE", "Exchange", "Method", "fault_metadata", "status_of"]
 
@@ -45,6 +46,7 @@ def _table() -> dict[str, Method]:
         rows.append(Method(path, EACH, reflection.info(version), reflection.fault_renderer(version)))
     rows += TF_SERVING
     rows += TORCHSERVE
+    rows += TORCHSERVE_MANAGEMENT
     return {row.path: row for row in rows}
 
 
