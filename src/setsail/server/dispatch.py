@@ -37,7 +37,8 @@ from setsail.serving.intake import Intake
 __all__ = ["Answering", "Desk", "Plan", "Refused", "Replied"]
 
 _LOG = logging.getLogger("setsail.server")
-_OPEN: Final = frozenset(("/", "/v2/health/live", "/v2/health/ready"))  # answered without an API key
+# Health, as each server's probes ask for it, is answered without an API key
+_OPEN: Final = frozenset(("/", "/v2/health/live", "/v2/health/ready", "/ping", "/health"))
 _BLOCKING: Final = (*CONTROLS, Describe, Exposition, Statistics)  # they load, or wait for other processes
 _MIDDLE: Final = 100  # the priority of a request that states none; 1 is the most urgent, as in Triton
 NO_HEADERS: Final[Mapping[str, str]] = {}
