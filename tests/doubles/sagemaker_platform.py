@@ -209,6 +209,8 @@ class _Handler(BaseHTTPRequestHandler):
         passed = ("Content-Type", "Accept", ATTRIBUTES, "X-Amzn-SageMaker-Inference-Id",
                   "X-Amzn-SageMaker-Target-Model")  # fmt: skip
         headers = {name.replace("-", "_"): self.headers[name] for name in passed if self.headers[name]}
+        if streamed := self.headers["X-Amzn-SageMaker-Accept"]:  # as the streaming call spells it
+            headers["Accept"] = streamed
         try:
             path = self.endpoint.path(self.headers["X-Amzn-SageMaker-Target-Model"])
         except KeyError:
