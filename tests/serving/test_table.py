@@ -63,6 +63,7 @@ def test_a_version_moves_only_along_the_states(start: str, target: str) -> None:
         "queued": (), "loading": ("loading",), "warming": ("loading", "warming"),
         "ready": ("loading", "warming", "ready"), "draining": ("loading", "warming", "ready", "draining"),
         "gone": ("gone",), "failed": ("loading", "failed"), "parked": ("gone", "parked"),
+        "restarting": ("loading", "warming", "ready", "restarting"),
     }  # fmt: skip
     table = Table().queued("m", 1)
     for state in way[start]:
