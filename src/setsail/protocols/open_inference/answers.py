@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from itertools import repeat
 from typing import Any, Final
 
 import numpy as np
@@ -15,8 +16,9 @@ from setsail.protocols import binary
 from setsail.protocols.http import JSON_HEADERS, HttpReply
 from setsail.protocols.open_inference import content_types
 from setsail.protocols.open_inference.classification import classified
-from setsail.protocols.values import array_json, dump
-from setsail.tensors import dtype_of
+from setsail.protocols.values import BARE, array_json, dump, row_texts
+from setsail.shares import Share
+from setsail.tensors import Array, dtype_of
 
 __all__ = ["AnswerForm", "deflated", "encode_plainly", "encode_raw", "prefers_deflate"]
 
@@ -69,8 +71,29 @@ class AnswerForm(Struct, frozen=True):
         return HttpReply(200, b"".join((header, *blobs)), _binary_headers(len(header)))
 
 
-encode_plainly: Final = AnswerForm("", None).encode
+_encode_all: Final = AnswerForm("", None).encode
 encode_raw: Final = AnswerForm("", None, binary_default=True).encode
+
+
+def encode_plainly(response: Response) -> HttpReply:
+    """All outputs as JSON; what requests of one row that were run together are told is written in one go."""
+    outputs = response.outputs
+    if type(outputs) is Share:
+        return HttpReply(200, outputs.text(_bodies, response), JSON_HEADERS)
+    return _encode_all(response)
+
+
+def _bodies(response: Response, outputs: Mapping[str, Array]) -> list[bytes]:
+    """The whole answer for every row by itself."""
+    lead = _top(response.model, response.version) + b',"outputs":['
+    columns: list[Iterable[bytes]] = []
+    for name, array in outputs.items():
+        entry = _entry(name, array.dtype, (1, *array.shape[1:]))
+        flat = array.reshape(len(array), -1) if array.ndim > 2 else array
+        opening, closing = (b"[", b"]},") if array.ndim == 1 else (b"", b"},")
+        columns += (repeat(lead + entry + b',"data":' + opening), row_texts(flat, b"", BARE))
+        lead = closing
+    return [b"".join(parts) for parts in zip(*columns, repeat(lead[:-1] + b"]}"), strict=False)]
 
 
 @lru_cache(1024)

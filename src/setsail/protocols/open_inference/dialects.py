@@ -57,7 +57,7 @@ def _wire(statuses: Mapping[str, int]) -> Wire:
 _NAME, _TITLE, _PAGE = "open-inference", "Open Inference Protocol v2", "docs/wires/open-inference.md"
 # Triton knows eleven faults; a full queue and a time-out in it are UNAVAILABLE, and what is too large INVALID_ARG.
 _TRITON: Final = {
-    "exhausted": 503, "deadline": 503,
+    "exhausted": 503, "deadline": 503, "storage": 503,
     **dict.fromkeys(("too_large", "media_type", "expectation", "conflict", "cancelled"), 400),
 }  # fmt: skip
 # FastAPI refuses what is not of a request's form before MLServer sees it.

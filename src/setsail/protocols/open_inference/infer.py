@@ -14,6 +14,7 @@ import msgspec
 
 from setsail.errors import SetsailError
 from setsail.messages import Request, Response, Tensor, Tensors
+from setsail.protocols import packed
 from setsail.protocols.http import HttpReply, HttpRequest
 from setsail.protocols.open_inference import classification, content_types
 from setsail.protocols.open_inference.answers import (
@@ -25,9 +26,9 @@ from setsail.protocols.open_inference.answers import (
 )
 from setsail.protocols.open_inference.form import Infer, Input, Wanted, read
 from setsail.protocols.open_inference.refusals import refuse_parameters
-from setsail.protocols.open_inference.tensors import datatype, from_bytes, shape
+from setsail.protocols.open_inference.tensors import from_bytes, from_list
+from setsail.protocols.open_inference.unread import MEMO
 from setsail.protocols.routes import Exchange, Params, model_ref
-from setsail.tensors import Numbers
 
 __all__ = ["infer"]
 
@@ -44,6 +45,11 @@ def infer(request: HttpRequest, params: Params) -> Exchange:
 
 
 def _exchange(request: HttpRequest, params: Params) -> Exchange:
+    raw = request.body
+    if type(raw) is bytes and len(raw) < packed.LONG and HEADER_LENGTH not in request.headers:
+        digits = MEMO.find(raw)
+        if digits is not None:
+            return Exchange(Request(model_ref(params), digits), encode_plainly)
     header, blobs = _split(request) if HEADER_LENGTH in request.headers else (request.body, None)
     if not header and blobs is not None:
         return Exchange(Request(model_ref(params), Tensors((Tensor("", bytes(blobs)),))), encode_raw)
@@ -51,7 +57,7 @@ def _exchange(request: HttpRequest, params: Params) -> Exchange:
     if blobs is None and len(body.inputs) == 1 and not (body.outputs or body.id or body.parameters):
         (only,) = body.inputs  # what most requests are; the general way below says the same of it
         if not only.parameters:
-            return Exchange(Request(model_ref(params), Tensors((_tensor(only, None),))), encode_plainly)
+            return Exchange(Request(model_ref(params), Tensors((from_list(only),))), encode_plainly)
     items: list[Input | Wanted] = [*body.inputs, *body.outputs]
     extended = bool(body.parameters)
     for item in items:
@@ -62,7 +68,7 @@ def _exchange(request: HttpRequest, params: Params) -> Exchange:
     if extended or blobs is not None:
         tensors = _mixed_tensors(body, _NOTHING if blobs is None else blobs)
     else:
-        tensors = [_tensor(item, None) for item in body.inputs]
+        tensors = [from_list(item) for item in body.inputs]
     wanted = tuple([w.name for w in body.outputs]) if body.outputs else None
     ask = Request(model_ref(params), Tensors(tuple(tensors)), wanted, "serving_default", body.id, body.parameters)
     if not extended:
@@ -148,15 +154,4 @@ def _binary_size(item: Input, left: int) -> int | None:
 
 
 def _tensor(item: Input, blob: memoryview | None) -> Tensor:
-    if blob is not None:
-        return from_bytes(item.name, item.datatype, item.shape, blob)
-    dtype, sizes = datatype(item.name, item.datatype), shape(item.name, item.shape)
-    if not isinstance(item.data, list | Numbers):
-        raise SetsailError(
-            "request.form",
-            f"input {item.name!r} has no list `data`",
-            field=f"{item.name}.data",
-            value=None if item.data is msgspec.UNSET else item.data,
-            expected="a list of values, or binary_data_size and bytes after the JSON header",
-        )
-    return Tensor(item.name, item.data, dtype, sizes)
+    return from_list(item) if blob is None else from_bytes(item.name, item.datatype, item.shape, blob)

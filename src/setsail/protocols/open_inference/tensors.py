@@ -11,14 +11,16 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from setsail.errors import SetsailError
 from setsail.messages import Tensor
 from setsail.protocols import binary
-from setsail.tensors import BY_NAME, BY_OIP, DType
+from setsail.protocols.open_inference.form import Input
+from setsail.tensors import BY_NAME, BY_OIP, DType, Numbers
 
-__all__ = ["BF16", "datatype", "from_bytes", "shape"]
+__all__ = ["BF16", "datatype", "from_bytes", "from_list", "shape"]
 
 BF16: Final = "BF16"
 _MAX_VALUES: Final = 1 << 40  # of one tensor's shape; bytes are limited elsewhere, this keeps products in range
@@ -39,6 +41,20 @@ def datatype(name: str, declared: str) -> DType:
             todo="send FP32, or the bytes of BF16" if bf16 else None,
         )
     return dtype
+
+
+def from_list(item: Input) -> Tensor:
+    """An input that came as JSON. Raises `request.form`, and what `datatype` and `shape` raise."""
+    dtype, sizes = datatype(item.name, item.datatype), shape(item.name, item.shape)
+    if not isinstance(item.data, list | Numbers):
+        raise SetsailError(
+            "request.form",
+            f"input {item.name!r} has no list `data`",
+            field=f"{item.name}.data",
+            value=None if item.data is msgspec.UNSET else item.data,
+            expected="a list of values, or binary_data_size and bytes after the JSON header",
+        )
+    return Tensor(item.name, item.data, dtype, sizes)
 
 
 def shape(name: str, sizes: Iterable[int]) -> tuple[int, ...]:

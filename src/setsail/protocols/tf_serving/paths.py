@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from setsail.errors import SetsailError
+from setsail.protocols.cloud_events import answering
 from setsail.protocols.http import HttpRequest
 from setsail.protocols.routes import Exchange, Params, Route, Wire
 from setsail.protocols.tf_serving import models
@@ -42,7 +43,15 @@ def _routes(wire: Wire, shared: bool) -> tuple[Route, ...]:
     for part in ("", "/versions/{version}", "/labels/{label}"):
         model = "/v1/models/{model}" + part
         rows += [
-            Route("POST", model + ":predict", predict, wire, "a prediction", predicts=True, any_case=True),
+            Route(
+                "POST",
+                model + ":predict",
+                answering(predict) if shared else predict,
+                wire,
+                "a prediction",
+                predicts=True,
+                any_case=True,
+            ),
             Route("POST", model + ":classify", _classify, wire, "classes and their scores", True, True),
             Route("POST", model + ":regress", _regress, wire, "one number for every example", True, True),
             Route(

@@ -8,20 +8,34 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
 from setsail.errors import SetsailError
-from setsail.messages import Body, Columns, Request, Response, Rows
+from setsail.messages import Body, Columns, Digits, Form, Portion, Request, Response, Rows
 from setsail.protocols import packed
-from setsail.protocols.http import HttpReply, HttpRequest
+from setsail.protocols.digits import Memo
+from setsail.protocols.http import JSON_HEADERS, HttpReply, HttpRequest
 from setsail.protocols.routes import Exchange, Params, model_ref
 from setsail.protocols.tf_serving.wire import DEFAULT_SIGNATURE, answered
-from setsail.protocols.values import UNREAD, array_json, dump, key_json, parse_first, records_json, texts
+from setsail.protocols.values import (
+    BARE,
+    UNREAD,
+    array_json,
+    dump,
+    key_json,
+    parse_first,
+    records,
+    records_json,
+    row_texts,
+    texts,
+)
+from setsail.shares import Share
 from setsail.tensors import Array
 
-__all__ = ["decode_b64", "predict"]
+__all__ = ["decode_b64", "encode_rows", "predict"]
 
 
 class _Sent(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -37,6 +51,9 @@ _read: Final = msgspec.json.Decoder(_Sent).decode
 
 def predict(request: HttpRequest, params: Params) -> Exchange:
     raw = request.body if type(request.body) is bytes else bytes(request.body)
+    digits = _MEMO.find(raw) if len(raw) < packed.LONG else None
+    if digits is not None:
+        return Exchange(Request(model_ref(params), digits), encode_rows)
     sent = _long_form(raw) if len(raw) >= packed.LONG else None
     encoded = False
     if sent is None:
@@ -44,9 +61,27 @@ def predict(request: HttpRequest, params: Params) -> Exchange:
     rows = sent.instances
     if rows is not msgspec.UNSET:
         body: Body = Rows(decode_b64(rows) if encoded else rows)
-        return Exchange(Request(model_ref(params), body, None, sent.signature_name), _encode_rows)
+        return Exchange(Request(model_ref(params), body, None, sent.signature_name), encode_rows)
     body = Columns(decode_b64(sent.inputs) if encoded else sent.inputs, True)
     return Exchange(Request(model_ref(params), body, None, sent.signature_name), _encode_columns)
+
+
+def _rows(raw: bytes) -> Rows:
+    return Rows(_any_form(raw).instances)
+
+
+def _learn(raw: bytes, count: int) -> Form | None:
+    """A body of one row, which asks for nothing more."""
+    try:
+        sent = _read(raw)
+    except UNREAD:
+        return None
+    if sent.instances != [[]] or sent.inputs is not msgspec.UNSET or sent.signature_name != DEFAULT_SIGNATURE:
+        return None
+    return Form((1, count), portion=Portion((Digits, count), 1))
+
+
+_MEMO: Final = Memo(b"[[", b"", _learn, _rows)
 
 
 def _any_form(raw: bytes) -> _Sent:
@@ -123,8 +158,10 @@ def decode_b64(value: Any) -> Any:
         ) from fault
 
 
-def _encode_rows(response: Response) -> HttpReply:
+def encode_rows(response: Response) -> HttpReply:
     outputs, names = response.outputs, response.defaults
+    if type(outputs) is Share:
+        return HttpReply(200, outputs.text(_bodies, response), JSON_HEADERS)
     if len({outputs[name].shape[:1] for name in names} | {()}) != 2:
         raise SetsailError(
             "request.form",
@@ -136,6 +173,14 @@ def _encode_rows(response: Response) -> HttpReply:
     if len(names) == 1:
         return answered(b'{"predictions":', _value_json(names[0], outputs[names[0]]), b"}")
     return answered(b'{"predictions":', records_json({name: _shown(name, outputs[name]) for name in names}), b"}")
+
+
+def _bodies(response: Response, outputs: Mapping[str, Array]) -> list[bytes]:
+    """The whole answer for every row by itself."""
+    names = response.defaults
+    shown = {name: _shown(name, outputs[name]) for name in names}
+    rows = records(shown) if len(names) > 1 else row_texts(shown[names[0]], b"", BARE)
+    return [b'{"predictions":[' + row + b"]}" for row in rows]
 
 
 def _encode_columns(response: Response) -> HttpReply:

@@ -1,0 +1,87 @@
+"""The servers that speak the protocol: statuses and bodies where they differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from setsail.errors import KINDS, SetsailError
+from setsail.protocols.http import HttpReply
+from setsail.protocols.open_inference import dialects
+
+Ask = Callable[..., HttpReply]
+
+
+def code(reply: HttpReply) -> str:
+    return dict(reply.headers)["x-setsail-error"]
+
+
+@pytest.mark.parametrize(
+    ("flavour", "path", "status", "body"),
+    [
+        ("", "/v2/health/live", 200, b'{"live":true}'),
+        ("", "/v2/health/ready", 503, b'{"ready":false}'),
+        ("", "/v2/models/iris/ready", 200, b'{"name":"iris","ready":true}'),
+        ("", "/v2/models/sleepy/ready", 503, b'{"name":"sleepy","ready":false}'),
+        ("triton", "/v2/health/live", 200, b""),
+        ("triton", "/v2/health/ready", 400, b""),
+        ("triton", "/v2/models/iris/ready", 200, b""),
+        ("triton", "/v2/models/iris/versions/1/ready", 200, b""),
+        ("triton", "/v2/models/sleepy/ready", 400, b""),
+        ("mlserver", "/v2/health/live", 200, b""),
+        ("mlserver", "/v2/health/ready", 400, b""),
+        ("kserve", "/v2/health/live", 200, b'{"live":true}'),
+        ("kserve", "/v2/models/iris/ready", 200, b'{"name":"iris","ready":true}'),
+    ],
+)
+def test_health(ask: Ask, flavour: str, path: str, status: int, body: bytes) -> None:
+    reply = ask("GET", path, flavour=flavour)
+    assert (reply.status, reply.body) == (status, body)
+
+
+@pytest.mark.parametrize(
+    ("flavour", "body"),
+    [("", b'{"name":"sleepy","load":true}'), ("kserve", b'{"name":"sleepy","load":true}'), ("triton", b""),
+     ("mlserver", b"")],
+)  # fmt: skip
+def test_what_is_told_of_a_load(ask: Ask, flavour: str, body: bytes) -> None:
+    reply = ask("POST", "/v2/repository/models/sleepy/load", b"{}", flavour=flavour, control=True)
+    assert (reply.status, reply.body) == (200, body)
+    reply = ask("POST", "/v2/repository/models/sleepy/unload", flavour=flavour, control=True)
+    assert (reply.status, reply.body) == (200, body.replace(b"load", b"unload"))
+
+
+def test_kserve_has_no_versions(ask: Ask) -> None:
+    for method, path in (("GET", ""), ("GET", "/ready"), ("POST", "/infer"), ("GET", "/config")):
+        reply = ask(method, f"/v2/models/iris/versions/1{path}", flavour="kserve")
+        assert (reply.status, code(reply)) == (501, "request.unsupported")
+    assert ask("GET", "/v2/models/iris/versions/1").status == 200
+
+
+@pytest.mark.parametrize(
+    ("fault", "ours", "triton", "mlserver"),
+    [
+        ("input.dtype", 400, 400, 400), ("request.json", 400, 400, 422), ("request.form", 400, 400, 422),
+        ("model.unknown", 404, 404, 404), ("model.not_ready", 503, 503, 400), ("request.too_large", 413, 400, 413),
+        ("model.busy", 429, 503, 429), ("request.deadline", 504, 503, 504), ("request.unsupported", 501, 501, 501),
+        ("server.fault", 500, 500, 500), ("control.refused", 403, 403, 403), ("request.method", 405, 405, 405),
+    ],
+)  # fmt: skip
+def test_statuses(fault: str, ours: int, triton: int, mlserver: int) -> None:
+    rows = (dialects.OURS, dialects.TRITON, dialects.MLSERVER)
+    replies = [row.wire.render_error(SetsailError(fault, "what")) for row in rows]
+    assert [reply.status for reply in replies] == [ours, triton, mlserver]
+    assert {reply.body for reply in replies} == {replies[0].body}
+
+
+def test_every_fault_has_one_of_tritons_statuses() -> None:
+    render = dialects.TRITON.wire.render_error
+    families = {kind.family for kind in KINDS.values()} - {"http_version", "slow", "fields_too_large"}  # of HTTP itself
+    statuses = {render(SetsailError(c, "what")).status for c, kind in KINDS.items() if kind.family in families}
+    assert statuses <= {400, 401, 403, 404, 405, 500, 501, 503}
+
+
+def test_names_of_what_is_served(ask: Ask) -> None:
+    assert "sleepy" in json.loads(ask("GET", "/v2/models", flavour="kserve").body)["models"]
