@@ -54,8 +54,10 @@ def _bind(signature: Signature, body: Body) -> dict[str, Array]:
         arrays = _from_rows(signature, body.rows) if body.names is None else _from_table(signature, body)
     elif isinstance(body, Columns):
         arrays = _from_columns(signature, body)
-    else:
+    elif isinstance(body, Cells):
         arrays = _from_cells(signature, body)
+    else:
+        return _bind(signature, body.again())
     return signature.check(arrays)
 
 

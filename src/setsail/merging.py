@@ -11,20 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import chain
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 
-from setsail.messages import Body, Cells, Columns, Rows, Tensor, Tensors
+from setsail.errors import SetsailError
+from setsail.messages import Body, Cells, Columns, Digits, Form, Portion, Rows, Tensor, Tensors
 
-__all__ = ["Portion", "merge", "portion"]
-
-
-class Portion(NamedTuple):
-    """What of a batch a body is: its rows, and with which others it may be joined."""
-
-    key: Hashable
-    rows: int
+__all__ = ["merge", "portion"]
 
 
 def portion(body: Body) -> Portion | None:
@@ -119,8 +113,12 @@ def _of_cells(body: Cells) -> Portion | None:
     return Portion((Cells, body.header, body.loose, body.ignore_unknown, body.nulls), len(body.rows))
 
 
+def _of_digits(body: Digits) -> Portion | None:
+    return body.form.portion
+
+
 _PORTIONS: Final[Mapping[type, Callable[[Any], Portion | None]]] = {
-    Rows: _of_rows, Tensors: _of_tensors, Columns: _of_columns, Cells: _of_cells,
+    Rows: _of_rows, Tensors: _of_tensors, Columns: _of_columns, Cells: _of_cells, Digits: _of_digits,
 }  # fmt: skip
 
 
@@ -168,6 +166,18 @@ def _cells(bodies: Sequence[Cells]) -> Cells:
     return Cells(first.header, rows, first.loose, first.ignore_unknown, first.nulls)
 
 
+def _digits(bodies: Sequence[Digits]) -> Digits:
+    """Every text has the commas of its own shape: where the joined text is a list of numbers, each is whole rows."""
+    form = bodies[0].form
+    rows = sum([body.form.shape[0] for body in bodies])
+    joined = Form((rows, *form.shape[1:]), form.name, form.dtype)
+    return Digits(b",".join([body.text for body in bodies]), joined, b"", _apart)
+
+
+def _apart(source: bytes) -> Body:
+    raise SetsailError("request.json", "one of the bodies that were joined is no list of numbers")
+
+
 _MERGES: Final[Mapping[type, Callable[[Any], Body]]] = {
-    Rows: _rows, Tensors: _tensors, Columns: _columns, Cells: _cells,
+    Rows: _rows, Tensors: _tensors, Columns: _columns, Cells: _cells, Digits: _digits,
 }  # fmt: skip

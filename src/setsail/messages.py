@@ -1,20 +1,24 @@
 """What every wire decodes to, and what every wire encodes: the waist of the serving side.
 
-A wire turns bytes into a Request whose body is one of four shapes, because that is all that clients send. No wire
-interprets values: `binding.bind` does, once, against the model's signature.
+A wire turns bytes into a Request whose body is one of four shapes, because that is all that clients send, or `Digits`,
+which stand for one of them. No wire interprets values: `binding.bind` does, once, against the model's signature.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from msgspec import Struct, field
 
+from setsail.shares import Share
 from setsail.signature import Signature
 from setsail.tensors import Array, DType
 
-__all__ = ["Body", "Cells", "Columns", "ModelRef", "Request", "Response", "Rows", "Tensor", "Tensors"]
+__all__ = [
+    "Body", "Cells", "Columns", "Digits", "Form", "ModelRef", "Portion", "Request", "Response", "Rows", "Tensor",
+    "Tensors",
+]  # fmt: skip
 
 
 class ModelRef(Struct, frozen=True):
@@ -90,7 +94,40 @@ class Cells(Struct, frozen=True):
     nulls: frozenset[str] = frozenset()
 
 
-Body = Tensors | Rows | Columns | Cells
+class Portion(NamedTuple):
+    """What of a batch a body is: its rows, and with which others it may be joined."""
+
+    key: Hashable
+    rows: int
+
+
+class Form(Struct, frozen=True, gc=False):
+    """The one input that `Digits` are for: its shape, and name and dtype where the wire says them."""
+
+    shape: tuple[int, ...]
+    name: str | None = None
+    dtype: DType | None = None
+    portion: Portion | None = None
+
+
+class Digits(Struct, gc=False):
+    """A body with one flat list of JSON numbers, and their text as it came: nobody has read it yet.
+
+    Requests that come together are joined by their texts and read at once. `text` has as many commas as numbers of
+    that shape have between them; whether it is numbers at all, who reads it finds out. `again()` is the body as the
+    wire's general way reads it, or raises what that raises.
+    """
+
+    text: bytes
+    form: Form
+    source: bytes
+    read: Callable[[bytes], Body]
+
+    def again(self) -> Body:
+        return self.read(self.source)
+
+
+Body = Tensors | Rows | Columns | Cells | Digits
 
 
 class Request(Struct, frozen=True):
@@ -116,3 +153,10 @@ class Response(Struct, frozen=True):
     defaults: tuple[str, ...]
     signature: Signature
     id: str = ""
+
+    @property
+    def rows(self) -> int:
+        """How many rows are answered."""
+        if not self.signature.batched or not self.outputs:
+            return 1
+        return 1 if type(self.outputs) is Share else len(next(iter(self.outputs.values())))

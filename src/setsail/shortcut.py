@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
-from setsail.messages import Body, Columns, Rows, Tensor, Tensors
+from setsail.messages import Body, Columns, Digits, Form, Rows, Tensor, Tensors
 from setsail.signature import Sole
 from setsail.tensors import Array, DType, Numbers, finite
 
-__all__ = ["ALLOWED", "at_once", "converted"]
+__all__ = ["ALLOWED", "at_once", "converted", "fits"]
 
 # What Python's JSON readers make of values that an input of this kind takes.
 ALLOWED: Final[Mapping[str, frozenset[type]]] = {
@@ -33,11 +34,19 @@ _FORMATS: Final[Mapping[str, str]] = {  # of `struct`: it refuses what does not 
     "float16": "e", "float32": "f", "float64": "d",
 }  # fmt: skip
 _LISTS: Final = {list}
+# A list of numbers and nothing else; an integer among floats becomes the float that Python makes of it.
+_DECODERS: Final[Mapping[str, Any]] = {
+    "float": msgspec.json.Decoder(list[float]).decode,
+    "int": msgspec.json.Decoder(list[int]).decode,
+    "uint": msgspec.json.Decoder(list[int]).decode,
+}
 
 
 def at_once(sole: Sole, body: Body) -> Array | None:
     """The array, where it is beyond doubt that the general way gives the same. None: ask the general way."""
     kind = type(body)
+    if kind is Digits:
+        return _read(sole, body)  # type: ignore[arg-type]
     if kind is Tensors:
         if len(body.tensors) != 1:  # type: ignore[union-attr]
             return None
@@ -76,6 +85,28 @@ def _tensor_at_once(sole: Sole, tensor: Tensor) -> Array | None:
     return made
 
 
+def fits(sole: Sole | None, form: Form) -> bool:
+    """Whether numbers of this form are all that the model takes, whatever they are."""
+    return (
+        sole is not None
+        and form.shape[1:] == sole.tail
+        and (form.name is None or form.name == sole.name)
+        and (form.dtype is None or form.dtype is sole.dtype)
+        and sole.dtype.kind in _DECODERS
+    )
+
+
+def _read(sole: Sole, digits: Digits) -> Array | None:
+    """Numbers out of their text."""
+    if not fits(sole, digits.form):
+        return None
+    try:
+        values = _DECODERS[sole.dtype.kind](b"[" + digits.text + b"]")
+    except (msgspec.MsgspecError, ValueError):
+        return None
+    return _filled(sole, values, digits.form.shape)
+
+
 def _packed(sole: Sole, values: list[Any], shape: tuple[int, ...] | None) -> Array | None:
     """Python numbers, flat where a shape is declared for them, else (or also) as nested as the input is."""
     if not values:
@@ -88,10 +119,15 @@ def _packed(sole: Sole, values: list[Any], shape: tuple[int, ...] | None) -> Arr
             values = values[0] if len(values) == 1 else list(chain.from_iterable(values))
         if shape is None:
             shape = (rows, *sole.tail)
-    count = len(values)
-    if count != shape[0] * sole.width:
-        return None
     if not set(map(type, values)) <= ALLOWED[sole.dtype.kind]:
+        return None
+    return _filled(sole, values, shape)
+
+
+def _filled(sole: Sole, values: list[Any], shape: tuple[int, ...]) -> Array | None:
+    """An array of as many values of an allowed type."""
+    count = len(values)
+    if count != shape[0] * sole.width or not count:
         return None
     try:
         # A sum is finite only where all its parts are.

@@ -126,9 +126,10 @@ def test_the_log_names_the_trace(
     def fails(*_: Any, **__: Any) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr("setsail.server.dispatch.Desk.decode", fails)
+    monkeypatch.setattr("setsail.server.dispatch.decompress", fails)
     with caplog.at_level(logging.ERROR, "setsail.server"):
-        reply = httpx.post(f"{made[0].url}/v1/models/double:predict", json={"instances": [[1, 2]]}, headers=SENT)
+        headers = {**SENT, "content-encoding": "gzip"}
+        reply = httpx.post(f"{made[0].url}/v1/models/double:predict", json={"instances": [[1, 2]]}, headers=headers)
     assert reply.status_code == 500
     assert f"error {reply.headers['x-setsail-error-id']}, trace {TRACE}" in caplog.text
     assert notes.spans[0][1].failed

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from itertools import repeat
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -18,7 +20,8 @@ from setsail.protocols import payload
 from setsail.protocols.http import JSON, JSON_HEADERS, HttpReply, HttpRequest, error_reply
 from setsail.protocols.payload import CSV, CSV_TYPES
 from setsail.protocols.routes import Exchange, Params, Route, Wire, model_ref
-from setsail.protocols.values import STRICT, array_json, dump, key_json, texts
+from setsail.protocols.values import STRICT, array_json, dump, key_json, row_texts, texts
+from setsail.shares import Share
 from setsail.signature import TensorSpec
 from setsail.tensors import Array
 
@@ -63,8 +66,20 @@ def _wants_csv(request: HttpRequest) -> bool:
 
 
 def _encode_json(response: Response) -> HttpReply:
+    if type(response.outputs) is Share:
+        return HttpReply(200, response.outputs.text(_bodies, response), JSON_HEADERS)
     fields = [key_json(name) + array_json(array, STRICT) for name, array in response.outputs.items()]
     return HttpReply(200, _top(response.model, response.version) + b",".join(fields) + b"}}", JSON_HEADERS)
+
+
+def _bodies(response: Response, outputs: Mapping[str, Array]) -> list[bytes]:
+    """The whole answer for every row by itself."""
+    lead = _top(response.model, response.version)
+    columns: list[Iterable[bytes]] = []
+    for name, array in outputs.items():
+        columns += (repeat(lead + key_json(name) + b"["), row_texts(array, b"", STRICT))
+        lead = b"],"
+    return [b"".join(parts) for parts in zip(*columns, repeat(b"]}}"), strict=False)]
 
 
 @lru_cache(1024)

@@ -31,6 +31,7 @@ __all__ = [
     "key_json",
     "parse",
     "parse_first",
+    "records",
     "records_json",
     "row_texts",
     "texts",
@@ -186,8 +187,13 @@ def key_json(name: str) -> bytes:
 
 def records_json(columns: Mapping[str, Array | list[Any]], nonfinite: NonFinite = BARE) -> bytes:
     """Arrays (or lists of JSON values) with one first axis, as a JSON list of objects, one per row."""
+    return b"[" + b",".join(records(columns, nonfinite)) + b"]"
+
+
+def records(columns: Mapping[str, Array | list[Any]], nonfinite: NonFinite = BARE) -> list[bytes]:
+    """The objects of `records_json`."""
     fields = [row_texts(values, key_json(name), nonfinite) for name, values in columns.items()]
-    return b"[{" + b"},{".join(map(b",".join, zip(*fields, strict=True))) + b"}]" if fields[0] else b"[]"
+    return [b"{" + b",".join(row) + b"}" for row in zip(*fields, strict=True)]
 
 
 def row_texts(values: Array | list[Any], key: bytes, nonfinite: NonFinite) -> list[bytes]:

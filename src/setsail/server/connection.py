@@ -274,7 +274,8 @@ class Connection(asyncio.BufferedProtocol):
         data = self._rendered(places.popleft())
         while places and not self._closing and places[0].reply is not None:
             data += self._rendered(places.popleft())
-        self._write(data)
+        if not self._transport.is_closing():
+            self._transport.write(data)
         if self._closing:
             self._finish()
         elif self._reader.messages or self._reader.fault is not None or self._reader.begun is not None or self._paused:
@@ -298,7 +299,7 @@ class Connection(asyncio.BufferedProtocol):
             place.message.taken = 0
         if plan.headers:
             reply = HttpReply(reply.status, reply.body, (*reply.headers, *plan.headers))
-        if plane.gzip_replies and len(reply.body) >= plane.gzip_replies:
+        if len(reply.body) >= plane.gzip_replies > 0:
             reply = compress(reply, head.headers.get("accept-encoding", ""), plane.gzip_replies)
         # The last reply says so. What was read, or is being read, is answered first: a server that ends loses nothing.
         owing = self._places or self._reader.messages

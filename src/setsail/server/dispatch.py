@@ -168,16 +168,20 @@ class Desk:
         if next(self.marker.lots) and match.route.predicts:
             answer.mark(request.path)
         try:
-            request = self._plain(request)
-            exchange = self.decode(match, request)
+            if "content-encoding" in request.headers:
+                request = self._plain(request)
+            exchange = match.route.decode(request, match.params)
+            ask = exchange.ask
+            if type(ask) is not Request or ask.model.name == ONLY_MODEL:
+                exchange = self._meant(exchange, request)
+                ask = exchange.ask
         except Exception as fault:
             answer(fault)
             return None
         if answer.marks is not None:
             answer.marks.decoded = perf_counter()
         answer.exchange = exchange
-        ask = exchange.ask
-        if isinstance(ask, Request) and not ask.parameters and self.intake is not None:  # as `ask` does, in fewer steps
+        if type(ask) is Request and not ask.parameters and self.intake is not None:  # as `ask` does, in fewer steps
             return self.intake.submit(ask, answer, nbytes=len(request.body))
         return self.ask(ask, answer, len(request.body), loop)
 
@@ -215,7 +219,10 @@ class Desk:
 
     def decode(self, match: Match, request: HttpRequest) -> Exchange:
         """Decode a body. Raises what the wire's decoder raises."""
-        exchange = match.decode(request)
+        return self._meant(match.decode(request), request)
+
+    def _meant(self, exchange: Exchange, request: HttpRequest) -> Exchange:
+        """The model meant where the path names none; who may change something is checked."""
         ask = exchange.ask
         if isinstance(ask, Request):
             if ask.model.name == ONLY_MODEL:
@@ -327,7 +334,11 @@ class _Answer:
             except Exception as fault:
                 error = desk.failed(fault, self.headers)
                 code, reply = error.code, route.wire.render_error(error)
-        self._count(outcome, code)
+        if marks is None and type(outcome) is Response:
+            seconds = perf_counter() - self.began
+            desk.meter.answered(outcome.model, outcome.version, route.wire.name, code, seconds, outcome.rows)
+        else:
+            self._count(outcome, code)
         self.done(reply)
 
     def _count(self, outcome: Any, code: str) -> None:
@@ -335,7 +346,7 @@ class _Answer:
         desk, wire, rows = self.desk, self.match.route.wire.name, 0
         seconds = perf_counter() - self.began
         if isinstance(outcome, Response):
-            rows = _rows(outcome)
+            rows = outcome.rows
             desk.meter.answered(outcome.model, outcome.version, wire, code, seconds, rows)
         elif self.match.route.method == "POST" or code != "ok":
             desk.meter.answered(desk.known(self.match.params.get("model", "")), 0, wire, code, seconds, 0)
@@ -359,12 +370,6 @@ def _terms(parameters: Mapping[str, Any], deadline: float) -> tuple[int, float]:
     if type(timeout) is int and timeout > 0:
         deadline = min(deadline, perf_counter() + timeout / 1e6)
     return (_MIDDLE - min(level, 2 * _MIDDLE) if type(level) is int and level > 0 else 0), deadline
-
-
-def _rows(response: Response) -> int:
-    if not response.signature.batched or not response.outputs:
-        return 1
-    return len(next(iter(response.outputs.values())))
 
 
 def _with_id(fault: SetsailError, headers: Mapping[str, str] = NO_HEADERS) -> SetsailError:

@@ -268,7 +268,7 @@ class _Calls:
     def _count(self, outcome: Any, code: str, seconds: float) -> int:
         """Rows of the answer."""
         if isinstance(outcome, Response):
-            rows = len(next(iter(outcome.outputs.values()))) if outcome.signature.batched and outcome.outputs else 1
+            rows = outcome.rows
             self._desk.meter.answered(outcome.model, outcome.version, self._method.wire, code, seconds, rows)
             return rows
         if code != "ok":

@@ -130,9 +130,7 @@ class _Asked:
     def _count(self, outcome: Any, code: str) -> None:
         desk, seconds, rows = self.streams.plane.desk, perf_counter() - self.began, 0
         if isinstance(outcome, Response):
-            rows = 1
-            if outcome.signature.batched and outcome.outputs:
-                rows = len(next(iter(outcome.outputs.values())))
+            rows = outcome.rows
             desk.meter.answered(outcome.model, outcome.version, self.wire, code, seconds, rows)
         elif code != "ok":
             desk.meter.answered(desk.known(self.model), 0, self.wire, code, seconds, 0)

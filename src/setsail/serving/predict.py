@@ -21,11 +21,13 @@ from msgspec import Struct
 from setsail.binding import bind
 from setsail.errors import SetsailError
 from setsail.merging import merge
-from setsail.messages import ModelRef, Request, Response
+from setsail.messages import Body, Digits, ModelRef, Request, Response
 from setsail.runtime import Runner
 from setsail.serving.leases import Loaded
 from setsail.serving.observers import Finished, Observer, tell
 from setsail.serving.table import Table
+from setsail.shares import Run, Share
+from setsail.shortcut import fits
 from setsail.signature import Signature
 from setsail.tensors import Array
 
@@ -120,7 +122,7 @@ def together(predictions: Sequence[Prediction], timings: Timings, observers: Seq
     runner = predictions[0].loaded.runner
     signature = runner.signature
     try:
-        inputs = bind(signature, merge([p.request.body for p in predictions]))
+        inputs = bind(signature, _merged(signature, [p.request.body for p in predictions]))
         bound = perf_counter()
         rows = len(next(iter(inputs.values()))) if signature.batched else 1
         outputs = _run(runner, inputs, rows)
@@ -157,6 +159,14 @@ def conclude(
     return Response(request.model.name, prediction.version, asked, defaults, signature, request.id)
 
 
+def _merged(signature: Signature, bodies: list[Body]) -> Body:
+    """One body of all. Numbers that were not read yet stay so where they are just what the model takes."""
+    first = bodies[0]
+    if type(first) is Digits and not fits(signature.sole, first.form):
+        bodies = [body.again() for body in bodies if isinstance(body, Digits)]
+    return merge(bodies)
+
+
 # -- one run for several -----------------------------------------------------------------------------------------------
 
 
@@ -170,6 +180,9 @@ def _cut(
     """Everybody's own rows; None when the rows that came out are not the rows that went in."""
     if rows != sum([p.rows for p in predictions]) or any(not a.shape or len(a) != rows for a in outputs.values()):
         return None
+    if rows == len(predictions) and not observers:
+        run = Run(outputs)
+        return [conclude(prediction, inputs, Share(run, index)) for index, prediction in enumerate(predictions)]
     outcomes: list[Outcome] = []
     start = 0
     for prediction in predictions:

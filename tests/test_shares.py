@@ -1,0 +1,96 @@
+"""A row of a shared run is the same row, and is written in the same words, as by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from setsail.messages import Response
+from setsail.protocols.http import HttpReply, HttpRequest
+from setsail.protocols.plain import _encode_json
+from setsail.protocols.table import DATA
+from setsail.shares import Run, Share
+from setsail.signature import Signature, TensorSpec
+from setsail.tensors import NULL, Array, dtype_of
+
+ASKS = {
+    "plain": ("/predict/m", b"[[1,2]]"),
+    "V1": ("/v1/models/m:predict", b'{"instances":[[1,2]]}'),
+    "OIP": ("/v2/models/m/infer", b'{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[1,2]}]}'),
+}
+
+
+def encoder(wire: str) -> Callable[[Response], HttpReply]:
+    path, body = ASKS[wire]
+    return DATA.route(HttpRequest("POST", path, headers={"content-type": "application/json"}, body=body)).encode
+
+
+def arrays(rows: int) -> st.SearchStrategy[dict[str, Array]]:
+    def filled(shape: tuple[int, ...], dtype: str, seed: int) -> Array:
+        rng = np.random.default_rng(seed)
+        if dtype == "object":
+            made = np.empty(shape, object)
+            made.ravel()[:] = [["a", 'é"],[', NULL, ""][i] for i in rng.integers(0, 4, made.size)]
+            return made
+        if dtype == "bool":
+            return rng.integers(0, 2, shape).astype(bool)
+        values = rng.normal(0, 100, shape).astype(dtype)
+        if dtype.startswith("float") and values.size:
+            values.ravel()[::3] = [np.nan, np.inf, -np.inf][seed % 3]
+        return values
+
+    shape = st.lists(st.integers(0, 3), max_size=2).map(lambda tail: (rows, *tail))
+    dtype = st.sampled_from(["float32", "float64", "float16", "int64", "uint8", "bool", "object"])
+    one = st.builds(filled, shape, dtype, st.integers(0, 99))
+    return st.dictionaries(st.sampled_from(["y", "a_bytes", 'ö"']), one, min_size=1, max_size=3)
+
+
+def response(outputs: Mapping[str, Array], names: tuple[str, ...]) -> Response:
+    specs = tuple(
+        TensorSpec(n, dtype_of(a) or dtype_of(np.empty(0, object)), ("N", *a.shape[1:])) for n, a in outputs.items()
+    )  # type: ignore[misc]
+    contract = Signature((TensorSpec("x", dtype_of(np.empty(0, np.float32)), ("N", 2)),), specs, names)  # type: ignore[arg-type]
+    return Response("m", 3, outputs, names, contract)
+
+
+@pytest.mark.parametrize("wire", ASKS)
+@given(made=st.integers(1, 4).flatmap(arrays), alone=st.booleans())
+def test_what_is_written_for_all_is_what_each_would_be_told(wire: str, made: dict[str, Array], alone: bool) -> None:
+    encode = encoder(wire)
+    names = tuple(made)[:1] if alone else tuple(made)
+    run = Run(made)
+    for index in range(len(next(iter(made.values())))):
+        own = {name: array[index : index + 1] for name, array in made.items()}
+        told = encode(response(Share(run, index), names))
+        assert told == encode(response(own, names))
+
+
+def test_a_share_is_a_mapping_of_one_row() -> None:
+    run = Run({"a": np.arange(4), "b": np.arange(8).reshape(4, 2)})
+    share = Share(run, 2)
+    assert list(share) == ["a", "b"]
+    assert len(share) == 2
+    assert {n: a.tolist() for n, a in share.items()} == {"a": [2], "b": [[4, 5]]}
+    assert [a.tolist() for a in share.values()] == [[2], [[4, 5]]]
+    assert share["b"].base is run.arrays["b"].base
+    assert response(share, ("a",)).rows == 1
+
+
+def test_a_wire_writes_once_a_run() -> None:
+    asked: list[int] = []
+
+    def write(response: Response, outputs: Mapping[str, Array]) -> list[bytes]:
+        asked.append(1)
+        return [b"%d" % value for value in outputs["a"].tolist()]
+
+    run = Run({"a": np.arange(3)})
+    assert [Share(run, i).text(write, None) for i in range(3)] == [b"0", b"1", b"2"]
+    assert asked == [1]
+
+
+def test_the_encoders_are_the_wires_own() -> None:
+    assert encoder("plain") is _encode_json
