@@ -85,13 +85,16 @@ def _routes(name: str) -> tuple[Route, ...]:
 
 _TF: Final = ("tf_serving:ORIGINAL_ROUTES", "exposition:TFSERVING")
 _TORCH: Final = ("torchserve.inference:ROUTES", "torchserve.inference:OLDER")
+_TORCH_MANAGEMENT: Final = ("torchserve.management:MANAGEMENT",)
 _TRITON: Final = ("open_inference:TRITON",)
 _KSERVE: Final = ("kserve_v1:ROUTES", "open_inference:KSERVE", "exposition:KSERVE")
 _MLSERVER: Final = ("open_inference:MLSERVER",)
 _ROWS: Final = (
     Flavour("tfserving", "TensorFlow Serving", (Port(8501, DATA, _TF), Port(8500, GRPC, _TF))),
     Flavour("torchserve", "TorchServe", (
-        Port(8080, DATA, _TORCH), Port(8082, METRICS, ("exposition:TORCHSERVE",)), Port(7070, GRPC, _TORCH),
+        Port(8080, DATA, _TORCH), Port(8081, MANAGEMENT, _TORCH_MANAGEMENT),
+        Port(8082, METRICS, ("exposition:TORCHSERVE",)), Port(7070, GRPC, _TORCH),
+        Port(7071, MANAGEMENT, _TORCH_MANAGEMENT),
     )),
     Flavour("triton", "NVIDIA Triton", (
         Port(8000, DATA, _TRITON), Port(8001, GRPC, _TRITON), Port(8002, METRICS, ("exposition:TRITON",)),

@@ -114,6 +114,13 @@ def _keeps_default(error: SetsailError) -> str:
     return f"Cannot remove default version for model {name}" if name else ""
 
 
+def _not_in_store(error: SetsailError) -> str:
+    url = error.facts["url"]
+    if error.facts.get("remote"):
+        return f"Given URL {url} does not match any allowed URL(s)"
+    return f"Relative path is not allowed in url: {url}"
+
+
 def _shown(version: Any) -> str:
     return version_text(version) if isinstance(version, int) else str(version)
 
@@ -136,8 +143,7 @@ _BY_CODE: Final[Mapping[str, _Kind]] = {
     "store.none": _Kind(404, "ModelNotFoundException", _says("Model store has not been configured.")),
     "store.missing": _Kind(404, "ModelNotFoundException",
                            lambda error: f"Model not found in model store: {error.facts['url']}"),
-    "store.outside": _Kind(404, "ModelNotFoundException",
-                           lambda error: f"Relative path is not allowed in url: {error.facts['url']}"),
+    "store.outside": _Kind(404, "ModelNotFoundException", _not_in_store),
     "store.source": _Kind(400, "InvalidModelException"),
     "request.form": _Kind(400, "BadRequestException", lambda error: str(error.facts.get("original", ""))),
     "source.trust": _Kind(400, "InvalidModelException"),
