@@ -56,13 +56,14 @@ def body_of(raw: bytes | memoryview, content_type: str) -> Body:
     kind = payload.kind_of(content_type)
     if kind in payload.CSV_TYPES or kind.endswith("json") or kind in _TYPED:
         return payload.read(raw, content_type)
-    if bytes(raw[:64]).lstrip()[:1] in _JSON_STARTS:
+    if not raw or bytes(raw[:64]).lstrip()[:1] in _JSON_STARTS:
         return payload.json_body(raw)
-    if kind == "" and bytes(raw[:1]) not in (b"", b"P", b"\x93"):
+    if kind == "":
         try:
             return payload.json_body(raw)
-        except SetsailError:
-            pass  # a text, or a picture, sent with `curl -T`
+        except SetsailError as fault:
+            if fault.code != "request.json":  # else a text, or a file, sent with `curl -T`
+                raise
     return payload.read(raw, "application/octet-stream")
 
 
