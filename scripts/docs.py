@@ -27,6 +27,7 @@ _AREAS: Final[Mapping[str, str]] = {
     "request": "A request's bytes: found by a wire",
     "model": "Models behind the server",
     "control": "Loading and unloading",
+    "store": "Folders that models are registered from",
     "server": "The server itself",
     "admin": "The admin port",
     "artifact": "An artifact: found while reading, before anything runs",
@@ -41,6 +42,7 @@ _AREAS: Final[Mapping[str, str]] = {
     "port": "Ports",
     "repository": "Directories of models",
     "child": "Child processes",
+    "app": "Python functions as models",
     "command": "The command line",
 }
 
@@ -76,14 +78,17 @@ def settings() -> str:
     lines = []
     for row in rows():
         default = f"`{row.default}`" if row.default != "" else "none"
-        kind = " or ".join(f"`{c}`" for c in row.choices) if len(row.choices) > 1 else row.type.__name__
-        lines.append((f"`{row.flag}`", f"`{row.variable}`", f"`{row.name}`", kind, default, row.help))
+        choices = [f"`{choice}`" for choice in row.choices if choice != ""]
+        kind = " or ".join(choices) if choices else row.type.__name__ + ", several" * row.many
+        lines.append((f"`{row.flag}`", f"`{row.variable}`", f"`{row.key}`", kind, default, row.help))
     return "\n".join([
         "# Settings of the server\n",
         _NOTE.format(source="src/setsail/server/settings.py"),
         "A flag of `setsail serve` beats a variable of the environment, which beats a key of the TOML file that "
-        "`--config` names,\nwhich beats the default. In Python the key is an argument: `setsail.serve(model, port=0)`. "
-        "An unknown name is an error\n(`setting.unknown`), and so is a value of another type (`setting.value`).\n",
+        "`--config` names,\nwhich beats the default. In Python the key is an argument: `setsail.serve(model, port=0)`; "
+        "`as`, a word of that language,\nis `as_` there. Several values are commas in one text, a list in TOML, or a "
+        "flag given several times. An unknown name is an\nerror (`setting.unknown`), and so is a value of another type "
+        "(`setting.value`).\n",
         table(("flag", "variable", "key", "type", "default", "what it is"), lines),
     ])  # fmt: skip
 

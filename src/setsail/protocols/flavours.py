@@ -19,9 +19,13 @@ if TYPE_CHECKING:
     from setsail.protocols.routes import Route
     from setsail.protocols.table import Table
 
-__all__ = ["DATA", "FLAVOURS", "GRPC", "MANAGEMENT", "METRICS", "ROLES", "Flavour", "Port", "listened", "renumbered"]
+__all__ = [
+    "DATA", "FLAVOURS", "GRPC", "GRPC_MANAGEMENT", "MANAGEMENT", "METRICS", "ROLES", "Flavour", "Port", "Role",
+    "listened", "renumbered",
+]  # fmt: skip
 
-DATA, GRPC, MANAGEMENT, METRICS = "data", "grpc", "management", "metrics"
+DATA, GRPC, METRICS = "data", "grpc", "metrics"
+MANAGEMENT, GRPC_MANAGEMENT = "management", "grpc-management"
 
 
 class Role(Struct, frozen=True):
@@ -29,7 +33,7 @@ class Role(Struct, frozen=True):
 
     Attributes:
         guarded: it is bound on the admin address, because it changes what is served.
-        grpc: gRPC is answered; HTTP/1.1 is wherever there are routes.
+        grpc: gRPC is answered, too.
     """
 
     guarded: bool
@@ -39,8 +43,9 @@ class Role(Struct, frozen=True):
 ROLES: Final[Mapping[str, Role]] = {
     DATA: Role(guarded=False, grpc=True),
     GRPC: Role(guarded=False, grpc=True),
-    MANAGEMENT: Role(guarded=True, grpc=True),
     METRICS: Role(guarded=False, grpc=False),
+    MANAGEMENT: Role(guarded=True, grpc=False),
+    GRPC_MANAGEMENT: Role(guarded=True, grpc=True),
 }
 
 
@@ -94,7 +99,7 @@ _ROWS: Final = (
     Flavour("torchserve", "TorchServe", (
         Port(8080, DATA, _TORCH), Port(8081, MANAGEMENT, _TORCH_MANAGEMENT),
         Port(8082, METRICS, ("exposition:TORCHSERVE",)), Port(7070, GRPC, _TORCH),
-        Port(7071, MANAGEMENT, _TORCH_MANAGEMENT),
+        Port(7071, GRPC_MANAGEMENT, _TORCH_MANAGEMENT),
     )),
     Flavour("triton", "NVIDIA Triton", (
         Port(8000, DATA, _TRITON), Port(8001, GRPC, _TRITON), Port(8002, METRICS, ("exposition:TRITON",)),

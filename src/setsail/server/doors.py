@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from setsail.errors import SetsailError
-from setsail.protocols.flavours import DATA, FLAVOURS, GRPC, ROLES, Flavour, Port, listened, renumbered
+from setsail.protocols.flavours import DATA, FLAVOURS, GRPC, GRPC_MANAGEMENT, ROLES, Flavour, Port, listened, renumbered
 from setsail.server.listeners import url
 from setsail.server.settings import LOOPBACK, Settings
 
@@ -127,5 +127,5 @@ def about(found: Iterable[Door], numbers: Iterable[int], settings: Settings) -> 
         at = url(door.host, number, bool(settings.tls_cert) and not door.guarded)
         name = None if door.flavour is None else door.flavour.name
         told.append({"flavour": name, "role": door.role, "port": number,
-                     "url": at.partition("://")[2] if door.role == GRPC else at})  # fmt: skip
+                     "url": at.partition("://")[2] if door.role in (GRPC, GRPC_MANAGEMENT) else at})  # fmt: skip
     return told
