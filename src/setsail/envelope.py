@@ -116,7 +116,8 @@ def _columns(signature: Signature, body: Columns) -> Body:
     if not isinstance(body.columns, Mapping) or len(body.columns) != 1:
         return Columns(body.columns, body.ignore_unknown)
     ((name, value),) = body.columns.items()
-    if name in _names(signature):
+    rows = isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
+    if name in _names(signature) and not rows and not isinstance(value, Mapping):  # no input's values have names
         if not isinstance(value, list | np.ndarray):
             return Rows([body.columns])
         whole = len(signature.inputs) == 1 and name == signature.inputs[0].name
