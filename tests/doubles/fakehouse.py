@@ -88,17 +88,18 @@ class FakeHouse:
     def _find(self, ref: ModelRef) -> FakeModel:
         model = self.models.get(ref.name)
         if model is None:
-            raise SetsailError("model.unknown", f"there is no model {ref.name!r}", field="model", value=ref.name)
+            raise SetsailError("model.unknown", f"there is no model {ref.name!r}", field="model", value=ref.name,
+                               model=ref.name)  # fmt: skip
         if ref.label not in (None, "stable"):
             raise SetsailError("model.label", f"there is no label {ref.label!r}", field="label", value=ref.label)
         if ref.version not in (None, model.version):
-            raise SetsailError("model.version", f"there is no version {ref.version}", value=ref.version)
+            raise SetsailError("model.version", f"there is no version {ref.version}", value=ref.version, model=ref.name)
         return model
 
     def _ready(self, ref: ModelRef) -> FakeModel:
         model = self._find(ref)
         if model.state != "ready":
-            raise SetsailError("model.not_ready", f"model {ref} is {model.state}")
+            raise SetsailError("model.not_ready", f"model {ref} is {model.state}", model=ref.name)
         return model
 
     def _predict(self, ask: Request) -> Response:

@@ -21,8 +21,15 @@ from setsail.tensors import BY_NAME, NULL, Array, dtype_of
 __all__ = ["Answer", "spec_bytes"]
 
 _RAW: Final = {"float32": 0x2A, "float64": 0x32, "bool": 0x5A}  # tags of packed fields that are the array's bytes
+_VARINTS: Final = {
+    "int64": b"\x52", "uint32": b"\x82\x01", "uint64": b"\x8a\x01",
+    **dict.fromkeys(("int8", "int16", "int32", "uint8", "uint16"), b"\x3a"),
+}  # fmt: skip
 _TEXT: Final = 8
 _KEPT: Final = 1024
+_LONGEST_KEPT: Final = 64
+_FEW: Final = 16  # below it, Python is faster than numpy
+_SMALL: Final = tuple(map(varint, range(128)))
 
 
 class _Frame(NamedTuple):
@@ -34,6 +41,7 @@ class _Frame(NamedTuple):
 
 
 _FRAMES: Final[dict[tuple[object, ...], _Frame]] = {}
+_TEXTS: Final[dict[object, bytes]] = {}  # texts as values: most are labels, and there are few labels
 
 
 class Answer(Struct, frozen=True, gc=False):
@@ -53,7 +61,11 @@ class Answer(Struct, frozen=True, gc=False):
                 parts += (lead, array.tobytes())
             else:
                 name, head = lead
-                parts.append(field(1, name + field(2, head + _values(array))))
+                values = _values(array)
+                size = len(head) + len(values)
+                tensor = b"\x12%b%b%b" % (_SMALL[size] if size < 128 else varint(size), head, values)
+                size = len(name) + len(tensor)
+                parts += (b"\x0a", _SMALL[size] if size < 128 else varint(size), name, tensor)
         parts.append(frame.after)
         return b"".join(parts)
 
@@ -93,15 +105,32 @@ def _values(array: Array) -> bytes:
     dtype = dtype_of(array) or BY_NAME["string"]
     flat = array.ravel()
     if dtype.kind == "string":
-        return b"".join([field(_TEXT, _octets(value)) for value in flat.tolist()])
+        known = _TEXTS
+        return b"".join([known.get(value) or _text(value) for value in flat.tolist()])
+    small = _small(flat) if dtype.name in _VARINTS else None
+    if small is not None:
+        return _VARINTS[dtype.name] + (_SMALL[len(small)] if len(small) < 128 else varint(len(small))) + small
     if dtype.name == "float16":
         flat = flat.astype(np.float16, copy=False).view(np.uint16)
     told: bytes = message("tensorflow.TensorProto")(**{FIELDS[dtype.name]: flat.tolist()}).SerializeToString()
     return told
 
 
-def _octets(value: object) -> bytes:
+def _small(flat: Array) -> bytes | None:
+    """Integers below 128 as varints, which are a byte each: class labels and counts are; None for any others."""
+    if flat.size < _FEW:
+        listed = flat.tolist()
+        return bytes(listed) if listed and min(listed) >= 0 and max(listed) < 128 else None
+    octets = flat.astype(np.uint8)
+    return octets.tobytes() if octets.max() < 128 and (octets == flat).all() else None
+
+
+def _text(value: object) -> bytes:
     """A text; a missing one is empty, because there is nothing else for it."""
-    if isinstance(value, bytes):
-        return value
-    return b"" if value is None or value == NULL else str(value).encode()
+    octets = value if isinstance(value, bytes) else b"" if value is None or value == NULL else str(value).encode()
+    told = field(_TEXT, octets)
+    if len(octets) <= _LONGEST_KEPT:
+        if len(_TEXTS) >= _KEPT:
+            _TEXTS.clear()
+        _TEXTS[value] = told
+    return told

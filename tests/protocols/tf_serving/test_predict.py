@@ -1,4 +1,4 @@
-"""TensorFlow Serving and KServe V1 over REST: recorded bytes."""
+"""`:predict`: recorded bytes."""
 
 from __future__ import annotations
 
@@ -134,57 +134,29 @@ def test_outputs_without_rows_need_the_column_form() -> None:
         ({"instances": [[1.5, 2, 3, "a"]]}, "input.dtype"),
         ({"instances": [{"sepal_length": 1}]}, "input.missing"),
         (b"{'instances': 1}", "request.json"),
+        (b'{"instances": [[1, 2, 3, 4]]', "request.json"),
     ],
 )
 def test_refusals(body: Any, code: str) -> None:
     assert code_of(predict("iris", body)) == code
 
 
-@pytest.mark.parametrize("verb", ["classify", "regress", "explain", "other"])
-def test_other_verbs_are_refused_clearly(verb: str) -> None:
-    assert code_of(HttpRequest("POST", f"/v1/models/iris:{verb}", body=b"{}")) == "request.unsupported"
+def test_what_follows_the_first_document_is_not_read() -> None:
+    whole = ask(predict("people", b'{"inputs":{"age":[1.0],"city":["Rome"],"children":[0],"member":[false]}}'))
+    tail = ask(predict("people", b'{"inputs":{"age":[1.0],"city":["Rome"],"children":[0],"member":[false]}} {"more"'))
+    assert whole.body == tail.body == b'{"outputs":[2.0]}'
+    assert code_of(predict("people", b'  garbage {"inputs": 1}')) == "request.json"
 
 
-# -- status and metadata -----------------------------------------------------------------------------------------------
+def test_an_integer_with_a_point_is_none_and_halfs_are_welcome() -> None:
+    assert code_of(predict("echo-int64", b'{"instances":[[1.0,2]]}')) == "input.dtype"
+    assert code_of(predict("echo-bool", b'{"instances":[[1,0]]}')) == "input.dtype"
+    assert ask(predict("echo-float16", b'{"instances":[[1,0.5]]}')).body == b'{"predictions":[[1.0,0.5]]}'
+    assert ask(predict("echo-uint16", b'{"instances":[[1,65535]]}')).body == b'{"predictions":[[1,65535]]}'
 
 
-def test_status_is_the_union_of_both_servers_bodies() -> None:
-    reply = ask(HttpRequest("GET", "/v1/models/iris"))
-    assert reply.status == 200
-    assert json.loads(reply.body) == {
-        "name": "iris",
-        "ready": True,
-        "model_version_status": [
-            {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
-        ],
-    }
-    assert ask(HttpRequest("GET", "/v1/models/iris/versions/1")).status == 200
-    loading = ask(HttpRequest("GET", "/v1/models/sleepy"))
-    assert (loading.status, json.loads(loading.body)["ready"]) == (503, False)
-    assert code_of(HttpRequest("GET", "/v1/models/nobody")) == "model.unknown"
-
-
-def test_a_failed_version_says_why() -> None:
-    house = gallery()
-    house.models["iris"].state, house.models["iris"].reason = "failed", "the file was changed"
-    (entry,) = json.loads(ask(HttpRequest("GET", "/v1/models/iris"), house).body)["model_version_status"]
-    assert entry["state"] == "END"
-    assert entry["status"] == {"error_code": "INTERNAL", "error_message": "the file was changed"}
-
-
-def test_metadata_nests_signature_def_twice() -> None:
-    body = json.loads(ask(HttpRequest("GET", "/v1/models/iris/metadata")).body)
-    assert body["model_spec"] == {"name": "iris", "signature_name": "", "version": "1"}
-    signatures = body["metadata"]["signature_def"]["signature_def"]
-    assert signatures.keys() == {"serving_default", "label", "probabilities"}
-    assert signatures["serving_default"]["inputs"]["input"] == {
-        "dtype": "DT_DOUBLE",
-        "tensor_shape": {"dim": [{"size": "-1", "name": ""}, {"size": "4", "name": ""}], "unknown_rank": False},
-        "name": "input:0",
-    }
-    assert signatures["serving_default"]["outputs"].keys() == {"probabilities"}
-
-
-def test_list_and_liveness() -> None:
-    assert "review" in json.loads(ask(HttpRequest("GET", "/v1/models")).body)["models"]
-    assert ask(HttpRequest("GET", "/")).body == b'{"status":"alive"}'
+def test_paths_come_in_any_case_and_names_of_models_do_not() -> None:
+    row = b'{"instances":[[1,2]]}'
+    shouted = HttpRequest("POST", "/V1/Models/echo-int64/VERSIONS/1:Predict", body=row)
+    assert ask(shouted).body == b'{"predictions":[[1,2]]}'
+    assert code_of(HttpRequest("POST", "/v1/models/ECHO-int64:predict", body=row)) == "model.unknown"
