@@ -76,8 +76,11 @@ def command(console: Console, paths: tuple[Path, ...], name: str | None, config:
     given = {key: value for key, value in flags.items() if value not in (None, ())}
     if no_sandbox:
         given["app_sandbox"] = "off"
-    foreign = _foreign(paths, config)
+    foreign = _foreign(paths, config, given.get("as_", ""))
     settings = Settings.read(given, config if foreign is None else None, foreign.settings if foreign else {})
+    if not paths and foreign is None and not settings.model_store:
+        raise SetsailError("command.usage", "there is nothing to serve", field="PATH",
+                           todo="name an artifact, a model file or a directory")  # fmt: skip
     if functions := [path for path in paths if is_spec(path)]:
         settings = import_module("setsail.cli.trust").asked(console, functions, settings)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
@@ -111,17 +114,13 @@ def _server(settings: Settings) -> Any:
     return import_module("setsail.server.supervisor").Supervisor(settings, count)
 
 
-def _foreign(paths: Sequence[Path], config: Path | None) -> Any:
-    """What another server's file or variables say, if any do. Raises `command.usage` when there is nothing to serve."""
-    found = None
+def _foreign(paths: Sequence[Path], config: Path | None, flavour: str) -> Any:
+    """What another server's file, or the variables of a SageMaker container, say; None where nobody does."""
     if config is not None and config.suffix != ".toml":
-        found = import_module("setsail.server.foreign.configuration").read(config)
+        return import_module("setsail.server.foreign.configuration").read(config, flavour)
     if not paths and config is None:
-        found = import_module("setsail.server.foreign.sagemaker").container(os.environ)
-    if not paths and found is None and config is None:
-        raise SetsailError("command.usage", "there is nothing to serve", field="PATH",
-                           todo="name an artifact, a model file or a directory")  # fmt: skip
-    return found
+        return import_module("setsail.server.foreign.sagemaker").container(os.environ)
+    return None
 
 
 def _open_foreign(console: Console, server: Any, foreign: Any) -> None:

@@ -1,7 +1,7 @@
 """Configuration files of other servers: which reader reads which, and what every reader makes of one.
 
-`--config FILE` takes our own TOML, or a file in a flavour's own format, known by its name and by `--as`. A reader is a
-function `read(path) -> Foreign` in a module of this folder, imported when such a file is given.
+`--config FILE` takes our own TOML, or a file in a flavour's own format, known by its name, else by `--as`. A reader is
+a function `read(path) -> Foreign` in a module of this folder, imported when such a file is given.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from setsail.catalog import Control
 
@@ -51,15 +52,19 @@ FORMATS: Final = (
 )
 
 
-def read(path: Path | None) -> Foreign | None:
+def read(path: Path, flavour: str = "") -> Foreign | None:
     """What a file of another server says; None for one of ours, TOML. Its flavour is part of its settings.
+
+    Args:
+        flavour: who is to be imitated; a file whose name says nothing is read as that server's.
 
     Raises:
         SetsailError: `setting.value` for what the reader cannot make sense of.
     """
-    for row in FORMATS:
-        if path is not None and path.suffix in row.suffixes:
-            module, _, name = row.reader.partition(":")
-            found: Foreign = getattr(import_module(module), name)(path)
-            return Foreign({"as_": row.flavour} | dict(found.settings), found.paths, found.asks, found.notes)
+    named = [row for row in FORMATS if path.suffix in row.suffixes]
+    asked = [row for row in FORMATS if row.flavour == flavour and path.suffix != ".toml"]
+    for row in (*named, *asked):
+        module, _, name = row.reader.partition(":")
+        found: Foreign = getattr(import_module(module), name)(path)
+        return replace(found, settings={"as_": row.flavour} | dict(found.settings))
     return None
