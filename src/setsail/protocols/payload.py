@@ -203,7 +203,8 @@ _ENDINGS: Final[Mapping[str, str]] = {
 def _file(part: Part) -> Body:
     """A file by its ending, or by its type where the ending says nothing."""
     name = part.filename or ""
-    kind = _ENDINGS.get(name[name.rfind(".") :].lower() if "." in name else "") or part.kind or _BYTES
+    kind = _ENDINGS.get(name[name.rfind(".") :].lower() if "." in name else "") or part.kind
+    kind = kind or (JSON if part.data.lstrip()[:1] in (b"[", b"{") else _BYTES)
     return read(part.data, kind) if kind in _JSON_TYPES | CSV_TYPES or kind in _BINARY else _raw(part.data)
 
 
