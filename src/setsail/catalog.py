@@ -17,8 +17,8 @@ from setsail.signature import Signature
 __all__ = [
     "ALL", "CONTROLS", "EXTENSIONS", "STATES", "Ask", "BatchCount", "Configure", "Control", "Describe", "Duration",
     "Exposition", "Index", "IsLive", "IsReady", "Load", "Locate", "Metadata", "ModelConfig", "ModelDescription",
-    "ModelMetadata", "Policy", "Process", "Register", "Registered", "Scale", "ServerInfo", "SetDefault", "State",
-    "Statistics", "Status", "Terms", "Unload", "Unregister", "VersionStatistics", "VersionStatus",
+    "ModelMetadata", "Policy", "Process", "Register", "Registered", "RenewToken", "Scale", "ServerInfo", "SetDefault",
+    "State", "Statistics", "Status", "Terms", "Unload", "Unregister", "VersionStatistics", "VersionStatus",
 ]  # fmt: skip
 
 
@@ -249,6 +249,15 @@ class Exposition(Struct, frozen=True):
     only: tuple[str, ...] = ()
 
 
+class RenewToken(Struct, frozen=True):
+    """A new token in place of the one of a kind (`server/tokens.py`). Answer: None.
+
+    Raises `request.path` where no tokens are asked for.
+    """
+
+    kind: str
+
+
 # -- asks that change what is served: control must be allowed, and they block until they are done ----------------
 
 
@@ -350,6 +359,7 @@ class Describe(Struct, frozen=True):
 
 Control = Load | Unload | Locate | Register | Unregister | SetDefault | Scale | Configure
 CONTROLS: Final = (Load, Unload, Locate, Register, Unregister, SetDefault, Scale, Configure)  # they block
-Ask = IsLive | IsReady | Status | Metadata | Index | ServerInfo | Statistics | Describe | Exposition | Control
+Look = IsLive | IsReady | Status | Metadata | Index | ServerInfo | Statistics | Describe | Exposition
+Ask = Look | RenewToken | Control
 
 EXTENSIONS: Final = ("model_repository", "binary_tensor_data", "parameters", "statistics")

@@ -81,9 +81,12 @@ class Desk:
         grpc: whether gRPC is answered too.
 
     Attributes:
+        lasting: whether a key that is right now is right for as long as its connection.
         ready: False makes every readiness question answer no: draining, or another worker is missing.
         marker: says whose moments are noted.
     """
+
+    lasting = True
 
     def __init__(
         self,

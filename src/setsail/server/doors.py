@@ -14,15 +14,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from setsail.errors import SetsailError
-from setsail.protocols.flavours import DATA, FLAVOURS, GRPC, GRPC_MANAGEMENT, ROLES, Flavour, Port, listened, renumbered
+from setsail.protocols.flavours import (
+    DATA,
+    FLAVOURS,
+    GRPC,
+    GRPC_MANAGEMENT,
+    METRICS,
+    ROLES,
+    Flavour,
+    Port,
+    listened,
+    renumbered,
+)
 from setsail.server.listeners import url
 from setsail.server.settings import LOOPBACK, Settings
 
 if TYPE_CHECKING:
     from setsail.protocols.table import Table
 
-__all__ = ["Door", "about", "admin_port", "doors"]
+__all__ = ["TOKENS", "Door", "about", "admin_port", "asks_for_tokens", "doors", "write_tokens"]
 
+TOKENS: Final = "setsail.server.tokens"
+_WITH_TOKENS: Final = "torchserve"
 PORT: Final = 8080  # where the data port is unless a flavour has its own
 
 
@@ -92,12 +105,26 @@ def _check_control(door: Door, settings: Settings) -> None:
     """Whoever may change what is served is on this machine, or has a key, or is SageMaker's platform: it says that the
     process is in one of its containers, where nobody else comes."""
     contained = door.role == DATA and os.environ.get("SAGEMAKER_MULTI_MODEL", "").lower() == "true"
-    if door.host not in LOOPBACK and not settings.api_key_file and not contained:
+    keyed = settings.api_key_file or asks_for_tokens(door, settings)
+    if door.host not in LOOPBACK and not keyed and not contained:
         flag = "--admin-host" if door.guarded else "--host"
         raise SetsailError(
             "setting.value", f"clients of {door.flavour and door.flavour.name} change what is served", field=flag,
             value=door.host, expected="a loopback address, or an --api-key-file",
         )  # fmt: skip
+
+
+def asks_for_tokens(door: Door, settings: Settings) -> bool:
+    """Whether its clients need one of TorchServe's tokens."""
+    return bool(settings.token_file) and door.flavour is not None and door.flavour.name == _WITH_TOKENS and (
+        door.role != METRICS
+    )  # fmt: skip
+
+
+def write_tokens(found: Iterable[Door], settings: Settings) -> None:
+    """Write the file of tokens, where a door asks for them. Raises `setting.value`."""
+    if any(asks_for_tokens(door, settings) for door in found):
+        import_module(TOKENS).tokens(settings).create()
 
 
 def _numbers(chosen: Flavour, settings: Settings) -> dict[int, int]:

@@ -29,7 +29,7 @@ from setsail.scheduling import Rules
 from setsail.server.admin_port import AdminPort
 from setsail.server.asgi import Application
 from setsail.server.dispatch import Answering, Desk
-from setsail.server.doors import Door, about, admin_port, doors
+from setsail.server.doors import TOKENS, Door, about, admin_port, asks_for_tokens, doors, write_tokens
 from setsail.server.exposition import Observed
 from setsail.server.grpc_engines import grpc_engine
 from setsail.server.lazy import Lazy
@@ -211,6 +211,8 @@ class Server:
             tls = _tls(settings)
             if tracer := open_tracer(settings):
                 self.at_end(tracer.close)
+            if not self._inherited:
+                write_tokens(self.doors, settings)
             self._desks = [self._desk(door, tracer) for door in self.doors]
             data = self._inherited or [self._bind(door.host, door.port, door.flag) for door in self.doors]
             self._ports = [bound.getsockname()[1] for bound in data]
@@ -241,7 +243,10 @@ class Server:
         if door.control:
             given |= {"control": True, "origins": NO_ORIGINS}
         house = Observed(self.answering, self.counted)
-        desk = Desk(house, meter=self.meter, api_keys=_keys(self.settings), tracer=tracer, table=door.table(),
+        made: Callable[..., Desk] = Desk
+        if asks_for_tokens(door, self.settings):
+            made = import_module(TOKENS).desk(self.settings, door.role)
+        desk = made(house, meter=self.meter, api_keys=_keys(self.settings), tracer=tracer, table=door.table(),
                     grpc=door.grpc, **given)  # fmt: skip
         desk.ready = self._gate
         return desk

@@ -46,6 +46,8 @@ class Settings:
     tls_key: str = _row("", "Private key (PEM) of the data port.")
     tls_client_ca: str = _row("", "CA (PEM) that client certificates must come from.")
     api_key_file: str = _row("", "File with one API key a line; clients send `Authorization: Bearer KEY`.")
+    token_file: str = _row("", "File that TorchServe's tokens are written to; its ports ask for them then.")
+    token_minutes: float = _row(60.0, "Minutes that a token of --token-file is good for.")
     max_body: int = _row(64 << 20, "Largest request body in bytes, before and after decompression.")
     max_head: int = _row(64 << 10, "Largest request line and headers in bytes.")
     max_headers: int = _row(100, "Most headers of one request.")
@@ -96,6 +98,8 @@ class Settings:
                 raise _refused(name, path, "a file that exists")
         renumbered(self.ports, self.as_)
         listened(self.listen)
+        if self.token_file and self.api_key_file:
+            raise _refused("token_file", self.token_file, "no --api-key-file: a request has one key")
         if self.model_control == "explicit" and self.host not in LOOPBACK and not self.api_key_file:
             raise _refused("model_control", "explicit", "an --api-key-file when --host is not loopback")
 

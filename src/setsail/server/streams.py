@@ -162,18 +162,21 @@ class Streams:
 
     def _may_call(self, call: Call) -> bool:
         """Whether the head has the key that its method needs; a call without it is refused."""
-        plan = call.plan
-        if plan.notes is None:
+        plan, desk = call.plan, self.plane.desk
+        notes = plan.notes
+        if notes is None:
+            notes = _OPEN
             try:
                 if plan.method is not None and not plan.method.keyless:
                     scheme, _, given = call.metadata.get("authorization", "").partition(" ")
-                    self.plane.desk.check_key(scheme, given)
-                plan.notes = _OPEN
+                    desk.check_key(scheme, given)
             except SetsailError as fault:
-                plan.notes = fault
-        if plan.notes is _OPEN:
+                notes = fault
+            if desk.lasting:
+                plan.notes = notes
+        if notes is _OPEN:
             return True
-        self._refused(call, plan.notes)
+        self._refused(call, notes)
         return False
 
     def _started(self, call: Call) -> None:

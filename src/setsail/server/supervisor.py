@@ -27,7 +27,7 @@ from typing import Any, Final
 
 from setsail.errors import SetsailError
 from setsail.server.crew import GRACE, Crew
-from setsail.server.doors import Door, admin_port, doors
+from setsail.server.doors import Door, admin_port, doors, write_tokens
 from setsail.server.listeners import bind, slots, url
 from setsail.server.loop import Loop
 from setsail.server.opening import Opening, Progress, is_repository, resolve
@@ -114,6 +114,7 @@ class Supervisor:
         """
         settings = self.settings
         try:
+            write_tokens(self.doors, settings)
             found = [self._slots(door) for door in self.doors]
             if settings.admin_port >= 0:
                 admin = bind(settings.admin_host, self._admin_port, "--admin-port")

@@ -28,6 +28,7 @@ from setsail.catalog import (
     Metadata,
     ModelMetadata,
     Register,
+    RenewToken,
     Scale,
     ServerInfo,
     SetDefault,
@@ -264,6 +265,9 @@ class House:
         _allow(control)
         self.unload(ask.name)
 
+    def _renew_token(self, ask: RenewToken, control: bool) -> None:
+        raise SetsailError("request.path", "no tokens are asked for here", field="path", value="/token")
+
     def _manage(self, ask: Any, control: bool) -> Any:
         if not isinstance(ask, Describe):
             _allow(control)
@@ -271,7 +275,8 @@ class House:
 
     _ANSWERS: Final[Mapping[type, Callable[..., Any]]] = {
         Request: _predict, IsLive: _is_live, IsReady: _is_ready, Status: _status, Metadata: _metadata, Index: _index,
-        ServerInfo: _server_info, Statistics: _statistics, Load: _load_again, Unload: _unload_all,
+        ServerInfo: _server_info, RenewToken: _renew_token, Statistics: _statistics, Load: _load_again,
+        Unload: _unload_all,
         **dict.fromkeys((Locate, Register, Unregister, SetDefault, Scale, Describe, Configure), _manage),
     }  # fmt: skip
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 from uuid import uuid4
 
-from setsail.catalog import IsReady
+from setsail.catalog import IsReady, RenewToken
 from setsail.errors import SetsailError
 from setsail.protocols.http import JSON, HttpReply, HttpRequest
 from setsail.protocols.routes import Exchange, Params, Route
@@ -84,6 +84,11 @@ def _ready(request: HttpRequest, params: Params) -> Exchange:
     return Exchange(IsReady(model_ref(params)), lambda ready: _reply({"name": name, "ready": ready}))
 
 
+def _renew(request: HttpRequest, params: Params) -> Exchange:
+    """A new token in place of an old one; the file of tokens has it."""
+    return Exchange(RenewToken(_asked(request).get("type", "")), lambda _: HttpReply(200, b"", JSON_REPLY))
+
+
 def _routes() -> tuple[Route, ...]:
     rows: list[tuple[str, str, Callable[[HttpRequest, Mapping[str, str]], Exchange], str]] = [
         ("POST", "/models", _register, "register a model of the model store"),
@@ -96,7 +101,10 @@ def _routes() -> tuple[Route, ...]:
             ("PUT", path, _scale, f"scale the workers of {which}"),
             ("DELETE", path, _unregister, f"unregister {which}"),
         ]
-    rows.append(("GET", "/v1/models/{model}", _ready, "whether a model is ready"))
+    rows += [
+        ("GET", "/v1/models/{model}", _ready, "whether a model is ready"),
+        ("GET", "/token", _renew, "a new token in place of one of a type"),
+    ]
     return tuple(Route(method, path, decode, WIRE, summary) for method, path, decode, summary in rows)
 
 
