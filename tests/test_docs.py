@@ -4,7 +4,8 @@ A page's blocks run in order, in a folder with the models of `doubles/workshop.p
 
 - ``python``: in one namespace per page (`model`, `X`, `X_test`, `y` are there already);
 - ``sh``: lines that begin with `setsail` or `curl`; each must succeed. `setsail serve` runs until the page ends, on a
-  free port, and stands for port 8080 in the page's URLs; without it that is a server of `iris`, `people`, `reviews`;
+  free ports, and stands for port 8080, or for those of its `--as` and `--listen`, in the page's URLs; without it that
+  is a server of `iris`, `people`, `reviews`;
 - ``console``: the same for lines that begin with `$ `; other lines are output;
 - ``http``: paragraphs in turn a request (`POST /path`, then the body) and the JSON it is answered with.
 
@@ -29,12 +30,15 @@ import pytest
 import requests
 import workshop
 
+from setsail.server.doors import doors
+from setsail.server.settings import Settings
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(p for p in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")) if p.is_file())
 FENCE = re.compile(r"^```(?P<language>\w*)(?P<rest>[^\n]*)\n(?P<code>.*?)^```", re.DOTALL | re.MULTILINE)
 RUN = ("python", "sh", "console", "http")
 ELSEWHERE = {"docs/getting-started.md": "tests/stories/test_getting_started.py"}  # a story of its own, with outputs
-ADDRESS = re.compile(r"http://(127\.0\.0\.1|localhost):8080")
+ADDRESS = re.compile(r"(?:127\.0\.0\.1|localhost):(\d+)")
 LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -70,10 +74,14 @@ class Runner:
             "__name__": "__page__", "model": workshop.credit(), "X": workshop.X, "X_test": workshop.X, "y": workshop.y,
         }  # fmt: skip
         self.served: subprocess.Popen[str] | None = None
+        self.places = {8080: url.partition("://")[2]}  # by the numbers that the page has
+
+    def here(self, text: str) -> str:
+        """A page's text with the addresses of this run."""
+        return ADDRESS.sub(lambda found: self.places.get(int(found[1]), found[0]), text)
 
     def python(self, code: str) -> None:
-        code = code.replace("127.0.0.1:8080", self.url.removeprefix("http://"))
-        exec(compile(code, "<page>", "exec"), self.names)  # the page's own code is what is tested
+        exec(compile(self.here(code), "<page>", "exec"), self.names)  # the page's own code is what is tested
 
     def sh(self, code: str) -> None:
         for line in code.replace("\\\n", " ").splitlines():
@@ -88,7 +96,7 @@ class Runner:
 
     def command(self, words: list[str]) -> None:
         if words[0] == "curl":
-            words = ["curl", "-sS", "--fail-with-body", *(ADDRESS.sub(self.url, word) for word in words[1:])]
+            words = ["curl", "-sS", "--fail-with-body", *map(self.here, words[1:])]
         else:
             words = [sys.executable, "-m", "setsail.cli", *words[1:]]
         told = subprocess.run(words, cwd=self.folder, capture_output=True, text=True, check=False, timeout=120)
@@ -96,12 +104,16 @@ class Runner:
 
     def serve(self, words: list[str]) -> None:
         self.close()
-        command = [sys.executable, "-m", "setsail.cli", "serve", *words, "--port", "0", "--admin-port", "-1", "--json"]
+        numbers, free = ports(words)
+        command = [sys.executable, "-m", "setsail.cli", "serve", *free, "--port", "0", "--admin-port", "-1", "--json"]
         self.served = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, text=True)
         assert self.served.stdout is not None
         ready = self.served.stdout.readline()
         assert ready, f"{shlex.join(words)} did not become ready"
-        self.url = json.loads(ready)["url"]
+        told = json.loads(ready)
+        self.url = told["url"]
+        found = [f"127.0.0.1:{door['port']}" for door in told["doors"]]
+        self.places = dict(zip(numbers, found, strict=True))
 
     def http(self, code: str) -> None:
         paragraphs = [p for p in code.split("\n\n") if p.strip()]
@@ -121,6 +133,14 @@ class Runner:
             assert self.served.stdout is not None
             self.served.stdout.close()
             self.served = None
+
+
+def ports(words: list[str]) -> tuple[list[int], list[str]]:
+    """The numbers of a server's doors as its command line has them, and a line that picks free ones."""
+    chosen = {flag: [words[at + 1] for at, word in enumerate(words) if word == flag] for flag in ("--as", "--listen")}
+    settings = Settings.read({"as_": "".join(chosen["--as"]), "listen": chosen["--listen"]})
+    free = [re.sub(r"^\d+=", "0=", word) if word in chosen["--listen"] else word for word in words]
+    return [door.port for door in doors(settings)], free
 
 
 def assert_like(found: Any, expected: Any, where: str) -> None:
