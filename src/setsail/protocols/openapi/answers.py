@@ -64,6 +64,8 @@ _OIP_ENTRY: Final = record({
 _PARAMETERS: Final = record({"parameters": {"type": "object"}}, "parameters", exact=False)
 _VERSIONED: Final = r"/v2/models/\{model\}(/versions/\{version\})?"
 _V1: Final = r"/v1/models/\{model\}(/versions/\{version\}|/labels/\{label\})?"
+_OBJECT: Final[Schema] = {"type": "object"}
+_STATISTICS: Final = record({"model_stats": array(_OBJECT)})
 
 ROWS: Final = (
     Answer("tf-serving", "GET", r"^/", record({"status": {"const": "alive"}})),
@@ -80,6 +82,8 @@ ROWS: Final = (
     Answer("open-inference", "GET", r"^/v2/health/live", record({"live": _YES})),
     Answer("open-inference", "GET", r"^/v2/health/ready", record({"ready": _YES}), (503,)),
     Answer("open-inference", "GET", r"^/v2/models", _NAMES),
+    Answer("open-inference", "GET", r"^/v2/models(/\{model\}(/versions/\{version\})?)?/stats", _STATISTICS),
+    Answer("open-inference", "GET", _VERSIONED + "/config", _OBJECT),
     Answer("open-inference", "GET", _VERSIONED, _OIP_METADATA),
     Answer("open-inference", "GET", _VERSIONED + "/ready", record({"name": text(), "ready": _YES}), (503,)),
     Answer(
@@ -88,6 +92,10 @@ ROWS: Final = (
     ),
     Answer("open-inference", "POST", r"/load", record({"name": text(), "load": _YES}), request=_PARAMETERS),
     Answer("open-inference", "POST", r"/unload", record({"name": text(), "unload": _YES}), request=_PARAMETERS),
+    Answer("mlflow", "GET", r"^/(ping|health)", None, (404,)),  # a line's end, which calls itself JSON
+    Answer("mlflow", "GET", r"^/version", None),  # a number with two points, which does too
+    Answer("torchserve", "GET", r"^/ping", record({"status": {"enum": ["Healthy", "Unhealthy"]}}), (500,)),
+    Answer("torchserve", "GET", r"^/api-description", _OBJECT),
 )  # fmt: skip
 
 

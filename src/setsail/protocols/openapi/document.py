@@ -22,6 +22,7 @@ __all__ = ["document"]
 
 _KEY: Final = {"key": {"type": "http", "scheme": "bearer", "description": "a key of the server's --api-key-file"}}
 _OPEN: Final = frozenset(("/", "/v2/health/live", "/v2/health/ready", "/ping"))  # answered without a key
+_WITHOUT_BODY: Final = frozenset(("GET", "DELETE", "HEAD"))  # RFC 9110 §9.3: a body has no meaning there
 _MEANINGS: Final[Mapping[str, str]] = {
     "model": "a model's name", "version": "a version of it, a positive integer", "label": "a label of a version",
 }  # fmt: skip
@@ -98,7 +99,8 @@ class _Named:
                 {"name": name, "in": "query", "description": meaning, "schema": {"type": "string"}}
                 for name, meaning in told.query
             ]
-            made["requestBody"] = {"required": True, "content": self._content(told, told.requests, "request")}
+            if route.method not in _WITHOUT_BODY:
+                made["requestBody"] = {"required": True, "content": self._content(told, told.requests, "request")}
             good = {"200": {"description": "the answer", "content": self._content(told, told.answers, "answer")}}
         else:
             good = self._other(route, made)
@@ -117,7 +119,7 @@ class _Named:
 
     def _other(self, route: Route, made: dict[str, Any]) -> dict[str, Any]:
         row = answer(route.wire.name, route.method, route.pattern)
-        if route.method != "GET":
+        if route.method not in _WITHOUT_BODY:
             schema = row.request if row is not None and row.request is not None else {}
             made["requestBody"] = {"content": {JSON: {"schema": schema}}}
         if row is None:
@@ -158,5 +160,7 @@ class _Named:
 
 def _either(good: dict[str, Any], fault: dict[str, Any]) -> dict[str, Any]:
     """One status that a good answer and a fault share, as 503 of a model's state is."""
+    if "content" not in good:
+        return {"description": fault["description"]}
     said = [part["content"][JSON]["schema"] for part in (good, fault) if JSON in part.get("content", {})]
     return {"description": fault["description"], "content": {JSON: {"schema": {"anyOf": said}}}}

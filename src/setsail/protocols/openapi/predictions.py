@@ -217,6 +217,52 @@ def _oip_answer(meta: ModelMetadata) -> Schema:
     return record(fields, "id", "parameters")
 
 
+# -- TensorFlow Serving's examples -------------------------------------------------------------------------------------
+
+
+def _examples_request(meta: ModelMetadata) -> Schema:
+    feature: Schema = {"type": ["string", "number", "boolean", "array", "object"]}
+    example: Schema = {"type": "object", "additionalProperties": feature, "description": "a value or a list by name"}
+    fields = {"examples": array(example, minItems=1), "context": example, "signature_name": text()}
+    return record(fields, "context", "signature_name", exact=False)
+
+
+_RESULTS: Final = record({"results": array({}, "of every example its [label, score] pairs, or its number")})
+
+# -- MLflow and SageMaker, which share a path --------------------------------------------------------------------------
+
+
+def _invocations_request(meta: ModelMetadata) -> Schema:
+    signature = meta.signature
+    rows, columns, named = _rows(signature), _columns(signature), array(_row(signature), minItems=1)
+    frame = record({"columns": array(text()), "data": array(array({})), "index": array({})}, "columns", "index")
+    either = {"anyOf": [rows, columns]}
+    forms = {"dataframe_split": frame, "dataframe_records": named, "instances": either, "inputs": either}
+    params: Schema = {"type": "object", "description": "looked at by nobody: a packed model has none"}
+    mlflow = [record({key: form, "params": params}, "params", exact=False) for key, form in forms.items()]
+    return {"anyOf": [*mlflow, rows]}
+
+
+def _bare(meta: ModelMetadata) -> Schema:
+    """The default output, or a record a row where it is several."""
+    specs = _defaults(meta.signature)
+    whole = nested(specs[0], answer=True)
+    if len(specs) > 1:
+        whole = {"anyOf": [
+            array(record({spec.name: nested(spec, row=True, answer=True) for spec in specs})),
+            record({spec.name: nested(spec, answer=True) for spec in specs}),
+        ]}  # fmt: skip
+    return whole
+
+
+def _invocations_answer(meta: ModelMetadata) -> Schema:
+    bare = _bare(meta)
+    return {"anyOf": [record({"predictions": bare}), bare]}
+
+
+_LINES: Final = "application/jsonlines"
+_SEVERAL: Final = (("model_name", "which model, where several are served"), ("model_version", "which version of it"))
+
 # -- the table ---------------------------------------------------------------------------------------------------------
 
 ROWS: Final = (
@@ -227,6 +273,28 @@ ROWS: Final = (
         (("outputs", "names of the outputs wanted, with commas between them"),),
     ),
     Prediction("tf-serving", ":predict", (Body(JSON, _v1_request, _v1_example),), (Body(JSON, _v1_answer),)),
+    Prediction(
+        "tf-serving", ":(classify|regress)", (Body(JSON, _examples_request),), (Body(JSON, _fixed(_RESULTS)),)
+    ),
+    Prediction(
+        "mlflow", "^/invocations",
+        (
+            Body(JSON, _invocations_request, lambda meta: {"inputs": _example(meta, rows=True)}), Body(_CSV, _TABLE),
+            Body(_LINES, _fixed(text("a row a line"))), Body(_NUMPY, _fixed(_BYTES)),
+            Body("application/vnd.apache.parquet", _fixed(_BYTES)),
+        ),
+        (
+            Body(JSON, _invocations_answer), Body(_CSV, _fixed(text("a row a line, without a header"))),
+            Body(_LINES, _fixed(text("a row a line"))), Body(_NUMPY, _fixed(_BYTES)),
+        ),
+        _SEVERAL,
+    ),
+    Prediction(
+        "torchserve", "/predictions/",
+        (Body(JSON, _plain_request, lambda meta: _example(meta, rows=True)), Body(_CSV, _TABLE)),
+        (Body(JSON, _bare),),
+    ),
+    Prediction("graphpipe", "", (Body(_BINARY, _fixed(_BYTES)),), (Body(_BINARY, _fixed(_BYTES)),)),
     Prediction(
         "open-inference", "/infer",
         (Body(JSON, _oip_request, _oip_example), Body(_BINARY, _fixed(_BYTES))),
