@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from setsail.tensors import DTYPES
 pytestmark = pytest.mark.slow
 # The client's messages import TensorFlow's own, so all of TensorFlow is part of it.
 PINS = ("tensorflow-cpu==2.20.0", "grpcio==1.85.1", "--no-deps", "tensorflow-serving-api==2.20.0")
+PAGE = Path(__file__).parents[2] / "docs" / "wires" / "tf-serving-grpc.md"
 HEAD = """
 import json, sys
 import grpc
@@ -85,6 +87,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def told(python: Path, server: Server, script: str, *args: str) -> Any:
     return ask_client(python, HEAD + script + TAIL, server.url.removeprefix("http://"), *args, seconds=180).json()
+
+
+def test_the_pages_example(python: Path, server: Server) -> None:
+    (code,) = re.findall(r"^```python no-run\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    here = code.replace("127.0.0.1:8080", server.url.removeprefix("http://"))
+    ended = ask_client(python, here.replace("[[5.1, 3.5, 1.4, 0.2]]", "[[9.0, 1.0, 1.0, 1.0]]"))
+    assert ended.rc == 0, ended.err
+    assert ended.out.startswith("[[9.99"), ended.out
 
 
 def test_predictions(python: Path, server: Server) -> None:
