@@ -201,11 +201,17 @@ _ENDINGS: Final[Mapping[str, str]] = {
 
 
 def _file(part: Part) -> Body:
-    """A file by its ending, or by its type where the ending says nothing."""
+    kind = _file_kind(part)
+    return read(part.data, kind) if kind == JSON or kind in CSV_TYPES or kind in _BINARY else _raw(part.data)
+
+
+def _file_kind(part: Part) -> str:
+    """A file's type by its ending, or as it was sent where that says something, or by how it begins."""
     name = part.filename or ""
-    kind = _ENDINGS.get(name[name.rfind(".") :].lower() if "." in name else "") or part.kind
-    kind = kind or (JSON if part.data.lstrip()[:1] in (b"[", b"{") else _BYTES)
-    return read(part.data, kind) if kind in _JSON_TYPES | CSV_TYPES or kind in _BINARY else _raw(part.data)
+    known = _ENDINGS.get(name[name.rfind(".") :].lower() if "." in name else "")
+    if known or part.kind not in ("", "text/plain", "text/json", _BYTES):
+        return known or part.kind
+    return JSON if part.data.lstrip()[:1] in (b"[", b"{") or part.kind == "text/json" else _BYTES
 
 
 def _inputs(fields: Sequence[Part]) -> Body:
@@ -214,7 +220,7 @@ def _inputs(fields: Sequence[Part]) -> Body:
     for part in fields:
         if part.name in columns:
             raise SetsailError("request.form", f"part {part.name!r} is sent twice", field=part.name)
-        if part.kind == JSON or (part.filename or "").lower().endswith(".json"):
+        if part.kind == JSON or (part.filename is not None and _file_kind(part) == JSON):
             columns[part.name] = parse(part.data)
             continue
         body = _file(part) if part.filename is not None else Rows([part.text()])
