@@ -38,6 +38,12 @@ def test_the_configuration_of_a_model(ask: Ask) -> None:
     assert ask("GET", "/v2/models/nobody/config").status == 404
 
 
+def test_a_model_of_one_value_a_row_has_no_batch_in_tritons_sense(ask: Ask) -> None:
+    config = told(ask, "/v2/models/people/config")
+    assert (config["max_batch_size"], config["input"][1]["dims"]) == (0, [-1])
+    assert "dynamic_batching" not in config
+
+
 def test_statistics_of_a_version_a_name_and_of_everything(ask: Ask) -> None:
     (row,) = told(ask, "/v2/models/iris/versions/1/stats")["model_stats"]
     assert (row["name"], row["version"], row["inference_stats"]["success"]) == ("iris", "1", {"count": 0, "ns": 0})
