@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -89,8 +90,12 @@ def serve(
 ) -> Server | Supervisor:
     """Serve models on one port, every wire on it.
 
+    A function with type hints runs in a process of its own, which imports its file: call this below
+    `if __name__ == "__main__":` there (`docs/functions.md`). One that is passed is trusted; one named by a path
+    (`"app.py:predict"`) needs `trust="app"`.
+
     Args:
-        models_or_paths: live models, artifacts, model files, directories.
+        models_or_paths: live models, artifacts, model files, directories, functions.
         example: rows for the one model that needs them; a file is then packed anew, not taken from the cache.
         block: False answers in the background and returns; use the server as a context manager, or close it.
         settings: any row of `docs/settings.md`, by its Python name. `workers` is 1 unless given: this process answers.
@@ -98,13 +103,16 @@ def serve(
     Raises:
         SetsailError: `port.in_use`, `setting.*`, or what keeps a model from being served.
     """
+    models, functions = _functions(models_or_paths)
+    if functions:
+        settings["trust"] = ",".join(filter(None, (settings.get("trust", ""), "app")))
     given = Settings.read({"port": port, "workers": 1, **settings})
     count = processes(given.workers)
     server = Server(given) if count == 1 else Supervisor(given, count)
     folder = tempfile.mkdtemp(prefix="setsail-serve-")
     server.at_end(lambda: shutil.rmtree(folder, ignore_errors=True))
     try:
-        for index, model in enumerate(models_or_paths):
+        for index, model in enumerate(models):
             live = not isinstance(model, str | Path | Artifact)
             if live or (example is not None and not isinstance(model, Artifact)):
                 model = pack(model, example, output=Path(folder) / f"{index}.setsail")
@@ -120,6 +128,12 @@ def serve(
         print(f"serving at {server.url}" + (f", docs at {server.admin_url}/docs" if server.admin_url else ""))
         server.wait()
     return server
+
+
+def _functions(models: Sequence[Any]) -> tuple[list[Any], bool]:
+    """The same with functions as paths, and whether there were any."""
+    found = [import_module("setsail.apps.spec").Spec.of(m).path if inspect.isfunction(m) else m for m in models]
+    return found, any(map(inspect.isfunction, models))
 
 
 def _path(model: str | Path | Artifact) -> Path:

@@ -24,9 +24,8 @@ from typing import Any, Final
 from setsail.errors import SetsailError
 from setsail.isolation import fault_to_json, sandbox
 
-__all__ = ["INSIDE", "main"]
+__all__ = ["main"]
 
-INSIDE: Final = "SETSAIL_APP"  # set in the environment of such a process
 _TRACE: Final = 32 << 10
 _FRAMES: Final = "setsail.apps.frames"
 _SLAB: Final = "setsail.apps.slab"

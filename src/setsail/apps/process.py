@@ -23,10 +23,9 @@ from pathlib import Path
 from time import monotonic
 from typing import IO, Any, Final
 
-from setsail.apps.child import INSIDE
 from setsail.apps.frames import CALL, DONE, FAILED, FAULT, PING, PONG, READY, BrokenError, Channel, Message
 from setsail.apps.slab import SIZE, Slab
-from setsail.apps.spec import Spec
+from setsail.apps.spec import INSIDE, Spec
 from setsail.apps.terms import Terms
 from setsail.errors import SetsailError
 from setsail.isolation import environment, fault_from_json, printable
