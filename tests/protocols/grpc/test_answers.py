@@ -14,6 +14,7 @@ from setsail.protocols import binary
 from setsail.protocols.grpc import answers
 from setsail.protocols.grpc.answers import Answer, varint
 from setsail.protocols.grpc.pool import message
+from setsail.shares import Run, Share
 from setsail.signature import Signature
 from setsail.tensors import DTYPES, NULL, Array, dtype_of
 
@@ -67,6 +68,18 @@ def test_it_reads_as_one_that_protobuf_wrote(
             assert STREAM.FromString(told) == STREAM(infer_response=expected)
         else:
             assert INFER.FromString(told) == expected
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.dictionaries(st.sampled_from(["label", "probabilities", "é"]), arrays(), min_size=1))
+def test_rows_of_a_shared_run_are_written_as_each_by_itself(outputs: dict[str, Array]) -> None:
+    rows = min((len(array) for array in outputs.values() if array.ndim), default=0)
+    shared = {name: array[:rows] for name, array in outputs.items() if array.ndim}
+    plain = Answer("", None, False)
+    for index in range(rows):
+        own = {name: array[index : index + 1] for name, array in shared.items()}
+        told = plain.encode(Response("model", 1, Share(Run(shared), index), (), NO_SIGNATURE))
+        assert told == plain.encode(Response("model", 1, own, (), NO_SIGNATURE))
 
 
 def test_labels_are_remembered_but_not_without_end() -> None:

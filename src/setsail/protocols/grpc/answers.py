@@ -7,7 +7,8 @@ the two against each other).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import repeat
 from typing import Final, NamedTuple
 
 from msgspec import Struct
@@ -16,6 +17,7 @@ from setsail.messages import Response
 from setsail.protocols import binary
 from setsail.protocols.open_inference import content_types
 from setsail.protocols.open_inference.classification import classified
+from setsail.shares import Share
 from setsail.tensors import Array, dtype_of
 
 __all__ = ["FINAL", "Answer", "field", "varint"]
@@ -55,6 +57,12 @@ class Answer(Struct, frozen=True, gc=False):
 
     def encode(self, response: Response) -> bytes:
         outputs = response.outputs
+        if (
+            type(outputs) is Share
+            and self.wanted is None
+            and not (self.id or self.stream or self.classes or self.typed)
+        ):
+            return outputs.text(_bodies, response)
         if self.classes:
             outputs = {**outputs, **{name: classified(response, name, k) for name, k in self.classes.items()}}
         names = None if self.wanted is None else tuple(dict.fromkeys(self.wanted))
@@ -75,6 +83,21 @@ class Answer(Struct, frozen=True, gc=False):
                 parts += (lead, array.tobytes())
         told = b"".join(parts)
         return field(2, told) if self.stream else told  # 2: ModelStreamInferResponse.infer_response
+
+
+def _bodies(response: Response, outputs: Mapping[str, Array]) -> list[bytes]:
+    """The whole answer for every row by itself."""
+    firsts = [array[:1] for array in outputs.values()]
+    key = (response.model, response.version, False, *outputs, *[(array.dtype, array.shape) for array in firsts])
+    frame = _FRAMES.get(key) or _framed(key, response, tuple(outputs), firsts, False)
+    columns: list[Iterable[bytes]] = [repeat(frame.before + frame.after)]
+    for array, lead in zip(outputs.values(), frame.leads, strict=True):
+        if lead is None:
+            columns.append([_text(array[index : index + 1]) for index in range(len(array))])
+        else:
+            raw, size = array.tobytes(), array.nbytes // len(array)
+            columns.append([lead + raw[row * size : row * size + size] for row in range(len(array))])
+    return [b"".join(parts) for parts in zip(*columns, strict=False)]
 
 
 def _text(array: Array) -> bytes:

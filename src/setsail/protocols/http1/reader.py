@@ -50,11 +50,12 @@ class Reader:
         messages: complete requests; the receiver pops them from the left.
         begun: the head of a request whose body is not whole yet; also of the one that `fault` is about, if known.
         fault: why nothing more can be read. The requests before it are good.
+        fresh: between requests, with nothing of the next one, and another one may come.
     """
 
     __slots__ = (
-        "_arrived", "_at", "_budget", "_chunks", "_fresh", "_heads", "_held", "_limits", "_pending", "_room", "_size",
-        "_waits", "begun", "fault", "messages",
+        "_arrived", "_at", "_budget", "_chunks", "_heads", "_held", "_limits", "_pending", "_room", "_size",
+        "_waits", "begun", "fault", "fresh", "messages",
     )  # fmt: skip
 
     def __init__(self, heads: Heads, budget: Budget, limits: Limits) -> None:
@@ -62,7 +63,7 @@ class Reader:
         self.begun: Head | None = None
         self.fault: SetsailError | None = None
         self._heads, self._budget, self._limits = heads, budget, limits
-        self._fresh = True  # between requests, with nothing of the next one, and another one may come
+        self.fresh = True
         self._pending = bytearray()  # of a head
         self._room: memoryview | None = None  # buffer of the body that is arriving, filled up to `_at` of `_size`
         self._at = self._size = 0
@@ -76,7 +77,7 @@ class Reader:
     @property
     def idle(self) -> bool:
         """Nothing of the next request is here; an empty line does not count."""
-        return self._fresh or (self.begun is None and self.fault is None and bytes(self._pending) in _EMPTY)
+        return self.fresh or (self.begun is None and self.fault is None and bytes(self._pending) in _EMPTY)
 
     @property
     def progress(self) -> int:
@@ -110,7 +111,7 @@ class Reader:
 
     def feed(self, data: Bytes) -> None:
         """Bytes that were read elsewhere: any part of a request, or several requests."""
-        if self._fresh and len(data) <= _WINDOW:
+        if self.fresh and len(data) <= _WINDOW:
             raw = bytes(data)
             end = raw.find(_END) + 4
             head = self._heads.recent.get(raw[:end]) if end > 3 else None
@@ -129,7 +130,7 @@ class Reader:
                 view = view[self._copy(view) :]
             elif self._chunks is not None:
                 view = view[self._unchunk(view, self._chunks) :]
-            elif self._pending or self._fresh:
+            elif self._pending or self.fresh:
                 view = view[self._read_head(view) :]
             else:
                 return  # the last request said that it was the last
@@ -138,7 +139,7 @@ class Reader:
         """The client sends no more."""
         if not self.idle and self.fault is None and (self.begun is not None or self._pending):
             self._fail(malformed("the connection ended inside a request"))
-        self._fresh = False
+        self.fresh = False
         self._pending.clear()
 
     def close(self) -> None:
@@ -146,7 +147,7 @@ class Reader:
         self._budget.give(self._held + sum(message.taken for message in self.messages))
         self.messages.clear()
         self._pending.clear()
-        self._held, self._room, self._chunks, self._fresh = 0, None, None, False
+        self._held, self._room, self._chunks, self.fresh = 0, None, None, False
 
     # -- heads ---------------------------------------------------------------------------------------------------
 
@@ -160,7 +161,7 @@ class Reader:
         before = len(self._pending)
         if not self._take(min(len(view), self._limits.head + 1 - before)):
             return 0
-        self._fresh = False
+        self.fresh = False
         self._pending += view[: self._limits.head + 1 - before]
         end = self._pending.find(_END, max(0, before - 3)) + 4
         if end < 4:
@@ -200,7 +201,7 @@ class Reader:
         head = self._known(raw)
         if head is None:
             return 0
-        self._fresh = False
+        self.fresh = False
         self.begun = head
         length = head.length
         if length > self._limits.body:
@@ -275,10 +276,10 @@ class Reader:
         self._held = self._at = self._size = self._arrived = 0
         self.begun = self._room = self._chunks = None
         self._waits = False
-        self._fresh = head.keep_alive  # RFC 9112 §9.6: nothing is read after a request that closes
+        self.fresh = head.keep_alive  # RFC 9112 §9.6: nothing is read after a request that closes
 
     def _fail(self, fault: SetsailError) -> None:
-        self.fault, self._fresh = fault, False
+        self.fault, self.fresh = fault, False
 
     # -- the budget ----------------------------------------------------------------------------------------------
 
