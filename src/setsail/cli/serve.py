@@ -130,6 +130,8 @@ def _open_foreign(console: Console, server: Any, foreign: Any) -> None:
     for ask in foreign.asks:
         server.do(ask)
     for note in foreign.notes:
+        if console.json:  # what is written for machines has no notes, and nobody may miss these
+            logging.getLogger("setsail.server").warning("%s", note)
         console.note(note)
 
 
