@@ -1,9 +1,11 @@
 """Fuzz every reader of what a client sends: `python scripts/fuzz.py --minutes 60`.
 
 The targets are in `tests/fuzz/targets.py`. Each runs in a process of its own, which changes good cases at random and
-keeps those whose outcome is new. A finding is a case that raises, takes more than 5 seconds of CPU time, or kills the
-process. Its bytes are kept, made as small as they get while they do the same, and printed as a line for
-`tests/fuzz/test_targets.py`. Ends with 1 if there were any. The same --seed makes the same cases.
+keeps those whose outcome is new; one of fifty is watched, and kept too if it reaches a line of ours that none did
+before. How many cases are kept and how many lines were reached is told as they grow. A finding is a case that raises,
+takes more than 5 seconds of CPU time, or kills the process. Its bytes are kept, made as small as they get while they do
+the same, and printed as a line for `tests/fuzz/test_targets.py`. Ends with 1 if there were any. The same --seed makes
+the same cases.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests" / "fuzz")]
 
+SOURCE = str(ROOT / "src" / "setsail")
+WATCHED = 50  # of so many cases, one
 HANG = 5.0  # seconds of CPU time
 MOST = 1 << 16  # bytes of a case
 KEPT = 4000  # cases with outcomes of their own
@@ -145,6 +149,7 @@ def child(name: str, seed: int, until: float, board: Path) -> None:
     target, rng = TARGETS[name], random.Random(f"{name} {seed}")
     corpus = list(target.seeds())
     outcomes: set[Hashable] = set()
+    seen = Coverage()
     places: set[str] = set()
     with board.open("r+b") as file, mmap.mmap(file.fileno(), 16 + MOST) as shown:
         queue, count, told = list(corpus), 0, 0.0
@@ -155,10 +160,13 @@ def child(name: str, seed: int, until: float, board: Path) -> None:
             count += 1
             shown[:8] = count.to_bytes(8, "little")
             try:
-                outcome = target.run(case)
-                if outcome not in outcomes and len(outcomes) < KEPT:
+                outcome = seen.run(target, case) if queue or count % WATCHED == 0 else target.run(case)
+                if (outcome not in outcomes or seen.new) and len(corpus) < KEPT:
                     outcomes.add(outcome)
                     corpus.append(case)
+                    if not seen.new:
+                        seen.run(target, case)
+                seen.new = False
             except Exception:
                 place, text = fault_of(target, case) or ("gone when run again", "it did not fail again")
                 if place not in places and len(places) < 20:
@@ -166,8 +174,34 @@ def child(name: str, seed: int, until: float, board: Path) -> None:
                     tell({"found": place, "text": text, "case": encoded(smallest(target, case, place))})
             if now - told > 2:
                 told = now
-                tell({"count": count, "corpus": len(corpus)})
-    tell({"count": count, "corpus": len(corpus)})
+                tell({"count": count, "corpus": len(corpus), "lines": len(seen.lines)})
+    tell({"count": count, "corpus": len(corpus), "lines": len(seen.lines)})
+
+
+class Coverage:
+    """Which lines of ours cases have reached. Watching one costs ten times its time."""
+
+    def __init__(self) -> None:
+        self.lines: set[tuple[str, int]] = set()
+        self.new = False
+
+    def run(self, target: Any, case: bytes) -> Hashable:
+        """Run a case; `new` says whether it reached a line that none had."""
+        before = len(self.lines)
+        sys.settrace(self._enter)
+        try:
+            outcome: Hashable = target.run(case)
+        finally:
+            sys.settrace(None)
+            self.new = len(self.lines) > before
+        return outcome
+
+    def _enter(self, frame: Any, event: str, value: Any) -> Any:
+        return self._line if frame.f_code.co_filename.startswith(SOURCE) else None
+
+    def _line(self, frame: Any, event: str, value: Any) -> Any:
+        self.lines.add((frame.f_code.co_filename, frame.f_lineno))
+        return self._line
 
 
 def tell(news: dict[str, Any]) -> None:
@@ -187,7 +221,7 @@ class Worker:
     def __init__(self, name: str, seed: int, until: float, folder: Path) -> None:
         self.name, self.seed, self.until = name, seed, until
         self.board, self.log, self.errors = (folder / f"{name}.{kind}" for kind in ("case", "news", "errors"))
-        self.count = self.corpus = self.read = self.before = 0
+        self.count = self.corpus = self.lines = self.read = self.before = 0
         self.findings: list[tuple[str, str, bytes]] = []
         self.start()
 
@@ -213,6 +247,7 @@ class Worker:
                 self.findings.append((told["found"], told["text"], base64.b64decode(told["case"])))
             else:
                 self.count, self.corpus = self.before + told["count"], told["corpus"]
+                self.lines = max(self.lines, told["lines"])
         self.read = done
         if ended == 0:
             return False
@@ -282,7 +317,8 @@ def report(name: str, place: str, text: str, case: bytes, out: Path) -> None:
 
 def show(workers: list[Worker], spent: float, seconds: float) -> None:
     parts = [
-        f"{w.name} {w.count:,} ({w.corpus} kept{f', {len(w.findings)} FOUND' if w.findings else ''})" for w in workers
+        f"{w.name} {w.count:,} ({w.corpus} kept, {w.lines} lines{f', {len(w.findings)} FOUND' if w.findings else ''})"
+        for w in workers
     ]
     print(f"{spent:5.0f} of {seconds:.0f} s: " + ", ".join(parts), flush=True)
 

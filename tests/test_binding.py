@@ -178,6 +178,13 @@ def test_integers_go_into_floats_only_when_exact() -> None:
     assert refused(wide, tensors("x", off, "int64", (1,))).code == "input.range"
 
 
+@pytest.mark.parametrize(("value", "dtype"), [(2**63, "uint64"), (-(2**63), "int64"), (70_000, "int32")])
+def test_integers_that_would_become_infinite(value: int, dtype: str) -> None:
+    """An infinity cast back may be the very integer it came from."""
+    half = model("x:float16[N]")
+    assert refused(half, tensors("x", np.array([value], dtype), dtype, (1,))).code == "input.range"
+
+
 def test_int64_beyond_2_to_the_53_survives_json() -> None:
     assert bind(model("x:int64[N]"), Rows([2**63 - 1, -(2**63), 2**53 + 1]))["x"].tolist() == [
         2**63 - 1, -(2**63), 2**53 + 1,

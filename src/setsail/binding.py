@@ -236,12 +236,15 @@ def _typed(spec: TensorSpec, tensor: Tensor) -> Array:
     if isinstance(tensor.data, np.ndarray) and not isinstance(tensor.data, Numbers):
         array = _decode(spec, tensor.data)
         if array.dtype != spec.dtype.numpy:
-            with np.errstate(invalid="ignore"):  # a NaN of some bits is remarked on, and stays one
+            with np.errstate(invalid="ignore", over="ignore"):  # a NaN of some bits is remarked on, and stays one
                 cast = array.astype(spec.dtype.numpy)
-            # The way back hides a sign that was lost, so signs are compared too.
-            if array.dtype.kind in "iu" and not (
-                np.array_equal(cast.astype(array.dtype), array) and np.array_equal(cast < 0, array < 0)
-            ):
+                # The way back hides a sign that was lost, and may make an infinity the integer that became it.
+                whole = array.dtype.kind not in "iu" or (
+                    finite(cast)
+                    and np.array_equal(cast.astype(array.dtype), array)
+                    and np.array_equal(cast < 0, array < 0)
+                )
+            if not whole:
                 raise SetsailError(
                     "input.range",
                     f"input {spec.name!r} has integers that {spec.dtype} cannot hold",

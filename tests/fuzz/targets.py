@@ -7,6 +7,7 @@ changed further. It may raise nothing. Beside not failing, each target holds a l
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import re
 import zlib
@@ -32,7 +33,8 @@ from setsail.protocols.http2.connection import Connection
 from setsail.protocols.http2.events import Data, Opened, Whole
 from setsail.protocols.http2.fields import encode
 from setsail.protocols.http2.streams import Limits
-from setsail.protocols.table import DATA
+from setsail.protocols.routes import Exchange
+from setsail.protocols.table import DATA, Match
 from setsail.signature import Signature, TensorSpec
 from setsail.tensors import Array
 
@@ -106,13 +108,40 @@ def posting(path: str, headers: Mapping[str, str] = {}) -> Callable[[bytes], Has
         except SetsailError as fault:
             match.route.wire.render_error(fault)
             return fault.code
-        assert isinstance(exchange.ask, Request)
-        outcome = everywhere(exchange.ask)
-        if exchange.ask.outputs is None:
+        return asked(match, exchange)
+
+    return run
+
+
+def asked(match: Match, exchange: Exchange) -> Hashable:
+    """What came of a request that was decoded."""
+    if not isinstance(exchange.ask, Request):
+        return type(exchange.ask).__name__
+    outcome = everywhere(exchange.ask)
+    if exchange.ask.outputs is None:
+        try:
             reply = exchange.encode(ANSWER)
-            assert isinstance(reply, HttpReply)
-            assert reply.status == 200
-        return outcome
+        except SetsailError as fault:
+            match.route.wire.render_error(fault)
+            return (outcome, fault.code)
+        assert isinstance(reply, HttpReply)
+        assert reply.status == 200
+    return outcome
+
+
+def typed(path: str, method: str = "POST") -> Callable[[bytes], Hashable]:
+    """A case is a line with the content type, an empty one for none, and then the body."""
+    match = DATA.find(method, path)
+
+    def run(case: bytes) -> Hashable:
+        kind, _, body = case.partition(b"\n")
+        headers = {"content-type": kind.decode("latin-1"), "accept": "text/csv" if len(body) % 3 == 0 else ""}
+        try:
+            exchange = match.decode(HttpRequest(method, path, "", headers, memoryview(body)))
+        except SetsailError as fault:
+            match.route.wire.render_error(fault)
+            return fault.code
+        return asked(match, exchange)
 
     return run
 
@@ -167,6 +196,117 @@ def plain_seeds() -> Iterator[bytes]:
 
 def csv_seeds() -> Iterator[bytes]:
     yield from (b"a,b\n1,2\n3,4\n", b'x\n"u"\n"a,""b"\n', b"\xef\xbb\xbfb,a\r\nu,1e3\r\n", b"x\n\n", b"a,b\n,\n")
+
+
+def examples_seeds() -> Iterator[bytes]:
+    example = {"a": 1.5, "b": ["u"], "x": [1, 2]}
+    yield from dumps(
+        {"examples": [example]}, {"examples": [{"x": [True, 2]}, {"x": 2.5}], "context": {"b": "v"}},
+        {"signature_name": "y", "examples": [{"b": {"b64": "aMOp"}, "a": 3}]}, {"examples": [{"x": [1, "u"]}]},
+    )  # fmt: skip
+
+
+# -- bodies by their type ----------------------------------------------------------------------------------------------
+
+
+def of_type(kind: bytes, *bodies: bytes) -> Iterator[bytes]:
+    yield from (kind + b"\n" + body for body in bodies)
+
+
+def npy_bytes(array: Any) -> bytes:
+    out = io.BytesIO()
+    np.save(out, array)
+    return out.getvalue()
+
+
+def npz_bytes(save: Any, **arrays: Any) -> bytes:
+    out = io.BytesIO()
+    save(out, **arrays)
+    return out.getvalue()
+
+
+def multipart(*parts: tuple[str, bytes]) -> bytes:
+    head = b"--B\r\nContent-Disposition: form-data; "
+    return b"".join(head + about.encode() + b"\r\n\r\n" + body + b"\r\n" for about, body in parts) + b"--B--\r\n"
+
+
+NPY = (
+    np.float32([[1, 2.5]]), np.arange(4), np.array(["u", "v"]), np.array([b"u"]), np.array([[True, False]]),
+    np.float16([1]), np.array([(1, 2.5)], [("a", "<i4"), ("b", "<f8")]), np.asfortranarray(np.ones((2, 3))),
+    np.float64(7), np.empty((0, 2)), np.arange(4).astype(">u2"),
+)  # fmt: skip
+
+
+def payload_seeds() -> Iterator[bytes]:
+    yield from of_type(b"", *plain_seeds())
+    yield from of_type(b"application/x-npy", *map(npy_bytes, NPY))
+    arrays = {"a": np.float64([1, 2]), "b": np.array(["u", "v"])}
+    yield from of_type(b"application/x-npz", *(npz_bytes(save, **arrays) for save in (np.savez, np.savez_compressed)))
+    yield from of_type(b"application/x-www-form-urlencoded", b"a=1&b=u", b"x=1&x=2", b"input=%5B1%2C2%5D", b"x=%ff")
+    files = (
+        multipart(('name="a"', b"1"), ('name="b"', b"u")),
+        multipart(('name="f"; filename="x.npy"', npy_bytes(NPY[0]))),
+        multipart(('name="f"; filename="x.csv"', b"a,b\n1,u\n")),
+        multipart(('name="a"; filename="a.npy"', npy_bytes(NPY[1])), ('name="b"; filename="b.json"', b'["u"]')),
+        multipart(('name="x"\r\nContent-Type: application/json', b"[1,2]")),
+    )
+    yield from of_type(b"multipart/form-data; boundary=B", *files)
+    yield from of_type(b"application/jsonlines", b"[1,2]\n[3,4]\n", b'{"a":1,"b":"u"}\n\n')
+    yield from of_type(b"application/octet-stream", npy_bytes(NPY[0]), b"any text", files[0])
+    yield from of_type(b"text/csv", *csv_seeds())
+
+
+def invocations_seeds() -> Iterator[bytes]:
+    frame = {"columns": ["a", "b"], "index": [0, 1], "data": [[1, "u"], [2, None]]}
+    yield from of_type(b"application/json", *dumps(
+        {"dataframe_split": frame}, {"dataframe_records": [{"a": 1, "b": "u"}, {"a": 2}]}, {"inputs": {"x": [[1, 2]]}},
+        {"instances": [[1, 2]], "params": {"t": 1}}, {"dataframe_split": {"data": [[0.5, 1]] * 900}}, {"inputs": "u"},
+        {"instances": [{"features": [1, 2]}]}, [[1, 2]], {"prompt": "hello"}, {"instances": [{"a": 1, "b": "u"}]},
+    ))  # fmt: skip
+    yield from of_type(b"text/csv", *csv_seeds(), b",a,b\n0,1,u\n", b"1,2\n3,4\n")
+    yield from of_type(b"text/csv; header=absent", b"1,2\n")
+    yield from (seed for seed in payload_seeds() if not seed.startswith(b"text/csv"))
+
+
+def parquet_seeds() -> Iterator[bytes]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    frame = pa.table({"a": [1.5, None], "b": ["u", "v"], "x": [[1, 2], [3, 4]]})
+    for columns, coding in ((["a", "b"], "snappy"), (["x"], "gzip"), (["b"], "none")):
+        out = io.BytesIO()
+        pq.write_table(frame.select(columns), out, compression=coding)
+        yield b"application/vnd.apache.parquet\n" + out.getvalue()
+
+
+# -- GraphPipe ---------------------------------------------------------------------------------------------------------
+
+
+def graphpipe_seeds() -> Iterator[bytes]:
+    from setsail.protocols.graphpipe.buffer import Writer
+
+    def tensor(number: int, shape: list[int], raw: bytes, texts: list[str]) -> Any:
+        return lambda out: out.table(
+            number, lambda out: out.longs(shape), lambda out: out.data(raw),
+            lambda out: out.children([lambda out, text=text: out.text(text) for text in texts]),
+        )  # fmt: skip
+
+    numbers, words = tensor(10, [2, 2], np.float32([1, 2, 3, 4]).tobytes(), []), tensor(12, [2], b"", ["u", "v"])
+    for config, names, tensors, wanted in (
+        ("", ["x"], [numbers], []), ("", [], [numbers], ["y"]), ('{"model": "m", "version": 1}', ["a", "b"],
+        [tensor(7, [2], bytes(16), []), words], []), ("", ["x"], [words], []), ("", [], [], []),
+    ):  # fmt: skip
+
+        def listed(texts: list[str]) -> Any:
+            return lambda out: out.children([lambda out, text=text: out.text(text) for text in texts])
+
+        def infer(out: Any, parts: Any = (config, names, tensors, wanted)) -> Any:
+            config, names, tensors, wanted = parts
+            return out.table(lambda out: out.text(config), listed(names), lambda out: out.children(tensors),
+                             listed(wanted))  # fmt: skip
+
+        yield Writer().finish(lambda out, infer=infer: out.table(1, infer))
+    yield Writer().finish(lambda out: out.table(2, lambda out: out.table()))
 
 
 JSON_WORDS = (
@@ -404,6 +544,62 @@ def decoded(calls: Calls, event: Arrived) -> Hashable:
     return type(exchange.ask).__name__
 
 
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
+
+
+def method_run(path: str) -> Callable[[bytes], Hashable]:
+    """One method's messages."""
+    index = list(METHODS).index(path)
+    return lambda data: protobuf_run(bytes([index]) + data)
+
+
+def tensorflow_seeds() -> Iterator[bytes]:
+    """Tensors in both encodings, of every dtype that both sides know; shapes that are given, left out or too large."""
+    values = {
+        1: ("float_val", [1.5, 2]), 2: ("double_val", [1.5]), 3: ("int_val", [1, -2]), 4: ("int_val", [255]),
+        7: ("string_val", [b"u", b"v"]), 9: ("int64_val", [2**62]), 10: ("bool_val", [True, False]),
+        14: ("half_val", [16256]), 19: ("half_val", [15360]), 22: ("uint32_val", [7]), 23: ("uint64_val", [2**63]),
+    }  # fmt: skip
+    for number, (field, some) in values.items():
+        for shape in ([2, 2], [len(some)], None):
+            ask = message("tensorflow.serving.PredictRequest")()
+            ask.model_spec.name = "m"
+            tensor = ask.inputs["x"]
+            tensor.dtype = number
+            getattr(tensor, field).extend(some)
+            for size in shape or ():
+                tensor.tensor_shape.dim.add(size=size)
+            yield ask.SerializeToString()
+    for number, raw in ((1, np.float32([1, 2, 3, 4]).tobytes()), (7, b"\1\2uvw"), (9, bytes(32)), (10, b"\0\1")):
+        ask = message("tensorflow.serving.PredictRequest")()
+        ask.model_spec.version.value = 1
+        ask.output_filter.append("y")
+        tensor = ask.inputs["a"]
+        tensor.dtype, tensor.tensor_content = number, raw
+        for size in (2, 2) if number in (1, 9) else (2,):
+            tensor.tensor_shape.dim.add(size=size)
+        yield ask.SerializeToString()
+
+
+def more_messages(path: str) -> Iterator[bytes]:
+    """Good messages of methods whose seeds are not an infer request."""
+    if path == PREDICT:
+        yield from tensorflow_seeds()
+    elif path.endswith(("/Classify", "/Regress")):
+        kind = "Classification" if path.endswith("Classify") else "Regression"
+        ask = message(f"tensorflow.serving.{kind}Request")()
+        example = ask.input.example_list.examples.add()
+        example.features.feature["a"].float_list.value.extend([1, 2])
+        example.features.feature["b"].bytes_list.value.append(b"u")
+        yield ask.SerializeToString()
+    elif path.endswith("Predictions"):
+        ask = message("org.pytorch.serve.grpc.inference.PredictionsRequest")(model_name="m", model_version="1.0")
+        ask.input["data"] = b"[[1, 2]]"
+        yield ask.SerializeToString()
+        ask.input["b"] = b"u"
+        yield ask.SerializeToString()
+
+
 def protobuf_run(data: bytes) -> Hashable:
     """The first byte chooses the method, the rest is its message."""
     method = list(METHODS.values())[data[0] % len(METHODS)] if data else METHODS[INFER]
@@ -432,6 +628,7 @@ def protobuf_seeds() -> Iterator[bytes]:
         yield bytes([index]) + b"\n\1m\x12\1001"
         if path.endswith("Infer"):
             yield from (bytes([index]) + m for m in (infer, raw.SerializeToString(), text.SerializeToString()))
+        yield from (bytes([index]) + m for m in more_messages(path))
 
 
 # -- compression -------------------------------------------------------------------------------------------------------
@@ -453,6 +650,14 @@ def inflate_seeds() -> Iterator[bytes]:
         yield gzip.compress(b"x" * size, mtime=0) * 2
 
 
+TYPE_WORDS = (
+    b"application/json", b"text/csv", b"application/x-npy", b"application/x-npz", b"multipart/form-data; boundary=B",
+    b"application/x-www-form-urlencoded", b"application/jsonlines", b"application/octet-stream", b"\x93NUMPY\1\0",
+    b"'descr': '<f8'", b"'descr': '|O'", b"'shape': (2,)", b"'shape': (1000000000,)", b"'fortran_order': True", b"--B",
+    b"--B--", b"\r\n\r\n", b"Content-Disposition: form-data; ", b'name="x"', b'filename="a.npz"', b"PK\3\4", b"&", b"=",
+    b"%5B", b'"dataframe_split":', b'"columns":', b'"data":', b'"dataframe_records":', b'"params":', b"features",
+)  # fmt: skip
+
 TARGETS: Mapping[str, Target] = {
     "http1": Target(http1_run, http1_seeds, HTTP_WORDS),
     "http2": Target(http2_run, http2_seeds, (), http2_parts),
@@ -467,5 +672,12 @@ TARGETS: Mapping[str, Target] = {
     "csv": Target(
         posting("/predict/m", {"content-type": "text/csv"}), csv_seeds, (b",", b'"', b"\n", b"\r", b"a", b"x", b"nan")
     ),
+    "examples": Target(posting("/v1/models/m:classify"), examples_seeds, JSON_WORDS, json_parts),
+    "payload": Target(typed("/predict/m"), payload_seeds, (*JSON_WORDS, *TYPE_WORDS)),
+    "torchserve": Target(typed("/predictions/m"), payload_seeds, (*JSON_WORDS, *TYPE_WORDS)),
+    "invocations": Target(typed("/invocations"), invocations_seeds, (*JSON_WORDS, *TYPE_WORDS)),
+    "parquet": Target(typed("/invocations"), parquet_seeds, (b"PAR1",)),
+    "graphpipe": Target(posting("/graphpipe/m"), graphpipe_seeds),
+    "tensorflow": Target(method_run(PREDICT), tensorflow_seeds),
     "inflate": Target(inflate_run, inflate_seeds),
 }  # fmt: skip

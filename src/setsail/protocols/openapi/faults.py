@@ -36,13 +36,16 @@ def _responses(wire: Wire, areas: tuple[str, ...]) -> dict[str, Any]:
     found: dict[int, list[tuple[str, HttpReply]]] = {}
     for code in KINDS:
         if code.startswith(areas) and code not in _NOT_HTTP | _ELSEWHERE:
-            reply = wire.render_error(_sample(code))
-            found.setdefault(reply.status, []).append((code, reply))
+            replies = {reply.status: reply for reply in map(wire.render_error, _samples(code))}
+            for status, reply in replies.items():
+                found.setdefault(status, []).append((code, reply))
     return {str(status): _response(found[status]) for status in sorted(found)}
 
 
-def _sample(code: str) -> SetsailError:
-    return SetsailError(code, KINDS[code].meaning, field="x", value=1, expected="another")
+def _samples(code: str) -> Iterable[SetsailError]:
+    """With and without the facts that some wires look at."""
+    for facts in ({}, {"method": "GET", "path": "/v1/a"}):
+        yield SetsailError(code, KINDS[code].meaning, field="x", value=1, expected="another", **facts)
 
 
 def _response(replies: list[tuple[str, HttpReply]]) -> dict[str, Any]:
