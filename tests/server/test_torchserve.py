@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 import os
 import re
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+import grpc
 import pytest
 import requests
 from scaled import artifact
 
+from setsail.protocols.grpc import pool
 from setsail.server.run import Server
 from setsail.server.settings import Settings
 from setsail.server.supervisor import Supervisor
 
 spawning = pytest.mark.skipif(not hasattr(os, "posix_spawn"), reason="one process where none can be spawned so")
+PROTOS = Path(pool.__file__).with_name("proto")
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
@@ -249,6 +255,60 @@ def test_a_model_says_whether_it_is_ready(curl: Curl) -> None:
 def test_the_inference_port_changes_nothing(server: Any) -> None:
     for line in ("POST /models?url=noop_1.setsail", "DELETE /models/noop", "PUT /models/noop"):
         assert curl_of(server, 8080)(line).status_code in (404, 405)
+
+
+@pytest.fixture(scope="module")
+def stubs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    """Messages and stubs that protoc makes of our file, as a client of TorchServe makes them of its."""
+    protoc = pytest.importorskip("grpc_tools.protoc")
+    out = tmp_path_factory.mktemp("stubs")
+    text = (PROTOS / "torchserve_management.proto").read_text()
+    (out / "ts_management.proto").write_text(text)
+    flags = (f"-I{out}", f"--python_out={out}", f"--grpc_python_out={out}")
+    assert protoc.main(["protoc", *flags, "ts_management.proto"]) == 0
+    sys.path.insert(0, str(out))
+    try:
+        return importlib.import_module("ts_management_pb2"), importlib.import_module("ts_management_pb2_grpc")
+    finally:
+        sys.path.remove(str(out))
+
+
+def test_stubs_of_grpc_register_scale_list_describe_and_unregister(server: Any, stubs: tuple[Any, Any]) -> None:
+    messages, services = stubs
+    number = next(n for door, n in zip(server.doors, server._ports, strict=True) if door.row.number == 7071)
+    with grpc.insecure_channel(f"127.0.0.1:{number}") as channel:
+        stub = services.ManagementAPIsServiceStub(channel)
+        register = messages.RegisterModelRequest(url="noop_1.setsail", initial_workers=1, synchronous=True)
+        assert stub.RegisterModel(register).msg == 'Model "noop" Version: 1.0 registered with 1 initial workers'
+        assert predicted(server) == (200, [[1.0, 2.0]])
+        scale = messages.ScaleWorkerRequest(model_name="noop", min_worker=2, synchronous=True)
+        assert stub.ScaleWorker(scale).msg == "Workers scaled to 2 for model: noop"
+        assert '"modelName": "noop"' in stub.ListModels(messages.ListModelsRequest(limit=10)).msg
+        (told,) = json.loads(stub.DescribeModel(messages.DescribeModelRequest(model_name="noop")).msg)
+        assert told["minWorkers"] == 2
+        default = messages.SetDefaultRequest(model_name="noop", model_version="1.0")
+        assert "successfully updated" in stub.SetDefault(default).msg
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.RegisterModel(register)
+        assert caught.value.code() is grpc.StatusCode.ALREADY_EXISTS
+        gone = messages.UnregisterModelRequest(model_name="noop")
+        assert stub.UnregisterModel(gone).msg == 'Model "noop" unregistered'
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.UnregisterModel(gone)
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+        assert caught.value.details() == (
+            "Model not found: noop\norg.pytorch.serve.archive.model.ModelNotFoundException"
+        )
+
+
+def test_the_inference_port_of_grpc_changes_nothing(server: Any, stubs: tuple[Any, Any]) -> None:
+    messages, services = stubs
+    number = next(n for door, n in zip(server.doors, server._ports, strict=True) if door.row.number == 7070)
+    with grpc.insecure_channel(f"127.0.0.1:{number}") as channel:
+        stub = services.ManagementAPIsServiceStub(channel)
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.RegisterModel(messages.RegisterModelRequest(url="noop_1.setsail"))
+        assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
 @spawning
