@@ -99,3 +99,12 @@ def test_no_number_of_different_answers_is_kept() -> None:
         Answer(f"s{number}", None).encode(response(y=np.array([f"t{number}"], object)))
     assert len(answers._FRAMES) <= 1024
     assert len(answers._TEXTS) <= 1024
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", ">i8"])
+@pytest.mark.parametrize("values", [range(300), range(-5, 295), range(127), [127] * 300, [128] * 300, [300] * 3, [-1]])
+def test_integers_that_are_a_byte_each_and_those_that_are_not(dtype: str, values: Any) -> None:
+    array = np.array(values).astype(dtype)
+    answer = response(y=array.astype(array.dtype.newbyteorder("=")))
+    told = PREDICTED.FromString(Answer("s", None).encode(response(y=array) if dtype == ">i8" else answer))
+    assert told == protobufs(answer, "s", ("y",))

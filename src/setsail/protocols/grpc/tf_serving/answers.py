@@ -28,7 +28,8 @@ _VARINTS: Final = {
 _TEXT: Final = 8
 _KEPT: Final = 1024
 _LONGEST_KEPT: Final = 64
-_FEW: Final = 16  # below it, Python is faster than numpy
+_UNSIGNED: Final = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
+_FEW: Final = 128  # below it, Python is faster than numpy
 _SMALL: Final = tuple(map(varint, range(128)))
 
 
@@ -119,10 +120,16 @@ def _values(array: Array) -> bytes:
 def _small(flat: Array) -> bytes | None:
     """Integers below 128 as varints, which are a byte each: class labels and counts are; None for any others."""
     if flat.size < _FEW:
-        listed = flat.tolist()
-        return bytes(listed) if listed and min(listed) >= 0 and max(listed) < 128 else None
-    octets = flat.astype(np.uint8)
-    return octets.tobytes() if octets.max() < 128 and (octets == flat).all() else None
+        try:
+            octets = bytes(flat.tolist())
+        except ValueError:  # one is negative, or above 255
+            return None
+        return octets if octets.isascii() and octets else None
+    if flat.dtype.kind == "i" and flat.dtype.isnative:
+        flat = flat.view(_UNSIGNED[flat.dtype.itemsize])  # in which what is negative is large
+    if flat.dtype.kind != "u" or np.maximum.reduce(flat) >= 128:
+        return None
+    return flat.astype(np.uint8).tobytes()
 
 
 def _text(value: object) -> bytes:
