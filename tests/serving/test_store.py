@@ -110,6 +110,12 @@ def test_an_archive_of_torchserve_is_refused_by_its_handlers_name(store: Store, 
     assert refused(store, "broken.mar") == "store.source"
 
 
+def test_an_artifact_beside_an_archive_stands_for_it(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "store" / "a.mar").write_bytes(b"PK")
+    assert store.locate("a.mar") == store.locate("a.setsail")
+    assert refused(store, "../secret.mar") == "store.outside"
+
+
 def test_base_paths_may_come_later_but_not_be_elsewhere(store: Store, tmp_path: Path) -> None:
     assert store.base(str(tmp_path / "store" / "later")) == tmp_path / "store" / "later"
     for path in ("/elsewhere", str(tmp_path), f"{tmp_path}/store/../x"):

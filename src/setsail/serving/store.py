@@ -22,6 +22,7 @@ from setsail.errors import SetsailError
 __all__ = ["Packer", "Store"]
 
 _SUFFIX: Final = ".setsail"
+_MAR: Final = ".mar"
 _ARCHIVE: Final = "setsail.serving.archive"  # what it needs takes time to import, and few register models
 _URLS: Final = "urllib.parse"
 Packer = Callable[[Path], Path]
@@ -51,10 +52,12 @@ class Store:
     def locate(self, url: str, name: str = "", version: int | None = None) -> Registered:
         """The artifact that a client means, and what it is called: as asked, as its folders say, as it says itself.
 
+        An artifact beside an archive of TorchServe (`x.setsail`, `x.mar`) stands for it.
+
         Raises:
             SetsailError: as `catalog.Locate`, and what reading or packing it raises.
         """
-        place = self.find(url)
+        place = self._beside(url) or self.find(url)
         import_module(_ARCHIVE).refuse(place)
         path = _only_file(place)
         artifact = path if path.suffix == _SUFFIX else self._packed(path)
@@ -85,6 +88,15 @@ class Store:
     def _places(self, wanted: str) -> list[tuple[Path, Path]]:
         """Below each folder the path with every link followed; an absolute path stands for itself."""
         return [(Path(os.path.realpath(folder / wanted)), folder) for folder in self._folders]
+
+    def _beside(self, url: str) -> Path | None:
+        """The artifact that stands for an archive; None where there is none, or `url` means something else."""
+        if not url.endswith(_MAR):
+            return None
+        try:
+            return self.find(url.removesuffix(_MAR) + _SUFFIX)
+        except SetsailError:
+            return None
 
     def base(self, path: str) -> Path:
         """A folder of versions, which may come later. Raises `store.none` or `store.outside`."""
