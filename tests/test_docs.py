@@ -2,7 +2,8 @@
 
 A page's blocks run in order, in a folder with the models of `doubles/workshop.py`:
 
-- ``python``: in one namespace per page (`model`, `X`, `X_test`, `y` are there already);
+- ``python``: in one namespace per page (`model`, `X`, `X_test`, `y` are there already); one that begins with a comment
+  that is a file's name is also written to that file;
 - ``sh``: lines that begin with `setsail` or `curl`; each must succeed. `setsail serve` runs until the page ends, on a
   free ports, and stands for port 8080, or for those of its `--as` and `--listen`, in the page's URLs; without it that
   is a server of `iris`, `people`, `reviews`;
@@ -81,6 +82,8 @@ class Runner:
         return ADDRESS.sub(lambda found: self.places.get(int(found[1]), found[0]), text)
 
     def python(self, code: str) -> None:
+        if named := re.match(r"# (\w+\.py)\n", code):
+            (self.folder / named[1]).write_text(code, encoding="utf-8")
         exec(compile(self.here(code), "<page>", "exec"), self.names)  # the page's own code is what is tested
 
     def sh(self, code: str) -> None:

@@ -116,7 +116,7 @@ def _load(file: Path, name: str) -> Any:
         todo = "see the trace above; run the file in a Python of your own"
         if isinstance(fault, PermissionError):
             todo = "the function may read its own folder and Python's: name others with --app-read"
-        raise SetsailError("app.load", f"{file.name} cannot be imported", value=_last(fault), todo=todo,
+        raise SetsailError("app.load", f"{file.name} cannot be imported: {_last(fault)}", todo=todo,
                            trace=_trace(fault)) from fault  # fmt: skip
     if not callable(getattr(module, name, None)):
         there = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]

@@ -27,7 +27,7 @@ class Spec(NamedTuple):
     def parse(cls, text: str | Path) -> Spec:
         """Read it. Raises `app.load` for another text, `source.missing` where there is no such file."""
         if INSIDE in os.environ:
-            raise SetsailError("app.load", "the file of a function serves while it is imported", value=os.environ[INSIDE],
+            raise SetsailError("app.load", "the file of a function serves it on import", value=os.environ[INSIDE],
                                todo='call serve below: if __name__ == "__main__":')  # fmt: skip
         match = _TEXT.fullmatch(str(text))
         if match is None:
