@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import pickle
 import re
 import signal
 import sys
@@ -16,7 +17,8 @@ from typing import Any, Protocol
 import grpc
 import pytest
 import requests
-from scaled import artifact
+from scaled import artifact, program
+from sklearn.linear_model import LinearRegression
 
 from setsail.protocols.grpc import pool
 from setsail.server.run import Server
@@ -33,14 +35,16 @@ class Curl(Protocol):
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A model store with `noop` 1 and 2, which multiply by 1 and 2."""
-    folder = tmp_path_factory.mktemp("model_store")
+    folder = tmp_path_factory.mktemp("managed") / "model_store"
     for version in (1, 2):
         artifact(folder / f"noop_{version}.setsail", float(version), name="noop", version=version).close()
     artifact(folder / "wrong.setsail", 2.0, name="wrong", stored=5.0).close()
     artifact(folder.parent / "outside.setsail", name="outside").close()
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SETSAIL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield folder
 
 
 def settings(store: Path, **more: Any) -> Settings:
@@ -233,6 +237,19 @@ def test_a_version_is_registered_once_and_a_broken_one_not_at_all(curl: Curl) ->
     })  # fmt: skip
     assert not curl("POST /models?url=wrong.setsail&initial_workers=1").ok
     assert [model["modelName"] for model in curl("GET /models").json()["models"]] == ["noop"]
+
+
+def test_a_model_that_is_no_artifact_is_packed_unless_loading_it_runs_code(
+    server: Any, curl: Curl, store: Path
+) -> None:
+    (store / "scale.onnx").write_bytes(program(5.0))
+    (store / "forest.pkl").write_bytes(pickle.dumps(LinearRegression()))
+    reply = curl("POST /models?url=scale.onnx&model_name=scale&initial_workers=1")
+    assert told(reply) == (200, {"status": 'Model "scale" Version: 1.0 registered with 1 initial workers'})
+    assert predicted(server, "scale")[0] == 200
+    code, body = told(curl("POST /models?url=forest.pkl"))
+    assert (code, body["type"]) == (400, "InvalidModelException")
+    assert "--trust pickle" in body["message"]
 
 
 def test_replies_have_the_originals_headers_and_layout(curl: Curl) -> None:
