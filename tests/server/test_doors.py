@@ -47,7 +47,7 @@ def test_other_numbers() -> None:
     ("settings", "field"),
     [
         ({"listen": "8080=kserve"}, "--listen"),
-        ({"as_": "triton", "ports": "8001=8000"}, "--ports 8001="),
+        ({"as_": "triton", "ports": "8001=8000"}, "--ports"),
         ({"as_": "tfserving", "listen": "8500=triton"}, "--listen"),
     ],
 )

@@ -45,7 +45,7 @@ class Door:
 
     Attributes:
         port: its number; 0 picks a free one.
-        flag: what to give to have it elsewhere.
+        flag: what to give to have it elsewhere, with `{}` for the number.
         flavour: who is imitated; None on the data port of a server without flavours.
     """
 
@@ -82,19 +82,21 @@ def doors(settings: Settings) -> tuple[Door, ...]:
     """All doors; the first is where REST clients predict. Raises `setting.value` for a number given twice."""
     chosen = FLAVOURS.get(settings.as_)
     if chosen is None:
-        found = [Door(settings.host, settings.port, "--port")]
+        found = [Door(settings.host, settings.port, "--port {}")]
     else:
         numbers = _numbers(chosen, settings)
         found = [
-            _door(chosen, port, numbers[port.number], f"--ports {port.number}=", settings) for port in chosen.ports
+            _door(chosen, port, numbers[port.number], f"--ports {port.number}={{}}", settings) for port in chosen.ports
         ]
     for number, name in listened(settings.listen):
-        found.append(_door(FLAVOURS[name], FLAVOURS[name].data, number, "--listen", settings))
+        found.append(_door(FLAVOURS[name], FLAVOURS[name].data, number, f"--listen {{}}={name}", settings))
     taken: set[int] = set()
     for door in found:
         if door.port in taken:
-            raise SetsailError("setting.value", f"port {door.port} is given twice", field=door.flag, value=door.port,
-                               expected="a port of its own for every door")  # fmt: skip
+            raise SetsailError(
+                "setting.value", f"port {door.port} is given twice", field=door.flag.partition(" ")[0],
+                value=door.flag.format(door.port), expected="a port of its own for every door",
+            )  # fmt: skip
         taken |= {door.port} - {0}
         if door.control:
             _check_control(door, settings)

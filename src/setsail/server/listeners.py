@@ -38,6 +38,9 @@ _ONLY_SYN: Final = ((0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (0x15, 0, 1, 0x02), (0
 def bind(host: str, port: int, flag: str) -> socket.socket:
     """A listening, non-blocking socket that shares its port with nobody. `port` 0 picks a free one.
 
+    Args:
+        flag: what chooses the port, `--port`, or with `{}` where the number goes.
+
     Raises:
         SetsailError: `port.in_use`, saying what to type instead; `setting.value` for an address that is not ours.
     """
@@ -156,11 +159,12 @@ def _socket(host: str) -> socket.socket:
 
 
 def _refused(host: str, port: int, flag: str, fault: OSError) -> SetsailError:
+    name, form = flag.partition(" ")[0], flag if "{}" in flag else flag + " {}"
     if fault.errno == errno.EADDRINUSE:
-        advice = f"choose another: {flag} {_free(host)}, or {flag} 0 for any free one"
+        advice = f"choose another: {form.format(_free(host))}, or {form.format(0)} for any free one"
         what = f"port {port} of {host} is taken"
-        return SetsailError("port.in_use", what, field=flag, value=port, todo=advice)
-    return SetsailError("setting.value", f"cannot listen on {host}:{port}", field=flag, value=str(fault),
+        return SetsailError("port.in_use", what, field=name, value=port, todo=advice)
+    return SetsailError("setting.value", f"cannot listen on {host}:{port}", field=name, value=str(fault),
                         expected="an address of this machine and a port it may use")  # fmt: skip
 
 
