@@ -10,7 +10,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(Path(__file__).parent))
-from targets import TARGETS  # noqa: E402
+from targets import TARGETS, parquet_seeds  # noqa: E402
+
+
+def parquet_of_no_text() -> bytes:
+    """Text columns whose text is not UTF-8."""
+    seed = next(seed for seed in parquet_seeds() if b"u\x01\x00\x00\x00v" in seed)
+    return seed.partition(b"\n")[2].replace(b"u\x01\x00\x00\x00v", b"\xf7\x01\x00\x00\x00v")
+
 
 # What `scripts/fuzz.py` printed.
 FOUND = [
@@ -21,6 +28,16 @@ FOUND = [
     ("infer-binary",
      b'{"inputs": [{"name": "x", "shape": [2, 2], "datatype": "FP32", "parameters": {"binary_data_size": 16}}]}\n'
      b"\x00\x00\x00\x007\x00\x80\xff\xff\x00\x00@\x00\x00@@"),
+    ("invocations", b"text/csv\n\xef\r&u,1e"),
+    ("payload", b"application/x-npy\n\x93NUMPY\x01\x00v\x00{'descr': '<U1', 'fortran_order': False, 'shape': (2,), }"
+     + b" " * 60 + b"\nu\x00\x00\x00\xff\xff\xff\x00"),
+    ("graphpipe",
+     b"\x0c\x00\x00\x00\x08\x00\t\x00\x08\x00\x04\x00\x08\x00\x00\x00\x14\x00\x00\x00\x01\x00\x00\x00"
+     b"\x0c\x00\x14\x00\x04\x00\x08\x00\x0c\x00\x10\x00\x0c\x00\x00\x00\x10\x00\x00\x00\x14\x00\x00\x00\x14\x00\x00\x00h\x00\x00\x00"
+     b"\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x10\x00\x00\x00\x0c\x00\x11\x00\x10\x00\x04\x00\x08\x00\x0c\x00\x0c\x00"
+     b"\x00\x00\x10\x00\x00\x00$\x00\x00\x004\x00\x00\x00\n\x00\x00\x00\x02\x00\x00\x00\x02\x00\x00\x00\x00\x00\x001\x00\x00"
+     b"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x10\x00\x00\x00\x00"),
+    ("parquet", b"application/vnd.apache.parquet\n" + parquet_of_no_text()),
 ]  # fmt: skip
 
 

@@ -61,7 +61,10 @@ def _has_header(request: HttpRequest, content_type: str) -> bool:
         return False
     end = bytes(request.body[:_LINE]).find(b"\n")
     line = bytes(request.body[: end if end >= 0 else _LINE]).decode("utf-8-sig", "replace").strip()
-    names = next(csv.reader([line]), [])
+    try:
+        names = next(csv.reader([line]), [])
+    except csv.Error:  # MLflow's reader tells what is wrong with it
+        return True
     return bool(names) and all(map(_is_name, names[1:])) and (names[0] == "" or _is_name(names[0]))
 
 

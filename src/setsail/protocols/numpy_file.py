@@ -113,7 +113,15 @@ def _values(array: Array) -> Any:
         wide = _WIDE["u8" if array.dtype.itemsize == 8 and array.dtype.kind == "u" else array.dtype.kind]
         values = np.ascontiguousarray(array, dtype=wide)
         return Numbers.of(values, values.tolist)
+    if array.dtype.kind == "U" and not _is_text(array):
+        raise _bad("the .npy holds text that is no Unicode")
     return array.tolist()
+
+
+def _is_text(array: Array) -> bool:
+    """Whether all its characters are ones that a text may have: numpy takes any 32 bits for one."""
+    codes = np.ascontiguousarray(array).view(np.dtype(f"{array.dtype.byteorder.replace('|', '=')}u4"))
+    return not ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes <= 0xDFFF))).any()
 
 
 def _bad(what: str, *, field: str | None = None, value: object = None, expected: str | None = None) -> SetsailError:

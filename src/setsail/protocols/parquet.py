@@ -28,7 +28,7 @@ def tensors(raw: bytes | memoryview) -> Tensors:
     try:
         table = parquet.read_table(arrow.BufferReader(arrow.py_buffer(raw)), use_threads=False)
         return Tensors(tuple(_tensor(arrow, name, table.column(name)) for name in table.column_names), True)
-    except (arrow.ArrowException, OSError, KeyError) as fault:
+    except (arrow.ArrowException, OSError, KeyError, ValueError) as fault:  # the last of text that is not UTF-8
         reason = (str(fault).splitlines() or [""])[0]
         raise SetsailError("request.binary", f"the body is no Parquet file: {reason[:120]}",
                            expected="what `DataFrame.to_parquet` writes") from fault  # fmt: skip

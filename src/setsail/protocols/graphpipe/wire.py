@@ -33,6 +33,7 @@ _NUMBER: Final = {name: number for number, name in enumerate(_TYPES) if name} | 
 _TEXT: Final = 12
 _INFER: Final = 1  # of the union of requests; anything else asks for metadata
 _MOST: Final = 1000  # tensors of a request
+_LARGEST: Final = 1 << 40  # product of a shape's sizes: numpy takes none that is too large, not even beside a 0
 _HEADERS: Final = (("content-type", "application/octet-stream"),)
 
 
@@ -102,9 +103,11 @@ def _tensor(name: str, table: Table) -> Tensor:
             value={"type": number, "shape": list(shape[:33])}, expected="a type from 1 to 12, and sizes",
         )  # fmt: skip
     dtype = BY_NAME[str(_TYPES[number])]
-    count = 1
+    count = room = 1
     for size in shape:
-        count *= size
+        count, room = count * size, room * (size or 1)
+    if room > _LARGEST:
+        raise _sized(name, shape, "too large a shape")
     if number == _TEXT:
         strings = table.texts(3)
         return Tensor(name, _strings(strings), dtype, _fits(name, shape, count, len(strings)))
