@@ -428,3 +428,61 @@ def test_numbers_joined_from_several_requests() -> None:
     assert bind(TABLE, Rows(joined))["input"].tolist() == [[1, 2], [3, 4]]
     halves = np.concatenate([Numbers.of(np.array([1.5]), list), Numbers.of(np.array([2.0]), list)])
     assert refused(model("x:int8[N]"), Rows(halves)).code == "input.dtype"
+
+
+# -- frames: rows, columns and cells that may have more than the model, and are named once -----------------------------
+
+PLAIN = model("input:float64[N,2]")
+FRAMES = [
+    lambda names, rows: Rows(rows, names),
+    lambda names, rows: Rows(Numbers.of(np.array(rows, np.float64), lambda: rows), names),
+    lambda names, rows: Cells(names, [list(map(str, row)) for row in rows], ignore_unknown=True),
+    lambda names, rows: Tensors(
+        tuple(Tensor(n, np.array(v, np.float64)) for n, v in zip(names, zip(*rows, strict=True), strict=True)), True
+    ),
+]
+every_frame = pytest.mark.parametrize("frame", FRAMES, ids=["rows", "numbers", "cells", "tensors"])
+
+
+@every_frame
+@pytest.mark.parametrize(
+    ("signature", "names", "expected"),
+    [
+        (TABLE, ("age", "height"), [1.0, 2.0]),
+        (TABLE, ("height", "age"), [2.0, 1.0]),
+        (TABLE, ("shoe", "height", "age"), [3.0, 2.0]),
+        (PLAIN, ("a", "b"), [1.0, 2.0]),  # its columns have no names: they are meant in their order
+    ],
+)
+def test_a_frame_is_matched_by_name(frame: Any, signature: Signature, names: Any, expected: list[float]) -> None:
+    rows = [[1.0, 2.0, 3.0][: len(names)]] * 2
+    assert bind(signature, frame(names, rows))["input"].tolist() == [expected] * 2
+
+
+@every_frame
+@pytest.mark.parametrize(
+    ("signature", "names"), [(TABLE, ("age", "shoe")), (PLAIN, ("a", "b", "c")), (MIXED, ("age", "town"))]
+)
+def test_a_frame_that_lacks_a_column(frame: Any, signature: Signature, names: tuple[str, ...]) -> None:
+    assert refused(signature, frame(names, [[1.0] * len(names)])).code == "input.missing"
+
+
+def test_a_row_of_a_frame_has_a_value_for_every_name() -> None:
+    for rows in ([[1.0]], [[1.0, 2.0], [1.0, 2.0, 3.0]], [1.0, 2.0], Numbers.of(np.ones((2, 3)), list)):
+        assert refused(TABLE, Rows(rows, ("height", "age"))).code == "input.ragged"
+    assert refused(TABLE, Rows([], ("age", "height"))).code == "input.empty"
+
+
+def test_texts_that_mean_null() -> None:
+    signature = model("city:string[N]", "age:float64[N]", nullable=True)
+    cells = Cells(("city", "age"), [["NA", "NA"], ["", ""], ["Rome", "1"]], nulls=frozenset(("NA",)))
+    bound = bind(signature, cells)
+    assert bound["city"].tolist() == [NULL, NULL, "Rome"]
+    np.testing.assert_array_equal(bound["age"], [np.nan, np.nan, 1.0])
+    assert bind(model("city:string[N]"), Cells(("city",), [["NA"]], nulls=frozenset(("NA",))))["city"] == ["NA"]
+
+
+def test_a_text_that_is_not_a_number_is_missing() -> None:
+    assert bind(model("t:string[N]", nullable=True), Rows([float("nan"), "a"]))["t"].tolist() == [NULL, "a"]
+    assert refused(model("t:string[N]"), Rows([float("nan"), "a"])).code == "input.null"
+    assert refused(model("t:string[N]", nullable=True), Rows([1.5, "a"])).code == "input.dtype"

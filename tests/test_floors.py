@@ -30,6 +30,7 @@ PACKAGES = {
     "": set(),
     "tensorfile": {"safetensors"},
     "messages": {"msgspec"},  # structs: a class is made in microseconds, where a dataclass takes most of a millisecond
+    "envelope": {"msgspec"},
     "shortcut": {"msgspec"},  # reads the numbers of a batch
     **{name: {"msgspec"} for name in ("catalog", "parity", "steps", "variants", "scheduling")},
     "artifact": {"msgspec"},

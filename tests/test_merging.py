@@ -133,3 +133,23 @@ def test_a_joined_body_binds_to_the_rows_of_its_parts_or_is_refused(
                 assert [len(part[name]) for part in parts] == sizes  # type: ignore[index]
 
     check()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Rows([[1, 2]], ("a", "b")), Rows([[1, 2]], ("b", "a"))),
+        (Rows([[1, 2]], ("a", "b")), Rows([[1, 2]])),
+        (Cells(("a",), [["1"]], ignore_unknown=True), Cells(("a",), [["1"]])),
+        (Cells(("a",), [["NA"]], nulls=frozenset(("NA",))), Cells(("a",), [["NA"]])),
+        (Tensors((Tensor("a", [1]),), True), Tensors((Tensor("a", [1]),))),
+    ],
+)
+def test_frames_are_joined_with_their_like_only(one: Body, other: Body) -> None:
+    first, second = portion(one), portion(other)
+    assert first is not None
+    assert second is not None
+    assert first.key != second.key
+    merged = merge([one, one])
+    for name in ("names", "ignore_unknown", "nulls", "header"):
+        assert getattr(merged, name, None) == getattr(one, name, None)

@@ -53,7 +53,8 @@ def at_once(sole: Sole, body: Body) -> Array | None:
         return _tensor_at_once(sole, body.tensors[0])  # type: ignore[union-attr]
     if kind is Rows:
         rows: Any = body.rows  # type: ignore[union-attr]
-        if body.names is not None and body.names != sole.columns:  # type: ignore[union-attr]
+        names = body.names  # type: ignore[union-attr]
+        if names is not None and names != sole.columns and not _in_order(sole, names):
             return None
     elif kind is Columns:
         rows = body.columns  # type: ignore[union-attr]
@@ -64,6 +65,11 @@ def at_once(sole: Sole, body: Body) -> Array | None:
     if type(rows) is list:
         return _packed(sole, rows, None)
     return converted(sole.dtype, rows, sole.tail) if type(rows) is Numbers else None
+
+
+def _in_order(sole: Sole, names: tuple[str, ...]) -> bool:
+    """Whether a frame's columns are meant in their order, because the model has no names for them."""
+    return not sole.columns and sole.tail == (len(names),) and sole.name not in names
 
 
 def _tensor_at_once(sole: Sole, tensor: Tensor) -> Array | None:

@@ -11,6 +11,7 @@ from fakehouse import gallery
 
 from setsail.binding import bind
 from setsail.errors import SetsailError
+from setsail.protocols import parquet
 from setsail.protocols.parquet import tensors
 from setsail.signature import Signature, TensorSpec
 from setsail.tensors import NULL
@@ -93,3 +94,21 @@ def test_without_pyarrow_the_pip_line_is_told(monkeypatch: pytest.MonkeyPatch) -
         tensors(b"")
     assert caught.value.code == "dependency.missing"
     assert "setsail[parquet]" in str(caught.value)
+
+
+def test_a_file_that_says_a_lot_with_few_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = people(age=[1.0] * 2)
+    monkeypatch.setattr(parquet, "CELLS", 7)
+    with pytest.raises(SetsailError) as caught:
+        tensors(raw)
+    assert caught.value.code == "request.too_large"
+    monkeypatch.undo()
+    monkeypatch.setattr(parquet, "LARGEST", 7)
+    with pytest.raises(SetsailError) as caught:
+        tensors(raw)
+    assert caught.value.code == "request.too_large"
+
+
+def test_a_text_that_comes_often_is_there_once() -> None:
+    (column,) = tensors(file(city=["x" * 10_000] * 5000)).tensors
+    assert len({id(text) for text in column.data}) <= 8

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from itertools import chain
 from typing import Any, Final
 
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 PARQUET: Final = "application/vnd.apache.parquet"
+_PARQUET: Final = "setsail.protocols.parquet"  # with pyarrow, which only such bodies need
 KEYS: Final = frozenset(("dataframe_split", "dataframe_records", "instances", "inputs"))
 _LLM: Final = ("messages", "prompt", "input")
 _SPOKEN: Final = "3.17.2"  # the MLflow whose scoring protocol this is: what `/version` says, because clients compare it
@@ -250,11 +252,10 @@ def _records(value: Any) -> Body:
                            expected='[{"name": value, …}, …]')  # fmt: skip
     if not value:
         return Rows(value)
-    names = dict.fromkeys(value[0])
-    if any(row.keys() != names.keys() for row in value):
-        names = dict.fromkeys(chain.from_iterable(value))
-        return Columns({name: [row.get(name) for row in value] for name in names}, True)
-    return Columns({name: [row[name] for row in value] for name in names}, True)
+    if any(row.keys() != value[0].keys() for row in value):
+        names = tuple(dict.fromkeys(chain.from_iterable(value)))
+        return Rows([[row.get(name) for name in names] for row in value], names)
+    return _named(value)
 
 
 def _values(value: Any) -> Body:
@@ -271,7 +272,13 @@ def _values(value: Any) -> Body:
                 "request.form", f"row {index} does not have the names of row 0", value=row,
                 expected=", ".join(map(str, value[0])), row=index,
             )  # fmt: skip
-    return Columns({name: [row[name] for row in value] for name in value[0]}, True)
+    return _named(value)
+
+
+def _named(rows: list[dict[str, Any]]) -> Body:
+    """Rows that all have the names of the first."""
+    names = tuple(rows[0])
+    return Rows([list(row.values()) if tuple(row) == names else [row[name] for name in names] for row in rows], names)
 
 
 _FORMS: Final[Mapping[str, Callable[[Any], Body]]] = {
@@ -286,9 +293,8 @@ def _csv(raw: bytes | memoryview) -> Body:
 
 
 def _parquet(raw: bytes | memoryview) -> Body:
-    from setsail.protocols.parquet import tensors  # with pyarrow, which only such bodies need
-
-    return tensors(raw)
+    body: Body = import_module(_PARQUET).tensors(raw)
+    return body
 
 
 _READERS: Final[Mapping[str, Callable[[bytes | memoryview], Body]]] = {JSON: _json, CSV: _csv, PARQUET: _parquet}
