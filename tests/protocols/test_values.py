@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from setsail.errors import SetsailError
-from setsail.protocols.values import BARE, STRICT, array_json, parse, records_json, texts
+from setsail.protocols.values import BARE, STRICT, array_json, parse, parse_first, records_json, texts
 from setsail.tensors import DTYPES, NULL
 
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3)
@@ -67,4 +67,17 @@ BAD = ["", " ", "{", "[1,]", "nan", "[NaN", "[NaN,1e999]", '"NaN', r'["NaN","\uD
 def test_what_is_not_json_says_where(text: str) -> None:
     with pytest.raises(SetsailError) as caught:
         parse(text.encode())
+    assert caught.value.code == "request.json"
+
+
+@pytest.mark.parametrize("tail", [b"", b"  \n", b"}", b" {", b"\xc3\xa9", b"\0", b" NaN"])
+@pytest.mark.parametrize("head", [b'{"a":[1,2.5]}', b" [NaN, -Infinity]", '"hé"'.encode()])
+def test_what_follows_the_first_document_may_be_left_unread(head: bytes, tail: bytes) -> None:
+    assert repr(parse_first(head + tail)) == repr(parse(head))
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"x {}", b"[1e999] x", b"\xff{}", b"[" * 100_000, b'{"a":1} \xff'])
+def test_where_there_is_no_first_document(body: bytes) -> None:
+    with pytest.raises(SetsailError) as caught:
+        parse_first(body)
     assert caught.value.code == "request.json"

@@ -1,8 +1,8 @@
 """`models.config`: the list of models that TensorFlow Serving reads with --model_config_file (docs/migrating).
 
 It is protobuf's text format, read with our own copy of its messages. The versions of a model are `BASE_PATH/1.setsail`,
-`BASE_PATH/2.setsail` or folders of these numbers; which of them are served is looked at again for as long as the server
-runs, as the original does.
+`BASE_PATH/2.setsail` or folders of these numbers; which of them are served is looked at again as often as
+`--repository-poll` says.
 """
 
 from __future__ import annotations
