@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from setsail.errors import SetsailError
@@ -27,6 +30,14 @@ def test_faults_below_a_path_are_told_by_the_wire_that_has_it(name: str) -> None
             if "{" not in route.pattern.split("/")[1]:
                 owner = table.wire_of(route.pattern)
                 assert owner in {other.wire for other in table.routes if other.pattern[:4] == route.pattern[:4]}
+
+
+def test_the_page_has_every_port() -> None:
+    page = (Path(__file__).parents[2] / "docs/flavours.md").read_text()
+    lines = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `") and "](wires/" in line}
+    assert set(lines) == set(FLAVOURS)
+    for name, line in lines.items():
+        assert {int(number) for number in re.findall(r"[0-9]{4}", line)} == {p.number for p in FLAVOURS[name].ports}
 
 
 def test_what_listen_says() -> None:
