@@ -144,6 +144,26 @@ def test_without_workers_a_version_is_known_and_does_not_answer(house: House) ->
     assert code(house, Scale("scaled", 5)) == "model.version"
 
 
+def test_what_is_scaled_down_and_up_again_at_once_is_up(house: House) -> None:
+    house.answer(Register("v1.setsail"))
+    entry = house.table.get("scaled", 1)
+    assert entry is not None
+    assert entry.loaded is not None
+    entry.loaded.acquire()  # a request that runs
+    house.answer(Scale("scaled", 1, 0, wait=False))
+    assert house.wait(lambda table: states(house) == {1: "draining"}, 20)
+    house.answer(Scale("scaled", 1, 1, wait=False))
+    entry.loaded.release()
+    assert house.answer(Scale("scaled", 1, 1)).state in ("ready", "parked", "gone")
+    assert house.wait(lambda table: states(house) == {1: "ready"}, 20)
+    assert total(house) == 3
+
+
+def test_scaling_waits_for_a_version_that_is_on_its_way(house: House) -> None:
+    house.answer(Register("v1.setsail", wait=False))
+    assert house.answer(Scale("scaled", 1)).state == "ready"
+
+
 def test_a_parked_version_can_be_unregistered_and_comes_again(house: House) -> None:
     parked = Register("v1.setsail", terms=Terms(min_workers=0))
     for _ in range(2):
@@ -165,7 +185,8 @@ def test_a_description_tells_what_is_known_of_a_version(house: House, tmp_path: 
     assert process.pid == os.getpid()
     assert process.started > 1e9
     assert process.memory > 1 << 20
-    assert house.answer(Describe()) == house.answer(Describe("scaled")) == house.answer(Describe("scaled", 1))
+    for ask in (Describe(), Describe("scaled"), Describe("scaled", 1)):
+        assert [(one.name, one.version) for one in house.answer(ask)] == [("scaled", 1)]
     assert code(house, Describe("scaled", 9)) == "model.version"
     assert code(house, Describe("other")) == "model.unknown"
 

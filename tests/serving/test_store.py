@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 
@@ -74,6 +75,8 @@ def test_a_link_that_stays_inside_is_followed(store: Store, tmp_path: Path) -> N
 
 
 def test_what_is_not_there_is_missing_and_without_a_folder_nothing_is(store: Store, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "store" / "pipe.setsail")
+    assert refused(store, "pipe.setsail") == "store.missing"
     assert refused(store, "b.setsail") == "store.missing"
     assert refused(store, "x" * 5000) == "store.missing"
     assert refused(Store(), "a.setsail") == "store.none"

@@ -212,6 +212,8 @@ class House:
         table = self.table
         if ask.model is None:
             return all(v.answers for v in table.models.values() if v.wanted)
+        if ask.lenient and ask.model.name not in table.models:
+            return False
         return any(version.ready for version in table.status(ask.model))
 
     def _status(self, ask: Status, control: bool) -> tuple[VersionStatus, ...]:
@@ -354,11 +356,12 @@ class House:
 
     def _leave(self, name: str, version: int, then: Swap) -> None:
         """Unload a version, and change the table once more when it is gone."""
-        entry = self.table.get(name, version)
-        if entry is None or entry.state == "gone":
-            self.swap(then)
-            return
-        self._then[name, version] = then
+        with self._changed:
+            entry = self.table.get(name, version)
+            if entry is None or entry.state == "gone":
+                self.swap(then)
+                return
+            self._then[name, version] = then
         self._end(entry)
 
     def _unload_everything(self) -> None:
@@ -367,9 +370,10 @@ class House:
 
     def _end(self, entry: Entry) -> None:
         def gone() -> None:
-            self.swap(lambda table: table.moved(entry.name, entry.version, "gone"))
-            if then := self._then.pop((entry.name, entry.version), None):
-                self.swap(then)
+            with self._changed:  # nobody finds it between the two
+                self.swap(lambda table: table.moved(entry.name, entry.version, "gone"))
+                if then := self._then.pop((entry.name, entry.version), None):
+                    self.swap(then)
 
         if entry.state in ("ready", "restarting"):
             self.swap(lambda table: table.moved(entry.name, entry.version, "draining"))

@@ -46,6 +46,8 @@ __all__ = ["NAME", "Housing", "Management"]
 
 _LOG = logging.getLogger("setsail.serving")
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_AWAY: Final = ("parked", "gone", "failed", "draining")
+_PATIENCE: Final = 3600.0  # loading takes as long as it takes
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
@@ -63,6 +65,7 @@ class Housing(Protocol):
     def park(self, name: str, version: int, source: Source, *, wait: bool = True) -> None: ...
     def remove(self, name: str, version: int) -> None: ...
     def swap(self, change: Swap) -> None: ...
+    def wait(self, done: Callable[[Table], bool], seconds: float) -> bool: ...
     def refuse(self, name: str, version: int, fault: Exception) -> None: ...
     def before_load(self, look: Callable[[str], None]) -> None: ...
 
@@ -172,8 +175,10 @@ class Management:
             source = self._house.sources[ask.name, version]
             if ask.minimum < 1 and maximum < 1:
                 self._house.park(ask.name, version, source, wait=ask.wait)
-            elif ask.minimum > 0 and (entry is None or entry.state in ("parked", "gone", "failed")):
+            elif ask.minimum > 0 and (entry is None or entry.state in _AWAY):
                 self._house.load(source, ask.name, version, wait=ask.wait)
+            elif ask.minimum > 0 and ask.wait:
+                self._house.wait(lambda table: not _on_its_way(table, ask.name, version), _PATIENCE)
             return self._description(ask.name, version)
 
     def _describe(self, ask: Describe) -> tuple[ModelDescription, ...]:
@@ -240,6 +245,11 @@ class Management:
         Locate: _locate, Register: _register, Unregister: _unregister, SetDefault: _set_default, Scale: _scale,
         Describe: _describe, Configure: _configure,
     }  # fmt: skip
+
+
+def _on_its_way(table: Table, name: str, version: int) -> bool:
+    entry = table.get(name, version)
+    return entry is not None and entry.state in ("queued", "loading", "warming")
 
 
 def _check_name(name: str) -> None:

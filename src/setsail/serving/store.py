@@ -80,7 +80,7 @@ class Store:
         for place, folder in inside:
             if not place.is_relative_to(folder) or place == folder:
                 raise _outside(url, "leads out of the model store")
-            if place.exists():
+            if place.is_file() or place.is_dir():  # anything else, a pipe for one, could be read for ever
                 _check_links(place, folder, url)
                 return place
         raise SetsailError("store.missing", "the model store has no such file", field="url", value=url, url=url)
