@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from client_envs import ask_client, client_python
 import setsail
 
 pytestmark = pytest.mark.slow
+PAGE = Path(__file__).parents[2] / "docs" / "wires" / "mlflow.md"
 PINS = ("mlflow-skinny==3.17.2", "numpy==2.4.6", "pandas==2.3.3", "pyarrow==26.0.1", "scipy==1.16.3")
 SCRIPT = """
 import io, json, sys
@@ -69,3 +71,13 @@ def test_scoring_server_client(artifact: Path, flavour: str) -> None:
     for name, column in (("missing", "city"), ("lossy", "children"), ("text", "age"), ("unknown", "city")):
         assert "SCHEMA_ENFORCEMENT_FAILED" in told[name]
         assert f"'{column}'" in told[name]
+
+
+def test_the_example_of_its_page(tmp_path: Path) -> None:
+    (code,) = re.findall(r"^```python no-run\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    artifact = setsail.pack(workshop.credit(), workshop.X, name="credit", output=tmp_path / "credit.setsail")
+    with artifact, setsail.serve(artifact, as_="mlflow", port=0, admin_port=-1, workers=1, block=False) as server:
+        port = server.url.rpartition(":")[2]
+        told = ask_client(client_python("mlflow", *PINS), code.replace("5000", port))
+    assert told.rc == 0, told.err
+    assert told.out.split() == ["0", "0", "0"]  # a data frame of one row and one column

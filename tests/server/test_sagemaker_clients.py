@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import workshop
 from client_envs import ask_client, client_python
 from sagemaker_platform import Container, Endpoint
 from sklearn.linear_model import LinearRegression
@@ -14,6 +16,7 @@ from sklearn.linear_model import LinearRegression
 import setsail
 
 pytestmark = pytest.mark.slow
+PAGE = Path(__file__).parents[2] / "docs" / "wires" / "sagemaker.md"
 X = np.arange(40.0).reshape(20, 2) % 7
 KEYS = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing", "AWS_DEFAULT_REGION": "eu-north-1"}
 ONE = """
@@ -97,3 +100,13 @@ def test_target_models(tmp_path: Path) -> None:
     assert told["line.tar.gz"] == pytest.approx([3.0])
     assert told["slope.tar.gz"] == pytest.approx([0.0])
     assert told["refused"] == "ValidationError"
+
+
+def test_the_example_of_its_page(tmp_path: Path) -> None:
+    (code,) = re.findall(r"^```python no-run\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    (tmp_path / "model").mkdir()
+    setsail.pack(workshop.credit(), workshop.X, name="credit", output=tmp_path / "model" / "credit.setsail").close()
+    with Container(tmp_path, {"SAGEMAKER_MODEL_SERVER_WORKERS": "1"}) as container, Endpoint(container) as endpoint:
+        code = code.replace('"sagemaker-runtime"', f'"sagemaker-runtime", endpoint_url={endpoint.url!r}')
+        told = ask_client(client_python("boto3", "boto3==1.44.5"), code, env=KEYS)
+    assert (told.rc, told.out) == (0, "b'[0]'\n"), told.err
