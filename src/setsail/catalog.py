@@ -194,9 +194,13 @@ class IsLive(Struct, frozen=True):
 
 
 class IsReady(Struct, frozen=True):
-    """Is everything (or, with `model`, that version) ready? Answer: bool; an unknown model raises."""
+    """Is everything (or, with `model`, that version) ready? Answer: bool.
+
+    An unknown model raises; with `lenient` it is not ready, which is how Triton answers.
+    """
 
     model: ModelRef | None = None
+    lenient: bool = False
 
 
 class Status(Struct, frozen=True):

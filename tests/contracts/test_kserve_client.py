@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from client_envs import ask_client, client_python
@@ -108,8 +110,20 @@ def server() -> Iterator[Server]:
         yield made
 
 
-def test_all_it_can_ask(server: Server) -> None:
-    python = client_python("kserve", "kserve==0.21.0")
+@pytest.fixture(scope="module")
+def python() -> Path:
+    return client_python("kserve", "kserve==0.21.0")
+
+
+def test_the_pages_example(python: Path, server: Server) -> None:
+    page = (Path(__file__).parents[2] / "docs/wires/kserve.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python no-run\n(.*?)```", page, re.DOTALL)
+    told = ask_client(python, code.replace("http://127.0.0.1:8080", server.url))
+    assert told.rc == 0, told.err
+    assert told.out.startswith("{'predictions': [[")
+
+
+def test_all_it_can_ask(python: Path, server: Server) -> None:
     ports = {door["role"]: f"127.0.0.1:{door['port']}" for door in server.describe()["doors"]}
     told = ask_client(python, SCRIPT, ports["data"], ports["grpc"]).json()
     scores = told["v1 predict"]

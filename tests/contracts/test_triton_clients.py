@@ -106,6 +106,7 @@ def test_health(client: Any) -> None:
     assert not client.is_server_ready()
     assert client.is_model_ready("iris", "1")
     assert not client.is_model_ready("sleepy")
+    assert not client.is_model_ready("nobody")
 
 
 def test_loading_and_unloading(ports: Ports, client: Any) -> None:

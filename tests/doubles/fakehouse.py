@@ -65,6 +65,8 @@ class FakeHouse:
                 return True
             case IsReady(model=None):
                 return all(m.state == "ready" for m in self.models.values())
+            case IsReady(model=ref, lenient=True) if ref.name not in self.models:
+                return False
             case IsReady(model=ref):
                 return self._find(ref).state == "ready"
             case Status(model=ref):

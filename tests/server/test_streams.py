@@ -140,7 +140,7 @@ def test_health_is_watched(channel: Any) -> None:
 @pytest.mark.parametrize(("path", "octets", "status", "code"), [
     (OIP + "Nothing", b"", "UNIMPLEMENTED", "request.unsupported"),
     (OIP + "ModelInfer", b"\xff", "INVALID_ARGUMENT", "request."),
-    (OIP + "ModelReady", message("inference.ModelReadyRequest")(name="none").SerializeToString(), "NOT_FOUND",
+    (OIP + "ModelMetadata", message("inference.ModelMetadataRequest")(name="none").SerializeToString(), "NOT_FOUND",
      "model.unknown"),
 ])  # fmt: skip
 def test_faults_are_statuses(channel: Any, path: str, octets: bytes, status: str, code: str) -> None:

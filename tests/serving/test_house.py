@@ -39,6 +39,7 @@ def test_an_artifact_is_loaded_asked_and_unloaded(house: House, tmp_path: Path) 
     house.unload("scaled")
     assert states(house) == [("scaled", 1, "gone")]
     assert not house.answer(IsReady(ModelRef("scaled")))
+    assert not house.answer(IsReady(ModelRef("nobody"), lenient=True))
     with pytest.raises(SetsailError) as caught:
         total(house)
     assert caught.value.code == "model.not_ready"

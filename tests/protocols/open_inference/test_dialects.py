@@ -30,6 +30,7 @@ def code(reply: HttpReply) -> str:
         ("triton", "/v2/models/iris/ready", 200, b""),
         ("triton", "/v2/models/iris/versions/1/ready", 200, b""),
         ("triton", "/v2/models/sleepy/ready", 400, b""),
+        ("triton", "/v2/models/nobody/ready", 400, b""),
         ("mlserver", "/v2/health/live", 200, b""),
         ("mlserver", "/v2/health/ready", 400, b""),
         ("kserve", "/v2/health/live", 200, b'{"live":true}'),
@@ -51,6 +52,12 @@ def test_what_is_told_of_a_load(ask: Ask, flavour: str, body: bytes) -> None:
     assert (reply.status, reply.body) == (200, body)
     reply = ask("POST", "/v2/repository/models/sleepy/unload", flavour=flavour, control=True)
     assert (reply.status, reply.body) == (200, body.replace(b"load", b"unload"))
+
+
+def test_a_model_that_nobody_knows(ask: Ask) -> None:
+    for flavour in ("", "kserve", "mlserver"):
+        assert code(ask("GET", "/v2/models/nobody/ready", flavour=flavour)) == "model.unknown"
+    assert code(ask("GET", "/v2/models/iris/versions/7/ready", flavour="triton")) == "model.version"
 
 
 def test_kserve_has_no_versions(ask: Ask) -> None:

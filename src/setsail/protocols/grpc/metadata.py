@@ -29,9 +29,8 @@ def server_ready(data: bytes | memoryview) -> Exchange:
 def model_ready(data: bytes | memoryview) -> Exchange:
     asked = parse(message("inference.ModelReadyRequest"), data)
     answer = message("inference.ModelReadyResponse")
-    return Exchange(
-        IsReady(model_ref(asked.name, asked.version)), lambda ready: answer(ready=ready).SerializeToString()
-    )
+    ask = IsReady(model_ref(asked.name, asked.version), lenient=True)
+    return Exchange(ask, lambda ready: answer(ready=ready).SerializeToString())
 
 
 def server_metadata(data: bytes | memoryview) -> Exchange:

@@ -26,12 +26,14 @@ class Dialect(Struct, frozen=True):
     Attributes:
         bare: health, and that a model was loaded or unloaded, are told by the status alone.
         not_ready: the status of a server or model that is not.
+        lenient: a model that nobody knows is not ready, rather than not found.
         versions: False: a path that names a version is refused.
     """
 
     wire: Wire
     bare: bool = False
     not_ready: int = 503
+    lenient: bool = False
     versions: bool = True
 
 
@@ -65,6 +67,6 @@ _MLSERVER: Final = {"request.json": 422, "request.form": 422, "model.not_ready":
 
 WIRE: Final = _wire({})
 OURS: Final = Dialect(WIRE)
-TRITON: Final = Dialect(_wire(_TRITON), bare=True, not_ready=400)
+TRITON: Final = Dialect(_wire(_TRITON), bare=True, not_ready=400, lenient=True)
 KSERVE: Final = Dialect(WIRE, versions=False)
 MLSERVER: Final = Dialect(_wire(_MLSERVER), bare=True, not_ready=400)
