@@ -16,7 +16,7 @@ from typing import Any, Final
 from setsail.errors import SetsailError
 from setsail.protocols.grpc import calls as events
 from setsail.protocols.grpc.calls import Call, Calls
-from setsail.protocols.grpc.method import EACH, UNARY, WIRE
+from setsail.protocols.grpc.method import EACH, UNARY
 from setsail.protocols.grpc.methods import METHODS
 from setsail.protocols.http import HttpReply
 from setsail.protocols.http2.streams import Limits
@@ -202,7 +202,7 @@ class Streams:
             self._respond(call, desk.refuse(call.plan.path, fault))
         else:
             fault = desk.failed(fault)
-            desk.meter.answered("", 0, WIRE, fault.code, 0.0, 0)
+            desk.meter.answered("", 0, call.plan.method.wire, fault.code, 0.0, 0)
             self.calls.refuse(call, fault)
 
     def _respond(self, call: Call, reply: HttpReply) -> None:

@@ -52,7 +52,7 @@ def plan_of(head: Head, limits: Limits, methods: Mapping[str, Method]) -> Plan:
         grpc = _is_grpc(kind)
         plan = _grpc_plan(head, path, kind, methods) if grpc else _plain_plan(head, path, limits, methods)
     except SetsailError as fault:
-        method = Method(path, UNARY, _never) if _is_grpc(kind) else None
+        method = _refused(path, methods) if _is_grpc(kind) else None
         plan = Plan(method, head, path, fault=fault)
     head.plan = plan
     return plan
@@ -115,6 +115,14 @@ def _check_head(head: Head, limits: Limits) -> None:
             "request.head_too_large", "the request has too many headers", value=len(head.pairs),
             expected=f"at most {limits.headers}",
         )  # fmt: skip
+
+
+def _refused(path: str, methods: Mapping[str, Method]) -> Method:
+    """What a call is taken for that is refused before its message: counted, and ended, as its wire does."""
+    known = methods.get(path)
+    if known is None:
+        return Method(path, UNARY, _never)
+    return Method(path, UNARY, _never, wire=known.wire, status=known.status)
 
 
 def _never(message: bytes | memoryview) -> Any:
