@@ -113,6 +113,7 @@ _ROWS: Final = (
     Flavour("sagemaker-mme", "SageMaker multi-model container", (
         Port(8080, DATA, ("sagemaker:MULTI_MODEL",), control=True),
     )),
+    Flavour("flask", "Flask, by hand", (Port(5000, DATA, ("flask:ROUTES",)),)),
     Flavour("graphpipe", "GraphPipe", (Port(9000, DATA, ("graphpipe:EVERYWHERE",)),)),
 )  # fmt: skip
 FLAVOURS: Final[Mapping[str, Flavour]] = {flavour.name: flavour for flavour in _ROWS}

@@ -1,7 +1,8 @@
 """The wire for people: `POST /predict/<model>` with JSON or CSV (docs/wires/plain.md).
 
 A JSON list is rows, a JSON object is columns by name, or one row when none of its values is a list. CSV has a header
-line. The answer is JSON, or CSV to whoever asks for `Accept: text/csv`.
+line. The answer is JSON, or CSV to whoever asks for `Accept: text/csv`. What a hand-written client sends, a body in
+the manner of a tutorial or a form, is answered with `prediction`, too (docs/wires/flask.md).
 """
 
 from __future__ import annotations
@@ -15,17 +16,18 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from setsail.errors import SetsailError
-from setsail.messages import ModelRef, Request, Response
+from setsail.messages import Cells, Columns, Digits, ModelRef, Request, Response
 from setsail.protocols import payload
 from setsail.protocols.http import JSON, JSON_HEADERS, HttpReply, HttpRequest, error_reply
+from setsail.protocols.multipart import FORM, MULTIPART
 from setsail.protocols.payload import CSV, CSV_TYPES
 from setsail.protocols.routes import Exchange, Params, Route, Wire, model_ref
-from setsail.protocols.values import STRICT, array_json, dump, key_json, row_texts, texts
+from setsail.protocols.values import STRICT, array_json, dump, key_json, records_json, row_texts, texts
 from setsail.shares import Share
 from setsail.signature import TensorSpec
 from setsail.tensors import Array
 
-__all__ = ["CSV", "ONLY_MODEL", "ROUTES", "WIRE"]
+__all__ = ["CSV", "ONLY_MODEL", "ROUTES", "WIRE", "encode_prediction"]
 
 ONLY_MODEL: Final = ""  # the model of `POST /predict`: the only one served; the server resolves it
 
@@ -46,8 +48,18 @@ def _predict(request: HttpRequest, params: Params) -> Exchange:
     model = model_ref(params) if "model" in params else ModelRef(ONLY_MODEL)
     outputs = _chosen(request.query) if request.query else None
     body = payload.read(request.body, request.headers.get("content-type", ""))
-    wants_csv = "csv" in request.headers.get("accept", "").lower() and _wants_csv(request)
-    return Exchange(Request(model, body, outputs), _encode_csv if wants_csv else _encode_json)
+    if "csv" in request.headers.get("accept", "").lower() and _wants_csv(request):
+        return Exchange(Request(model, body, outputs), _encode_csv)
+    kind = type(body)
+    if (kind is Columns and body.loose) or (kind is not Digits and _is_form(request, kind)):  # type: ignore[union-attr]
+        return Exchange(Request(model, body, outputs), encode_prediction)
+    return Exchange(Request(model, body, outputs), _encode_json)
+
+
+def _is_form(request: HttpRequest, kind: type) -> bool:
+    """Whether the body was a form: curl says so of JSON, too, whose objects never are cells."""
+    told = request.headers.get("content-type", "")
+    return told.startswith(MULTIPART) or (kind is Cells and told.startswith(FORM))
 
 
 def _chosen(query: str) -> tuple[str, ...] | None:
@@ -70,6 +82,22 @@ def _encode_json(response: Response) -> HttpReply:
         return HttpReply(200, response.outputs.text(_bodies, response), JSON_HEADERS)
     fields = [key_json(name) + array_json(array, STRICT) for name, array in response.outputs.items()]
     return HttpReply(200, _top(response.model, response.version) + b",".join(fields) + b"}}", JSON_HEADERS)
+
+
+def encode_prediction(response: Response) -> HttpReply:
+    """The same with the default output as `prediction`: an entry a row, an object each where it is several outputs."""
+    fields = {name: array_json(array, STRICT) for name, array in response.outputs.items()}
+    names = response.defaults
+    if len(names) == 1:
+        told = fields[names[0]]
+    elif response.signature.batched:
+        told = records_json({name: response.outputs[name] for name in names}, STRICT)
+    else:
+        told = b"{" + b",".join([key_json(name) + fields[name] for name in names]) + b"}"
+    body = b",".join([key_json(name) + text for name, text in fields.items()])
+    return HttpReply(
+        200, _top(response.model, response.version) + body + b'},"prediction":' + told + b"}", JSON_HEADERS
+    )
 
 
 def _bodies(response: Response, outputs: Mapping[str, Array]) -> list[bytes]:

@@ -212,5 +212,13 @@ EVERYWHERE: Final = (
     *ROUTES,
     Route("GET", "/control/is_ready", _healthy, WIRE, "200 while everything is ready"),
     Route("GET", "/control/is_alive", _alive, WIRE, "200 while the process is up"),
-    Route("POST", "/", _post, WIRE, "a prediction of the only model, or what it is, at any path", anywhere=True),
+    Route(
+        "POST",
+        "/",
+        _post,
+        WIRE,
+        "a prediction of the only model, or what it is, at any path",
+        predicts=True,
+        anywhere=True,
+    ),
 )
