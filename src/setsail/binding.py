@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -123,7 +124,15 @@ def _from_table(signature: Signature, body: Rows) -> dict[str, Array]:
             if not isinstance(row, list | tuple) or len(row) != len(names):
                 raise _no_row(index, row, names)
         columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
-    return _from_columns(signature, Columns(columns, True))
+    arrays = _from_columns(signature, Columns(columns, True))
+    return {name: _unrolled(signature.input(name), array) for name, array in arrays.items()}
+
+
+def _unrolled(spec: TensorSpec, array: Array) -> Array:
+    """A tensor of every row that a cell held as a flat list, which is how data frames hold them for MLflow."""
+    tail = tuple(dim for dim in spec.shape[1:] if isinstance(dim, int))
+    rolled = array.ndim == 2 and len(tail) == len(spec.shape) - 1 > 1 and prod(tail) == array.shape[1]
+    return array.reshape(len(array), *tail) if rolled else array
 
 
 def _column(again: Callable[[], Any], index: int) -> list[Any]:

@@ -112,6 +112,7 @@ def test_tensors_are_nested_lists_by_any_name_of_theirs() -> None:
     for body in (
         {"instances": [pixels]}, {"inputs": [pixels]}, {"inputs": {"pixels": [pixels]}},
         {"instances": [{"pixels": pixels}]}, {"dataframe_split": {"columns": ["pixels"], "data": [[pixels]]}},
+        {"dataframe_split": {"columns": ["pixels"], "data": [[pixels[0] + pixels[1]]]}},
     ):  # fmt: skip
         assert told("image", body) == [3.0]
 

@@ -142,6 +142,19 @@ def test_a_fixed_batch_needs_a_variant_that_says_so() -> None:
     assert caught.value.code == "model.failed"
 
 
+@pytest.mark.parametrize(
+    "fault", [MemoryError(), RuntimeError("Failed to allocate memory for requested buffer of size 9")], ids=["", "ORT"]
+)
+def test_a_program_that_does_not_fit_is_told_apart(monkeypatch: pytest.MonkeyPatch, fault: Exception) -> None:
+    def full(*_: Any) -> Any:
+        raise fault
+
+    monkeypatch.setattr("setsail.runtime.onnx_runner._private", full)
+    with pytest.raises(SetsailError) as caught:
+        runtime.load(ONNX, {"model.onnx": add()}, signature("a:float32[N] b:float32[N]", "y:float32[N]"))
+    assert (caught.value.code, caught.value.family.http) == ("model.memory", 507)
+
+
 def test_a_damaged_program_is_refused() -> None:
     with pytest.raises(SetsailError) as caught:
         runtime.load(ONNX, {"model.onnx": b"not a program"}, signature("a:float32[N]", "y:float32[N]"))

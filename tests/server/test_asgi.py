@@ -220,7 +220,16 @@ def test_predict_without_a_name() -> None:
     assert send(application(FakeHouse(iris())), "POST", "/predict", json=[[1, 2, 3, 4]]).json()["model"] == "iris"
     several = send(application(gallery()), "POST", "/predict", json=[[1, 2, 3, 4]])
     assert (several.status_code, several.headers["x-setsail-error"]) == (404, "model.unknown")
-    assert "/predict/echo-bool or " in several.json()["error"]
+    assert "the name of echo-bool or " in several.json()["error"]
+    assert "/predict/NAME" in several.json()["error"]
+
+
+def test_invocations_without_a_name() -> None:
+    rows = {"instances": [[1, 2, 3, 4]]}
+    assert send(application(FakeHouse(iris())), "POST", "/invocations", json=rows).status_code == 200
+    several = send(application(gallery()), "POST", "/invocations", json=rows)
+    assert (several.status_code, several.headers["x-setsail-error"]) == (404, "model.unknown")
+    assert "?model_name=NAME" in several.json()["message"]
 
 
 # -- liveness ----------------------------------------------------------------------------------------------------------

@@ -257,15 +257,15 @@ class Desk:
         return self.house.answer(ask, control=self._control)
 
     def _only_model(self) -> ModelRef:
-        """`POST /predict` means the only model there is."""
+        """A path without a model's name (`/predict`, `/invocations`) means the only one there is."""
         names = self.names()
         if len(names) != 1:
             raise SetsailError(
                 "model.unknown",
                 "the path names no model and not exactly one is served",
                 field="path",
-                value="/predict",
-                expected=" or ".join(f"/predict/{name}" for name in names[:8]) or "a model",
+                expected="the name of " + (" or ".join(names[:8]) or "a model"),
+                todo="say which: /predict/NAME, or /invocations?model_name=NAME",
             )
         return ModelRef(names[0])
 
