@@ -12,11 +12,14 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Hashable, Iterator, Mapping
+from pathlib import Path
+from tempfile import NamedTemporaryFile, mkdtemp
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from setsail.binding import _bind, bind
+from setsail.catalog import Register, Registered
 from setsail.errors import SetsailError
 from setsail.messages import Request, Response
 from setsail.protocols.budget import Budget
@@ -34,11 +37,19 @@ from setsail.protocols.http2.events import Data, Opened, Whole
 from setsail.protocols.http2.fields import encode
 from setsail.protocols.http2.streams import Limits
 from setsail.protocols.routes import Exchange
-from setsail.protocols.table import DATA, Match
+from setsail.protocols.table import DATA, Match, Table
+from setsail.protocols.torchserve.management import MANAGEMENT
+from setsail.server.foreign import torchserve as configuration
+from setsail.serving.store import Store
 from setsail.signature import Signature, TensorSpec
 from setsail.tensors import Array
 
 __all__ = ["TARGETS", "Target"]
+
+
+MANAGING = Table.of(*MANAGEMENT)
+STORE = Store()
+STORE.allow(Path(mkdtemp(prefix="store")))
 
 
 class Target(NamedTuple):
@@ -650,6 +661,56 @@ def inflate_seeds() -> Iterator[bytes]:
         yield gzip.compress(b"x" * size, mtime=0) * 2
 
 
+# -- management -----------------------------------------------------------------------------------------------------
+
+
+def registering_run(data: bytes) -> Hashable:
+    """The first line is the query, the rest a JSON body; what is decoded is also written as an answer."""
+    query, _, body = data.partition(b"\n")
+    match = MANAGING.find("POST", "/models")
+    own = {"content-type": "application/json"} if body else {}
+    request = HttpRequest("POST", "/models", query.decode("latin-1"), own, body)
+    try:
+        exchange = match.decode(request)
+    except SetsailError as fault:
+        return match.route.wire.render_error(fault).status, fault.code
+    assert isinstance(exchange.ask, Register)
+    try:
+        STORE.find(exchange.ask.url)
+    except SetsailError as fault:
+        return exchange.encode(Registered("m", 1, "/m")).status, fault.code
+    raise AssertionError(f"{exchange.ask.url!r} is something in an empty folder")
+
+
+def registering_seeds() -> Iterator[bytes]:
+    yield from (
+        b"url=a.mar",
+        b"url=../a&initial_workers=1&synchronous=true&batch_size=x",
+        b"url=file:///etc/passwd",
+        b"",
+    )
+    for told in ({"url": "a.mar", "initial_workers": 2}, {"url": "/etc/passwd"}, {"url": 3, "handler": "h"}, [1], {}):
+        yield b"\n" + json.dumps(told).encode()
+
+
+def properties_run(data: bytes) -> Hashable:
+    """A file's pairs, and what becomes of them."""
+    with NamedTemporaryFile(suffix=".properties") as file:
+        file.write(data)
+        file.flush()
+        try:
+            found = configuration.read(Path(file.name))
+        except SetsailError as fault:
+            return fault.code, fault.field
+    return tuple(sorted(found.settings)), len(found.asks), len(found.notes)
+
+
+def properties_seeds() -> Iterator[bytes]:
+    yield b"inference_address=http://0.0.0.0:8080\nload_models=all\nmodel_store=/nowhere\n# x\nmax_request_size: 5\n"
+    yield b'load_models=a=a.mar,b.mar\nmodels={\\\n "a": {"1.0": {"marName": "a.mar", "minWorkers": 2}}}\n\\u0041=\\t'
+    yield b'model_snapshot={"models": {"a": {"1.0": {"defaultVersion": true}}}}\ndisable_token_authorization=false'
+
+
 TYPE_WORDS = (
     b"application/json", b"text/csv", b"application/x-npy", b"application/x-npz", b"multipart/form-data; boundary=B",
     b"application/x-www-form-urlencoded", b"application/jsonlines", b"application/octet-stream", b"\x93NUMPY\1\0",
@@ -680,4 +741,6 @@ TARGETS: Mapping[str, Target] = {
     "graphpipe": Target(posting("/graphpipe/m"), graphpipe_seeds),
     "tensorflow": Target(method_run(PREDICT), tensorflow_seeds),
     "inflate": Target(inflate_run, inflate_seeds),
+    "registering": Target(registering_run, registering_seeds, (*JSON_WORDS, b"url=", b"%2e%2e/", b"file://", b"\n")),
+    "properties": Target(properties_run, properties_seeds, tuple(f"{key}=".encode() for key in configuration.KEYS)),
 }  # fmt: skip

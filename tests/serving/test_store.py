@@ -50,7 +50,8 @@ def test_names_are_the_askers_then_the_folders_then_the_files(store: Store, tmp_
     "url",
     [
         "../secret.setsail", "x/../../secret.setsail", "..", "", ".", "/etc/passwd", "file:///etc/passwd", "a\0b",
-        "file:///%2e%2e/secret.setsail", "https://models.example/a.mar", "s3://bucket/a.setsail", "file://host/a",
+        "file:///%2e%2e/secret.setsail", "https://models.example/a.mar", "s3://bucket/a.setsail", "file://host/a", "e://[",
+        "file://[]",
     ],
 )  # fmt: skip
 def test_a_place_that_is_not_below_the_store_is_refused(store: Store, url: str) -> None:

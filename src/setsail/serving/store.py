@@ -138,7 +138,10 @@ def _path(url: str) -> str:
     path = url
     if "://" in url:
         urls = import_module(_URLS)
-        split = urls.urlsplit(url)
+        try:
+            split = urls.urlsplit(url)
+        except ValueError:  # a host that is none
+            raise _outside(url, "is fetched from nowhere", remote=True) from None
         if split.scheme.lower() != "file" or split.netloc not in ("", "localhost"):
             raise _outside(url, "is fetched from nowhere", remote=True)
         path = urls.unquote(split.path)

@@ -85,7 +85,11 @@ class _Reading:
                            "certificate_file and private_key_file (PEM) for https; a keystore is not read")  # fmt: skip
 
     def address(self, key: str) -> SplitResult:
-        return urlsplit(self.values.get(key, "").strip())
+        value = self.values.get(key, "").strip()
+        try:
+            return urlsplit(value)
+        except ValueError:
+            raise _refused(key, value, "http://HOST:PORT") from None
 
 
 # -- what keys become ------------------------------------------------------------------------------------------------
