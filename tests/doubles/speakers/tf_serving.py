@@ -108,7 +108,7 @@ def _array(tensor: Any) -> Array:
 
 _REST: dict[str, Any] = {"wire": "tf-serving", "page": "tf-serving", "outputs": "default", "signatures": True}
 _GRPC: dict[str, Any] = {
-    "wire": "tf-serving-grpc", "page": "tf-serving", "hear": _tensors, "signatures": True, "filters": True,
+    "wire": "tf-serving-grpc", "page": "tf-serving-grpc", "hear": _tensors, "signatures": True, "filters": True,
     "client": "tensorflow-serving-api 2.20", "error": lambda heard: heard.headers["grpc-message"],
     "missing_text": False, "outputs": "default", "odd": {"range": "input.dtype"},
 }  # fmt: skip

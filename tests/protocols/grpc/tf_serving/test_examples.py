@@ -84,6 +84,7 @@ def test_several_tasks_over_one_input() -> None:
 
 
 CLASSIFY = {"model_spec": {"name": "iris"}, "method_name": "tensorflow/serving/classify"}
+OTHER = CLASSIFY | {"model_spec": {"name": "x", "signature_name": "y"}}
 
 
 @pytest.mark.parametrize(
@@ -98,8 +99,10 @@ CLASSIFY = {"model_spec": {"name": "iris"}, "method_name": "tensorflow/serving/c
         ("Regress", {"model_spec": {"name": "iris"}, "input": examples(FLOWER)}, "model.signature"),
         ("MultiInference", {"input": examples(FLOWER)}, "request.form"),
         ("MultiInference", {"tasks": [{"model_spec": {"name": "iris"}}], "input": examples(FLOWER)}, "request.form"),
-        ("MultiInference", {"tasks": [CLASSIFY, CLASSIFY | {"model_spec": {"name": "x"}}], "input": examples(FLOWER)},
+        ("MultiInference", {"tasks": [CLASSIFY, OTHER], "input": examples(FLOWER)},
          "request.form"),
+        ("MultiInference", {"tasks": [CLASSIFY, CLASSIFY | {"method_name": "tensorflow/serving/regress"}],
+                            "input": examples(FLOWER)}, "request.form"),
         ("MultiInference", {"tasks": [CLASSIFY | {"model_spec": {"name": "iris", "signature_name": "x"}}],
                             "input": examples(FLOWER)}, "model.signature"),
     ],

@@ -46,6 +46,10 @@ def multi_inference(data: bytes | memoryview) -> Exchange:
     tasks = [(_task(index, task), signature(task.model_spec)) for index, task in enumerate(asked.tasks)]
     if not tasks:
         raise SetsailError("request.form", "the request has no tasks", field="tasks", expected="at least one")
+    names = [named for _, named in tasks]
+    if len(set(names)) < len(names):
+        raise SetsailError("request.form", "two tasks are for one signature", field="tasks.model_spec.signature_name",
+                           value=names, expected="each signature once")  # fmt: skip
     refs = {model_ref(task.model_spec) for task in asked.tasks}
     if len(refs) > 1:
         raise SetsailError("request.form", "the tasks are for different models", field="tasks.model_spec",

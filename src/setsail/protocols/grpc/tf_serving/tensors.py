@@ -23,7 +23,7 @@ __all__ = ["FIELDS", "Kind", "tensor"]
 
 _BFLOAT16: Final = 14
 _REFERENCE: Final = 100  # DT_FLOAT_REF and its like are so much more than what they refer to
-_MOST_FILLED: Final = 1 << 22  # values that are not in the message; it must not make the server hold more than it
+_MOST_FILLED: Final = 1 << 20  # values that are not in the message; it must not make the server hold more than it
 
 
 class Kind(NamedTuple):
