@@ -28,7 +28,7 @@ def request(url: str, header: list[str], body: bytes) -> HttpRequest:
 
 
 def test_every_wire_has_a_line() -> None:
-    assert set(CURL) == {w.name for w in DATA.wires}
+    assert set(CURL) == {w.name for w in DATA.wires} - {"graphpipe"}  # whose bodies no shell takes
 
 
 @pytest.mark.parametrize("model", [n for n, m in HOUSE.models.items() if m.state == "ready"])

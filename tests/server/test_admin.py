@@ -69,9 +69,9 @@ def test_a_models_page_has_its_signature_and_curl_lines(app: Any) -> None:
     assert "[N]" in page
     assert "categories: Rome, Oslo" in page
     lines = re.findall(r"<pre><code>(curl .*?)</code></pre>", page, re.S)
-    assert len(lines) == 3
     assert {shlex.split(line)[1] for line in lines} == {
-        f"{DATA}/predict/people", f"{DATA}/v1/models/people:predict", f"{DATA}/v2/models/people/infer"
+        f"{DATA}/predict/people", f"{DATA}/v1/models/people:predict", f"{DATA}/v2/models/people/infer",
+        f"{DATA}/invocations?model_name=people", f"{DATA}/predictions/people",
     }  # fmt: skip
 
 

@@ -72,11 +72,21 @@ def _mlflow(meta: ModelMetadata, model: str) -> tuple[str, Any]:
     return path, {"inputs": {s.name: _batch(meta, s) for s in inputs}}
 
 
+def _torchserve(meta: ModelMetadata, model: str) -> tuple[str, Any]:
+    path, inputs = "/predictions/" + model.replace("/versions", ""), meta.signature.inputs
+    if not meta.signature.batched:
+        return path, {s.name: _batch(meta, s) for s in inputs}
+    if len(inputs) == 1:
+        return path, [_row(meta, inputs[0])]
+    return path, [{s.name: _row(meta, s) for s in inputs}]
+
+
 CURL: Final[Mapping[str, Callable[[ModelMetadata, str], tuple[str, Any]]]] = {
     "plain": _plain,
     "tf-serving": _tf_serving,
     "open-inference": _open_inference,
     "mlflow": _mlflow,
+    "torchserve": _torchserve,
 }
 _TYPED: Final = frozenset(("mlflow",))  # whose original refuses the type that curl -d states
 
