@@ -42,6 +42,8 @@ def test_torchserve() -> None:
     assert found[f"ts_queue_latency_microseconds{{{model}}}"] == pytest.approx(3000)
     assert found[f'HandlerTime{{{HOST},Level="Model",ModelName="iris"}}'] == pytest.approx(0.2)
     assert found[f'PredictionTime{{{HOST},Level="Model",ModelName="iris"}}'] == pytest.approx(0.4)
+    assert found[f'QueueTime{{{HOST},Level="Host"}}'] == pytest.approx(1)
+    assert 0 < found[f'DiskUtilization{{{HOST},Level="Host"}}'] <= 100
 
 
 def test_tfserving() -> None:

@@ -18,6 +18,7 @@ from setsail.catalog import VersionStatistics, VersionStatus
 from setsail.errors import FAMILIES, KINDS
 from setsail.monitor.meter import BUCKETS, Histogram, Snapshot
 from setsail.monitor.statistics import statistics
+from setsail.server.foreign.machine import gauges
 
 __all__ = ["kserve", "mlserver", "tfserving", "torchserve"]
 
@@ -65,6 +66,13 @@ def torchserve(counts: Snapshot, index: Sequence[VersionStatus]) -> Iterator[Met
     yield _untyped("HandlerTime", "Milliseconds of a run, as the mean of all.", labels, runs)
     whole = {(one.name, "Model", host): _mean(one.success.ns, one.success.count) for _, one in known}
     yield _untyped("PredictionTime", "Milliseconds of a prediction, as the mean of all.", labels, whole)
+    queued, count = sum(one.queue.ns for _, one in known), sum(one.queue.count for _, one in known)
+    waited = {("Host", host): _mean(queued, count)}
+    yield _untyped(
+        "QueueTime", "Milliseconds that a request waited, as the mean of all.", ("Level", "Hostname"), waited
+    )
+    for name, text, value in gauges():
+        yield _untyped(name, text, ("Level", "Hostname"), {("Host", host): value})
 
 
 def kserve(counts: Snapshot, index: Sequence[VersionStatus]) -> Iterator[Metric]:
