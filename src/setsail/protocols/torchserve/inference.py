@@ -8,6 +8,8 @@ a row, which is what `return output.tolist()` at the end of a handler gives.
 from __future__ import annotations
 
 import json
+from functools import cache
+from itertools import count
 from typing import Any, Final
 from urllib.parse import parse_qsl
 from uuid import uuid4
@@ -18,7 +20,7 @@ from setsail.catalog import Index, IsReady
 from setsail.errors import SetsailError
 from setsail.messages import Body, ModelRef, Request, Response
 from setsail.protocols import payload
-from setsail.protocols.http import HttpReply, HttpRequest
+from setsail.protocols.http import JSON, HttpReply, HttpRequest
 from setsail.protocols.multipart import Part
 from setsail.protocols.plain import ONLY_MODEL
 from setsail.protocols.routes import Exchange, Params, Route
@@ -39,8 +41,21 @@ def _predict(request: HttpRequest, params: Params) -> Exchange:
 
 
 def _exchange(request: HttpRequest, model: ModelRef, body: Body) -> Exchange:
-    known = request.headers.get("x-request-id") or str(uuid4())
-    return Exchange(Request(model, body, id=known), _answer)
+    return Exchange(Request(model, body, id=request.headers.get("x-request-id") or _new_id()), _answer)
+
+
+@cache
+def _lead() -> str:
+    """What the ids that this process makes begin with."""
+    return str(uuid4())[:24]
+
+
+def _new_id() -> str:
+    """Of the form of a UUID; counted, because true ones cost as much as the rest of a small request."""
+    return f"{_lead()}{next(_COUNT) & 0xFFFFFFFFFFFF:012x}"
+
+
+_COUNT: Final = count(1)
 
 
 def _answer(response: Response) -> HttpReply:
@@ -53,6 +68,8 @@ def body_of(raw: bytes | memoryview, content_type: str) -> Body:
     Raises:
         SetsailError: what `payload.read` raises.
     """
+    if content_type == JSON:
+        return payload.json_body(raw)
     kind = payload.kind_of(content_type)
     if kind in payload.CSV_TYPES or kind.endswith("json") or kind in _TYPED:
         return payload.read(raw, content_type)
