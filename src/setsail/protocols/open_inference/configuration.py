@@ -16,8 +16,8 @@ NO_LIMIT: Final = 2**31 - 1  # of rows: `max_batch_size` is an int32, and 0 ther
 def configuration(meta: ModelMetadata) -> dict[str, Any]:
     """Triton's rule: where `max_batch_size` is not 0, `dims` leave the batch out.
 
-    Nothing may be left of an input then, so a model that takes one value a row has a first axis like any other; Triton's
-    own tools cannot make a tensor without `dims`.
+    Nothing may be left of an input then, so a model that takes one value a row has a first axis like any other:
+    Triton's tools cannot make a tensor without `dims`.
     """
     batched = meta.signature.batched and all(len(spec.shape) > 1 for spec in meta.signature.inputs)
 

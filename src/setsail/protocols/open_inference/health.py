@@ -27,7 +27,9 @@ class Health:
         return Exchange(IsReady(), self._flag("ready"))
 
     def model_ready(self, request: HttpRequest, params: Params) -> Exchange:
-        return Exchange(IsReady(model_ref(params), self._dialect.lenient), self._flag("ready", {"name": params["model"]}))
+        return Exchange(
+            IsReady(model_ref(params), self._dialect.lenient), self._flag("ready", {"name": params["model"]})
+        )
 
     def _flag(self, name: str, extra: Mapping[str, Any] | None = None) -> Callable[[bool], HttpReply]:
         def told(yes: bool) -> HttpReply:
