@@ -197,7 +197,12 @@ class SetsailError(Exception):
         what: one clause that names the field and the fault, without final stop.
         field, value, expected, todo: which field, what it held, what would be right, what to do next
             (defaults to the table's advice). Other keyword arguments are kept in `facts`.
+
+    Attributes:
+        written: of a fault that is told to many, what each wire made of it; None where each is told his own.
     """
+
+    written: dict[str, Any] | None = None
 
     def __init__(
         self,

@@ -269,6 +269,41 @@ def test_a_full_queue_refuses_and_says_when_to_come_again():
     assert refusal.facts["retry_after"] == 1
 
 
+def test_who_is_refused_while_as_much_waits_is_told_the_same():
+    scheduler = line(queue_rows=2)
+    _, second = fill(scheduler, ticket(), ticket())
+    told = scheduler.admit(100, 1.0)
+    assert told is not None
+    assert scheduler.admit(100, 1.01) is told
+    assert scheduler.admit(100, 1.03) is not told  # its numbers are old
+    told = scheduler.admit(100, 1.03)
+    late = scheduler.admit(100, 1.03, deadline=1.02)
+    assert late is not None
+    assert late.code != "model.busy" or late is not told
+    scheduler.cancel(second)
+    assert scheduler.admit(100, 1.031) is None  # less waits
+
+
+def test_a_refusal_of_many_rows_or_bytes_is_not_told_to_who_wants_less():
+    scheduler = line(queue_rows=10, queue_bytes=1000)
+    fill(scheduler, *(ticket() for _ in range(5)))
+    assert scheduler.admit(100, 1.0, rows=6) is not None
+    assert scheduler.admit(100, 1.0, rows=5) is None
+    assert scheduler.admit(501, 1.0) is not None
+    assert scheduler.admit(500, 1.0) is None
+
+
+def test_a_thread_is_given_what_the_loop_would_not_run_inline():
+    quick, slow = line(), line(SLOW)
+    for scheduler in (quick, slow):
+        fill(scheduler, ticket())
+    assert quick.take(0.0, here=False) is None
+    batch = slow.take(0.0, here=False)
+    assert isinstance(batch, Batch)
+    assert not batch.inline
+    assert taken(quick).inline
+
+
 def test_bytes_are_bounded_too():
     scheduler = line(SLOW, queue_bytes=250)
     fill(scheduler, ticket())

@@ -166,6 +166,30 @@ def test_a_slow_model_runs_on_a_thread_and_what_comes_meanwhile_is_its_next_batc
     assert stand.model.threads == {"setsail-run"}
 
 
+def test_a_thread_takes_what_waits_though_the_loop_does_not_come_round() -> None:
+    stand = Stand(SLOW)
+    busy_thread(stand)
+    gone = stand.ask(2, [2.0])
+    stand.ask(3, [3.0])
+    stand.ask(4, [4.0])
+    stand.loop.turn()
+    gone.cancelled = True
+    stand.model.gate.set()
+    while len(stand.model.runs) < 2:  # nobody turns the loop
+        assert stand.loop.came.wait(10)
+    assert stand.model.runs == [1, 2]
+    stand.loop.until(lambda: len(stand.answers) == 4)
+    assert (stand.answers[3], stand.answers[4], stand.fault(2)) == ([6.0], [8.0], "request.cancelled")
+    assert stand.model.threads == {"setsail-run"}
+
+
+def busy_thread(stand: Stand) -> None:
+    """A run that lasts until the gate is opened."""
+    stand.model.gate.clear()
+    stand.ask(1, [1.0])
+    stand.loop.turn()
+
+
 def test_a_cancelled_request_is_not_run() -> None:
     stand = Stand(SLOW)
     stand.model.gate.clear()

@@ -32,6 +32,15 @@ class Wire:
     page: str
     render_error: Callable[[SetsailError], HttpReply] = field(repr=False)
 
+    def refusal(self, fault: SetsailError) -> HttpReply:
+        """`render_error`, but once for all whom one fault is told."""
+        if fault.written is None:
+            return self.render_error(fault)
+        reply: HttpReply | None = fault.written.get(self.name)
+        if reply is None:
+            reply = fault.written[self.name] = self.render_error(fault)
+        return reply
+
 
 class Exchange(Struct, frozen=True, gc=False):
     """What to ask the house, and how its answer is written. `encode` may raise SetsailError."""

@@ -4,9 +4,32 @@ from __future__ import annotations
 
 from math import ceil, inf
 
+from msgspec import Struct
+
 from setsail.errors import SetsailError
 
-__all__ = ["busy", "late"]
+__all__ = ["Refused", "busy", "late"]
+
+
+class Refused(Struct, frozen=True):
+    """A refusal, until when it is told again, and what waited and what was asked for then."""
+
+    fault: SetsailError
+    until: float
+    waiting_rows: int
+    waiting_bytes: int
+    rows: int
+    nbytes: int
+
+    def covers(self, waiting_rows: int, waiting_bytes: int, rows: int, nbytes: int, now: float) -> bool:
+        """Whether another request, of no less while no less waits, would be refused as well."""
+        return (
+            now < self.until
+            and waiting_rows >= self.waiting_rows
+            and waiting_bytes >= self.waiting_bytes
+            and rows >= self.rows
+            and nbytes >= self.nbytes
+        )
 
 
 def busy(what: str, value: object, expected: str, wait: float) -> SetsailError:

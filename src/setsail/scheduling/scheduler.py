@@ -1,7 +1,7 @@
 """One model's line: who is let in, what runs together, where it runs, and what was learnt from it.
 
-A pure object: it is told the time (`now`, seconds of any monotonic clock), never asks for it, and runs nothing. One
-event loop uses it. The driver does this::
+A pure object: it is told the time (`now`, seconds of any monotonic clock), never asks for it, and runs nothing. Whoever
+calls it from several threads holds a lock. The driver does this::
 
     if fault := scheduler.admit(length, now, deadline): refuse        # before the body is decoded
     scheduler.put(Ticket(rows, nbytes, key, now))                     # every request that a turn of the loop brought
@@ -25,7 +25,7 @@ from math import inf
 from typing import Final
 
 from setsail.errors import SetsailError
-from setsail.scheduling.admission import busy, late
+from setsail.scheduling.admission import Refused, busy, late
 from setsail.scheduling.inline import Trust, Turn
 from setsail.scheduling.limiter import Limiter
 from setsail.scheduling.rules import Rules
@@ -39,6 +39,7 @@ DOUBTS: Final = 16  # requests refused by an idle model for its run time alone, 
 LEARNT: Final = 16  # of so many quick runs without a ticket, one is learnt from
 GHOSTS: Final = 64  # cancelled tickets that may stand in the lines before they are taken out together
 UNLIMITED: Final = 1 << 30
+REPEATED: Final = 0.02  # seconds for which a refusal is told again
 
 
 class Scheduler:
@@ -58,8 +59,8 @@ class Scheduler:
     """
 
     __slots__ = (
-        "_doubts", "_ghosts", "_limiter", "_lone", "_runs", "_trust", "_turn", "_useful", "_waiting", "batches", "cap",
-        "max_rows", "rules", "running", "times", "waiting_bytes", "waiting_rows",
+        "_doubts", "_ghosts", "_limiter", "_lone", "_refused", "_runs", "_trust", "_turn", "_useful", "_waiting",
+        "batches", "cap", "max_rows", "rules", "running", "times", "waiting_bytes", "waiting_rows",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +84,7 @@ class Scheduler:
             Limiter(rules.latency_target, self._fitting(rules.latency_target / 2)) if rules.latency_target > 0 else None
         )
         self._runs: list[Batch] = []
+        self._refused: Refused | None = None
         self.cap = 0
         self._useful = 0
         self._set_cap()
@@ -96,11 +98,18 @@ class Scheduler:
         """
         rules, waiting = self.rules, self.waiting_rows
         if waiting:
+            refused = self._refused
+            if (
+                refused is not None
+                and refused.covers(waiting, self.waiting_bytes, rows, nbytes, now)
+                and deadline == inf
+            ):
+                return refused.fault
             if waiting + rows > rules.queue_rows:
-                return busy("the model's queue is full", waiting, f"at most {rules.queue_rows} rows", self._wait(now))
+                return self._full(rows, nbytes, now, waiting, f"at most {rules.queue_rows} rows")
             if self.waiting_bytes + nbytes > rules.queue_bytes:
-                return busy("the model's queue is full", self.waiting_bytes + nbytes,
-                            f"at most {rules.queue_bytes} bytes", self._wait(now))  # fmt: skip
+                total = self.waiting_bytes + nbytes
+                return self._full(rows, nbytes, now, total, f"at most {rules.queue_bytes} bytes")
         if deadline < inf:
             if deadline <= now:
                 return late(0.0, 0.0)
@@ -117,8 +126,18 @@ class Scheduler:
             if rules.latency_target:
                 longest = min(longest, max(0.0, rules.latency_target - self.times.predict(min(self.cap or 1, waiting))))
             if longest < wait < inf:
-                return busy("the model's queue is too long", f"{wait:.3f} s", f"at most {longest:.3f} s", wait)
+                fault = busy("the model's queue is too long", f"{wait:.3f} s", f"at most {longest:.3f} s", wait)
+                return self._remember(fault, rows, nbytes, now)
         return None
+
+    def _full(self, rows: int, nbytes: int, now: float, value: int, expected: str) -> SetsailError:
+        return self._remember(busy("the model's queue is full", value, expected, self._wait(now)), rows, nbytes, now)
+
+    def _remember(self, fault: SetsailError, rows: int, nbytes: int, now: float) -> SetsailError:
+        """Who comes next, and is refused whatever the reason was, is told the same: that costs next to nothing."""
+        fault.written = {}
+        self._refused = Refused(fault, now + REPEATED, self.waiting_rows, self.waiting_bytes, rows, nbytes)
+        return fault
 
     def put(self, ticket: Ticket) -> None:
         """Let a ticket wait. Limits are `admit`'s business."""
@@ -155,12 +174,21 @@ class Scheduler:
         """A turn of the event loop has begun: anything that differs from turn to turn. Never called: no turn ends."""
         self._turn.begin(number)
 
-    def take(self, now: float) -> Batch | float | None:
+    def take(self, now: float, *, here: bool = True) -> Batch | float | None:
         """The next batch; or the time to ask again (only with `max_delay`); or None: nothing waits, or all lanes run.
 
         A batch without tickets has only `dropped` ones; it needs no `done`.
+
+        Args:
+            here: the event loop asks. A thread that asks is given nothing that the loop would run inline.
         """
         if self.running >= self.rules.lanes:
+            return None
+        if (
+            not here
+            and self._trust.held
+            and self.times.predict(min(self.cap or 1, self.waiting_rows)) <= (self.rules.inline_seconds)
+        ):
             return None
         dropped: list[Ticket] = []
         while (line := self._waiting.next()) is not None:
@@ -175,7 +203,7 @@ class Scheduler:
                 self._leave(line, head, dropped)
                 self._waiting.expose(line)
                 continue  # another line may be first now
-            return self._gather(line, now, dropped)
+            return self._gather(line, now, dropped, here)
         return Batch([], dropped=dropped) if dropped else None
 
     def alone(self, rows: int) -> bool:
@@ -236,7 +264,7 @@ class Scheduler:
         else:
             self._ghosts -= 1
 
-    def _gather(self, line: Line, now: float, dropped: list[Ticket]) -> Batch:
+    def _gather(self, line: Line, now: float, dropped: list[Ticket], here: bool) -> Batch:
         """A batch of one line's first tickets, the very first of which may run; what must not goes to `dropped`."""
         cap, rows, nbytes, soonest = self.cap, 0, 0, inf
         tickets: list[Ticket] = []
@@ -266,13 +294,14 @@ class Scheduler:
             rows = self._hurry(line, tickets, dropped, now)
         if line.levels[0] or len(line.levels) > 1 or len(self._waiting.lines) > KEPT:
             self._waiting.expose(line)
-        return self._batch(tickets, rows, dropped, now)
+        return self._batch(tickets, rows, dropped, now, here)
 
-    def _batch(self, tickets: list[Ticket], rows: int, dropped: list[Ticket], now: float) -> Batch:
+    def _batch(self, tickets: list[Ticket], rows: int, dropped: list[Ticket], now: float, here: bool) -> Batch:
         predicted = self.times.predict(rows)
         turn = self._turn
         inline = (
-            self._trust.held
+            here
+            and self._trust.held
             and predicted <= self.rules.inline_seconds
             and not self.running  # a run under way was earlier: it answers first
             and (turn.number < 0 or turn.spent + predicted <= self.rules.turn_seconds)

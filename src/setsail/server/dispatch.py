@@ -153,7 +153,7 @@ class Desk:
 
     def refusal(self, path: str, fault: SetsailError) -> HttpReply:
         """An error in the shape of the wire that owns the path, which need not exist."""
-        return self.table.wire_of(path).render_error(_with_id(fault))
+        return self.table.wire_of(path).refusal(_with_id(fault))
 
     # -- a whole request -----------------------------------------------------------------------------------------
 
@@ -329,14 +329,14 @@ class _Answer:
             marks.encoding = perf_counter()
         if isinstance(outcome, BaseException):
             error = desk.failed(outcome, self.headers)
-            code, reply = error.code, route.wire.render_error(error)
+            code, reply = error.code, route.wire.refusal(error)
         else:
             try:
                 assert self.exchange is not None
                 reply = self.exchange.encode(outcome)
             except Exception as fault:
                 error = desk.failed(fault, self.headers)
-                code, reply = error.code, route.wire.render_error(error)
+                code, reply = error.code, route.wire.refusal(error)
         if marks is None and type(outcome) is Response:
             seconds = perf_counter() - self.began
             desk.meter.answered(outcome.model, outcome.version, route.wire.name, code, seconds, outcome.rows)

@@ -1,8 +1,9 @@
 """The requests that wait for one version, and what runs them: on the loop, or on a thread of their own.
 
 What runs together, when and where is the scheduler's word (`scheduling/`); this is the hands. Everything here happens
-on the loop's thread but `_Worker._work`. A request is answered exactly once, by calling its `done` with an answer or a
-fault, and its lease on the version is given back then.
+on the loop's thread but `_Worker._work` and `follow`: a thread that has ended a run takes what waits then by itself,
+because a loop that has hundreds of requests to refuse comes round too seldom to keep it busy. A request is answered
+exactly once, by calling its `done` with an answer or a fault, and its lease on the version is given back then.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class Line:
     """
 
     __slots__ = (
-        "_name", "_observers", "_timed", "_turn", "_turns", "_version", "_worker", "memory", "meter", "scheduler",
+        "_lock", "_name", "_observers", "_timed", "_turn", "_turns", "_version", "_worker", "memory", "meter",
+        "scheduler",
     )  # fmt: skip
 
     def __init__(
@@ -50,7 +52,8 @@ class Line:
     ) -> None:
         self.scheduler, self.meter = scheduler, meter
         self._name, self._version, self._turns, self._observers = name, version, turns, observers
-        self._worker = _Worker(self._ran, turns, observers)
+        self._lock = Lock()  # of the scheduler
+        self._worker = _Worker(self, turns, observers)
         self.memory: Any = None  # the answers it keeps (`remembering.py`), if it keeps any
         self._timed = 0.0  # when the next look at this line is due
         self._turn = -1
@@ -65,7 +68,14 @@ class Line:
         part = portion(prediction.request.body) if prediction.signature.batched else None
         if part is not None:
             prediction.rows = part.rows
-        refusal = self.scheduler.admit(nbytes, prediction.began, deadline, prediction.rows)
+        ticket = Ticket(
+            prediction.rows, nbytes, object() if part is None else part.key, prediction.began, deadline, priority,
+            payload=(prediction, done),
+        )  # fmt: skip
+        with self._lock:
+            refusal = self.scheduler.admit(nbytes, prediction.began, deadline, prediction.rows)
+            if refusal is None:
+                self.scheduler.put(ticket)
         if refusal is not None:
             self.meter.refused(self._name, refusal.code)
             if self._observers:
@@ -73,11 +83,6 @@ class Line:
             done(refusal)
             prediction.loaded.release()
             return None
-        ticket = Ticket(
-            prediction.rows, nbytes, object() if part is None else part.key, prediction.began, deadline, priority,
-            payload=(prediction, done),
-        )  # fmt: skip
-        self.scheduler.put(ticket)
         self._turns.note(self)
         return ticket
 
@@ -85,7 +90,8 @@ class Line:
         """Run a request that nobody else could share a run with, nor has to wait for."""
         timings = Timings(begun=perf_counter())
         (outcome,) = together((prediction,), timings, self._observers)
-        self.scheduler.ran_alone(prediction.rows, timings.run)
+        with self._lock:
+            self.scheduler.ran_alone(prediction.rows, timings.run)
         self._turns.ran = timings
         self._finish(prediction, done, outcome)
         self._turns.ran = None
@@ -101,7 +107,8 @@ class Line:
             self._turn = self._turns.number
             scheduler.turn(self._turn)
         while True:
-            what = scheduler.take(now)
+            with self._lock:
+                what = scheduler.take(now)
             if what is None:
                 return
             if isinstance(what, float):
@@ -118,13 +125,16 @@ class Line:
                 continue
             timings = Timings()
             outcomes = together([ticket.payload[0] for ticket in what.tickets], timings, self._observers)
-            scheduler.done(what, timings.run, now)
+            with self._lock:
+                scheduler.done(what, timings.run, now)
             self._answer(what, outcomes, timings, now)
             now = perf_counter()
 
     def expire(self, now: float) -> None:
         """Tell those whose deadline has passed, and forget those who have gone, though nothing runs meanwhile."""
-        for ticket in self.scheduler.expired(now):
+        with self._lock:
+            gone = self.scheduler.expired(now)
+        for ticket in gone:
             self._drop(ticket)
 
     def close(self) -> None:
@@ -133,11 +143,27 @@ class Line:
 
     # -- ends --------------------------------------------------------------------------------------------------------
 
-    def _ran(self, batch: Batch, outcomes: Sequence[Response | BaseException], timings: Timings, begun: float) -> None:
-        """A batch has come back from the thread. The next one goes there before the answers are written."""
-        self.scheduler.done(batch, timings.run, perf_counter())
+    def follow(self, batch: Batch, seconds: float) -> Batch | None:
+        """A thread has ended a run of so many seconds: what it runs next, if anything. The only call from a thread."""
+        now = perf_counter()
+        try:
+            with self._lock:
+                self.scheduler.done(batch, seconds, now)
+                what = self.scheduler.take(now, here=False)
+        except Exception:  # the thread must live: its batch is not answered yet
+            _LOG.exception("a line of requests failed")
+            return None
+        return what if isinstance(what, Batch) else None  # a time to ask again is for the loop, which asks now
+
+    def ran(self, batch: Batch, outcomes: Sequence[Response | BaseException], timings: Timings, begun: float) -> None:
+        """A batch has come back from the thread."""
         self._turns.again(self)
         self._answer(batch, outcomes, timings, begun)
+
+    def drop(self, tickets: Sequence[Ticket]) -> None:
+        """Tickets that a thread found it must not run."""
+        for ticket in tickets:
+            self._drop(ticket)
 
     def _answer(
         self, batch: Batch, outcomes: Sequence[Response | BaseException], timings: Timings, begun: float
@@ -176,10 +202,10 @@ class Line:
 class _Worker:
     """A thread that runs one batch after the other; it comes with the first and goes when it had none for a while."""
 
-    __slots__ = ("_back", "_batches", "_lock", "_observers", "_thread", "_turns")
+    __slots__ = ("_batches", "_line", "_lock", "_observers", "_thread", "_turns")
 
-    def __init__(self, back: Callable[..., None], turns: Turns, observers: Sequence[Observer]) -> None:
-        self._back, self._turns, self._observers = back, turns, observers
+    def __init__(self, line: Line, turns: Turns, observers: Sequence[Observer]) -> None:
+        self._line, self._turns, self._observers = line, turns, observers
         self._batches: SimpleQueue[Batch | None] = SimpleQueue()
         self._lock = Lock()
         self._thread: Thread | None = None
@@ -197,14 +223,19 @@ class _Worker:
                 self._batches.put(None)
 
     def _work(self) -> None:
-        while (batch := self._next()) is not None:
+        call, batch = self._turns.loop.call_soon_threadsafe, self._next()
+        while batch is not None:
             timings, begun = Timings(), perf_counter()
             outcomes: Any
             try:
                 outcomes = together([ticket.payload[0] for ticket in batch.tickets], timings, self._observers)
             except BaseException as fault:  # whatever it is, everybody in the batch hears of it
                 outcomes = [fault] * len(batch.tickets)
-            self._turns.loop.call_soon_threadsafe(self._back, batch, outcomes, timings, begun)
+            following = self._line.follow(batch, timings.run)
+            call(self._line.ran, batch, outcomes, timings, begun)
+            if following is not None and following.dropped:
+                call(self._line.drop, following.dropped)
+            batch = following if following is not None and following.tickets else self._next()
 
     def _next(self) -> Batch | None:
         while True:
