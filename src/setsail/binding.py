@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from setsail.casting import cell, listed, nested, typed
+from setsail.casting import cell, exact, listed, nested, typed
 from setsail.envelope import numbered, opened, placed, raw
 from setsail.errors import SetsailError
 from setsail.messages import Body, Cells, Columns, Rows, Tensor, Tensors
@@ -124,7 +124,11 @@ def _from_table(signature: Signature, body: Rows) -> dict[str, Array]:
             if not isinstance(row, list | tuple) or len(row) != len(names):
                 raise _no_row(index, row, names)
         columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
-    arrays = _from_columns(signature, Columns(columns, True))
+    specs = {spec.name: spec for spec in signature.inputs}
+    if signature.table is not None:
+        specs |= dict.fromkeys(signature.table.columns, signature.table)
+    known = {name: exact(specs[name], values) for name, values in columns.items() if name in specs}
+    arrays = _from_columns(signature, Columns(known, True))
     return {name: _unrolled(signature.input(name), array) for name, array in arrays.items()}
 
 
@@ -244,7 +248,8 @@ def _from_cells(signature: Signature, body: Cells) -> dict[str, Array]:
             raise SetsailError(
                 "input.shape", f"input {name!r} is no column", field=name, expected=str(spec), todo="send it as JSON"
             )
-        arrays[name] = nested(spec, [cell(spec, row[position], i, body.nulls) for i, row in enumerate(body.rows)])
+        whole, nulls = body.ignore_unknown, body.nulls
+        arrays[name] = nested(spec, [cell(spec, r[position], i, nulls, whole=whole) for i, r in enumerate(body.rows)])
     return {table.name: _stack(table, arrays)} if table else arrays
 
 

@@ -17,7 +17,7 @@ from setsail.shortcut import ALLOWED, converted
 from setsail.signature import TensorSpec
 from setsail.tensors import NULL, Array, Numbers, finite, widens
 
-__all__ = ["cell", "listed", "nested", "typed"]
+__all__ = ["cell", "exact", "listed", "nested", "typed"]
 
 _INFINITE = (float("inf"), float("-inf"))
 
@@ -203,7 +203,27 @@ def _text(spec: TensorSpec, shape: tuple[int, ...], flat: list[Any], types: set[
     return array.reshape(shape)
 
 
-def cell(spec: TensorSpec, text: str, row: int, nulls: frozenset[str]) -> Any:
+def exact(spec: TensorSpec, values: Any) -> Any:
+    """A data frame's column with whole numbers as integers and 0 and 1 as truth values, or the other way round.
+
+    A frame has one dtype a column and makes 1 a 1.0 beside a missing value; nothing is lost on the way back. What would
+    be lost stays as it is, and is refused later.
+    """
+    kind = spec.dtype.kind
+    if isinstance(values, Numbers):
+        if kind not in ("int", "uint", "bool") or (values.dtype.kind != "f" and kind != "bool"):
+            return values
+        values = values.listed()
+    if not isinstance(values, list) or kind == "string" or set(map(type, values)) <= ALLOWED[kind]:
+        return values
+    if kind == "bool":
+        return [bool(v) if type(v) in (int, float) and v in (0, 1) else v for v in values]
+    whole = kind != "float"
+    return [int(v) if type(v) is bool or (whole and type(v) is float and v.is_integer()) else v for v in values]
+
+
+def cell(spec: TensorSpec, text: str, row: int, nulls: frozenset[str], *, whole: bool = False) -> Any:
+    """A text as a value of an input. `whole`: 1.0 is an integer too. Raises `input.dtype`."""
     if spec.dtype.kind == "string":
         return None if spec.nullable and (text == "" or text in nulls) else text
     if text.strip() == "" or text in nulls:
@@ -213,7 +233,7 @@ def cell(spec: TensorSpec, text: str, row: int, nulls: frozenset[str]) -> Any:
             return float(text)
         if spec.dtype.kind == "bool":
             return {"true": True, "false": False}[text.strip().lower()]
-        return int(text)
+        return int(float(text)) if whole and text.strip()[-2:] == ".0" and float(text).is_integer() else int(text)
     except (ValueError, KeyError):
         raise SetsailError(
             "input.dtype",

@@ -182,7 +182,7 @@ def test_numbers_that_json_lacks_are_bare_tokens() -> None:
         {"dataframe_split": {"data": [], "shape": 3}}, {"dataframe_split": {"columns": ["a", "a"], "data": [[1, 2]]}},
         {"dataframe_split": {"index": [0, 1], "data": [[1, 2]]}}, {"dataframe_split": {"columns": "ab", "data": []}},
         {"dataframe_records": {"a": 1}}, {"dataframe_records": [1]}, {"instances": [{"a": 1}, {"b": 1}]},
-        {"inputs": [1], "params": 3}, {"inputs": [1], "signature_name": "serving_default"},
+        {"inputs": [1], "signature_name": "serving_default"},
     ],
 )  # fmt: skip
 def test_bodies_of_another_form_are_bad_requests(body: Any) -> None:
@@ -224,6 +224,16 @@ def test_types_are_enforced(rows: dict[str, Any], code: str) -> None:
     body = refused(reply, code)
     assert (reply.status, body["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
     assert body["error_class"] == "SCHEMA_ENFORCEMENT_FAILED"
+
+
+def test_what_a_frame_writes_otherwise_and_loses_nothing_by_is_taken() -> None:
+    """pandas makes an integer column one of floats, and a truth value a number, without being asked."""
+    row = {"age": True, "city": "Rome", "children": 2.0, "member": 1}
+    assert told("people", {"dataframe_records": [row, row | {"children": False, "member": 0.0}]}) == [5.0, 2.0]
+    assert told("people", b"age,city,children,member\n1,Rome,2.0,True\n", "text/csv") == [5.0]
+    for wrong in ({"children": 2.5}, {"member": 2}, {"children": "2"}, {"age": "1"}):
+        refused(send("people", {"dataframe_records": [row | wrong]}), "input.dtype")
+    refused(send("people", b"age,city,children,member\n1,Rome,2.5,True\n", "text/csv"), "input.dtype")
 
 
 def test_a_missing_column_is_named_and_an_extra_one_ignored() -> None:

@@ -74,6 +74,8 @@ def render_error(error: SetsailError) -> HttpReply:
     if error.code.startswith("input."):
         told |= {"error_code": "INVALID_PARAMETER_VALUE", "sqlstate": "KAM01"}
         told["error_class"] = "SCHEMA_ENFORCEMENT_FAILED"
+    elif told["error_code"] == "BAD_REQUEST":
+        told |= {"sqlstate": "KAM00", "error_class": "INVALID_PARAMETER_VALUE"}
     return error_reply(error, dump(told))
 
 
@@ -131,7 +133,7 @@ class _Sent(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     dataframe_records: Any = None
     instances: Any = None
     inputs: Any = None
-    params: dict[str, Any] | None = None
+    params: Any = None
 
 
 _read: Final = msgspec.json.Decoder(_Sent).decode
@@ -205,9 +207,6 @@ def from_json(value: Any) -> Body:
     if "signature_name" in value:
         raise SetsailError("request.form", "`signature_name` is not supported by MLflow", field="signature_name",
                            value=value["signature_name"], todo="leave it out")  # fmt: skip
-    if not isinstance(value.get("params"), dict | None):
-        raise SetsailError("request.form", "`params` is no object", field="params", value=value["params"],
-                           expected='{"name": value, …}')  # fmt: skip
     return _FORMS[given[0]](value[given[0]])
 
 
