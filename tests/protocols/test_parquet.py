@@ -49,7 +49,7 @@ def test_columns_become_inputs_and_others_are_ignored() -> None:
         {"city": pyarrow.array(["Rome", "Oslo"]).dictionary_encode()},
         {"city": pyarrow.array(["Rome", "Oslo"], pyarrow.large_string())},
     ],
-    ids=str,
+    ids=lambda case: ",".join(case) if isinstance(case, dict) else str(case),
 )
 def test_a_dtype_may_widen(columns: Any) -> None:
     assert bind(PEOPLE, tensors(people(**columns)))["age"].shape == (2,)
@@ -67,7 +67,7 @@ def test_a_dtype_may_widen(columns: Any) -> None:
         ({"age": pyarrow.array([1, 2], pyarrow.date32())}, "input.dtype"),
         ({"city": [["Rome"], ["Oslo", "Rome"]]}, "input.ragged"),
     ],
-    ids=str,
+    ids=lambda case: ",".join(case) if isinstance(case, dict) else str(case),
 )
 def test_a_dtype_never_narrows(columns: Any, code: str) -> None:
     with pytest.raises(SetsailError) as caught:
