@@ -147,7 +147,8 @@ def test_nothing_is_dropped_in_silence(tmp_path: Path) -> None:
     "line",
     [
         "inference_address=unix:/tmp/s", "inference_address=http://h:port", "management_address=http://[",
-        "grpc_inference_port=x", "max_request_size=-1", "models={", 'models={"m": {"1.0": {"minWorkers": "two"}}}', "model_snapshot=[]",
+        "grpc_inference_port=x", "max_request_size=-1", "models={",
+        'models={"m": {"1.0": {"minWorkers": "two"}}}', "model_snapshot=[]",
         "default_response_timeout=soon\nload_models=a.setsail",
     ],
 )  # fmt: skip
