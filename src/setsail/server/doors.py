@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from setsail.errors import SetsailError
 from setsail.protocols.flavours import (
@@ -39,8 +40,7 @@ _WITH_TOKENS: Final = "torchserve"
 PORT: Final = 8080  # where the data port is unless a flavour has its own
 
 
-@dataclass(frozen=True, slots=True)
-class Door:
+class Door(Struct, frozen=True):
     """One port.
 
     Attributes:
