@@ -58,6 +58,17 @@ def test_a_notebook_serves_a_live_model() -> None:
         assert reply.json()["predictions"] == MODEL.predict(X[:5]).tolist()
 
 
+def test_a_notebook_stands_in_for_another_server() -> None:
+    with setsail.serve(MODEL, example=X, port=0, admin_port=-1, as_="tfserving", block=False) as server:
+        told = {door["role"]: door["url"] for door in server.describe()["doors"]}
+        assert server.url == told["data"]
+        (name,) = {model["name"] for model in server.describe()["models"]}
+        body = {"instances": X[:2].tolist()}
+        answer = httpx.post(f"{server.url}/v1/models/{name}:predict", json=body)
+        assert answer.json() == {"predictions": MODEL.predict(X[:2]).tolist()}
+        assert httpx.post(f"{server.url}/predict/{name}", json=X[:2].tolist()).status_code == 404
+
+
 def test_a_notebook_may_have_other_processes_answer() -> None:
     with setsail.serve(MODEL, example=X, port=0, admin_port=-1, workers=2, block=False) as server:
         assert "2 workers" in repr(server)

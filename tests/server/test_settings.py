@@ -68,3 +68,30 @@ def test_a_config_file_that_cannot_be_read(tmp_path: Path, text: str | bytes | N
 def test_control_on_another_address_with_a_key_is_allowed(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("k\n")
     assert Settings.read({"host": "0.0.0.0", "model_control": "explicit", "api_key_file": str(tmp_path / "keys")})
+
+
+def test_a_word_of_python_and_several_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "setsail.toml"
+    config.write_text('as = "triton"\nlisten = ["1=kserve", "2=tfserving"]\nports = "8000=3"\n')
+    settings = Settings.read({}, config)
+    assert (settings.as_, settings.listen, settings.ports) == ("triton", "1=kserve,2=tfserving", "8000=3")
+    monkeypatch.setenv("SETSAIL_AS", "kserve")
+    monkeypatch.setenv("SETSAIL_PORTS", "")
+    assert Settings.read({}, config).as_ == "kserve"
+    assert Settings.read({"as_": "mlserver", "listen": ("4=triton",)}, config).listen == "4=triton"
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"as_": "tensorflow"}, "--as"),
+        ({"listen": "8501"}, "--listen"),
+        ({"listen": ["1=nobody"]}, "--listen"),
+        ({"ports": "8501=1"}, "--ports"),
+        ({"as_": "triton", "ports": "8501=1"}, "--ports"),
+    ],
+)
+def test_flavours_that_do_not_exist(given: dict[str, object], field: str) -> None:
+    with pytest.raises(SetsailError) as caught:
+        Settings.read(given)
+    assert (caught.value.code, caught.value.field) == ("setting.value", field)
