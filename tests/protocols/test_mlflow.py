@@ -32,7 +32,7 @@ def send(model: str, body: Any, content_type: str | None = "application/json") -
         exchange = match.decode(HttpRequest("POST", "/invocations", f"model_name={model}", headers, raw))
         return exchange.encode(HOUSE.answer(exchange.ask))
     except SetsailError as fault:
-        return mlflow.render_error(fault)
+        return mlflow.WIRE.render_error(fault)
 
 
 def told(model: str, body: Any, content_type: str = "application/json") -> Any:
@@ -262,7 +262,7 @@ def test_faults_of_models_and_paths() -> None:
     for path, status, detail in (("/invocation", 404, "Not Found"), ("/invocations", 405, "Method Not Allowed")):
         with pytest.raises(SetsailError) as caught:
             TABLE.find("GET", path)
-        reply = mlflow.render_error(caught.value)
+        reply = mlflow.WIRE.render_error(caught.value)
         assert (reply.status, json.loads(reply.body)) == (status, {"detail": detail})
 
 

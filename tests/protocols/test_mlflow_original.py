@@ -144,7 +144,7 @@ def ours(house: FakeHouse, model: str, body: Any, kind: str) -> HttpReply:
         exchange = table.find("POST", "/invocations").decode(request)
         return exchange.encode(house.answer(exchange.ask))
     except SetsailError as fault:
-        return mlflow.render_error(fault)
+        return mlflow.WIRE.render_error(fault)
 
 
 def test_the_original_says_the_same(tmp_path: Path) -> None:

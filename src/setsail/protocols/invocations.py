@@ -4,7 +4,7 @@
 2. CSV is MLflow's when its first line is a header: no cell reads as a number, and none but the first (an index, as
    pandas writes it) is empty. With a parameter other than `charset` in its content type, or with an Accept that asks
    for something else than JSON, it is SageMaker's, which has no header.
-3. JSON is MLflow's when it is an object with one of MLflow's four keys (`mlflow.KEYS`).
+3. JSON is MLflow's when it is an object with one of MLflow's four keys (`scoring.KEYS`).
 4. Everything else is SageMaker's.
 
 Where MLflow's answer is right, `Accept` is not looked at, as MLflow does not. A text-only CSV without a header looks
@@ -15,12 +15,14 @@ SageMaker's callers get whatever text there is.
 from __future__ import annotations
 
 import csv
-from typing import Final
+from functools import cache
+from importlib import import_module
+from typing import Any, Final
 
-from setsail.protocols import mlflow, sagemaker
 from setsail.protocols.http import JSON, HttpRequest
 from setsail.protocols.payload import CSV_TYPES, kind_of
 from setsail.protocols.routes import Exchange, Params, Route
+from setsail.protocols.scoring import HEALTH, KEYS, PARQUET, VERSION, WIRE
 from setsail.protocols.sole import asked_model
 from setsail.protocols.values import parse
 
@@ -28,8 +30,14 @@ __all__ = ["ROUTES"]
 
 _JSON_TYPES: Final = frozenset(("", JSON, "text/json", "text/plain", "application/x-www-form-urlencoded"))
 _ANY: Final = frozenset(("", "*/*", JSON))
-_KEYS: Final = tuple(f'"{name}"'.encode() for name in sorted(mlflow.KEYS))
+_KEYS: Final = tuple(f'"{name}"'.encode() for name in sorted(KEYS))
 _LINE: Final = 64 << 10  # bytes in which the first line must end
+
+
+@cache
+def _wire(name: str) -> Any:
+    """A wire's module, imported with the first request that may be its: every start would wait for it otherwise."""
+    return import_module(f"setsail.protocols.{name}")
 
 
 def _invocations(request: HttpRequest, params: Params) -> Exchange:
@@ -37,21 +45,29 @@ def _invocations(request: HttpRequest, params: Params) -> Exchange:
     kind = JSON if header == JSON else kind_of(header)
     if kind in _JSON_TYPES:
         return _json(request)
-    if kind == mlflow.PARQUET or (kind in CSV_TYPES and _has_header(request, header)):
-        return mlflow.invocations(request, params)
-    return sagemaker.exchange(request, asked_model(request), sagemaker.TERMS.accept)
+    if kind == PARQUET or (kind in CSV_TYPES and _has_header(request, header)):
+        exchange: Exchange = _wire("mlflow").invocations(request, params)
+        return exchange
+    return _sagemaker(request)
 
 
 def _json(request: HttpRequest) -> Exchange:
+    mlflow = _wire("mlflow")
     body = mlflow.read_json(request.body)
-    if body is not None:
-        return mlflow.exchange(request, body)
-    raw = bytes(request.body)
-    if raw.lstrip()[:1] == b"{" and any(key in raw for key in _KEYS):
-        value = parse(raw)
-        if not mlflow.KEYS.isdisjoint(value):
-            return mlflow.exchange(request, mlflow.from_json(value))
-    return sagemaker.exchange(request, asked_model(request), sagemaker.TERMS.accept)
+    if body is None:
+        raw = bytes(request.body)
+        value = parse(raw) if raw.lstrip()[:1] == b"{" and any(key in raw for key in _KEYS) else {}
+        if KEYS.isdisjoint(value):
+            return _sagemaker(request)
+        body = mlflow.from_json(value)
+    exchange: Exchange = mlflow.exchange(request, body)
+    return exchange
+
+
+def _sagemaker(request: HttpRequest) -> Exchange:
+    wire = _wire("sagemaker")
+    exchange: Exchange = wire.exchange(request, asked_model(request), wire.TERMS.accept)
+    return exchange
 
 
 def _has_header(request: HttpRequest, content_type: str) -> bool:
@@ -77,7 +93,7 @@ def _is_name(cell: str) -> bool:
 
 
 ROUTES: Final = (
-    Route("POST", "/invocations", _invocations, mlflow.WIRE, "a prediction of the only model served", predicts=True),
-    mlflow.HEALTH,
-    mlflow.VERSION,
+    Route("POST", "/invocations", _invocations, WIRE, "a prediction of the only model served", predicts=True),
+    HEALTH,
+    VERSION,
 )
