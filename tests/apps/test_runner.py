@@ -155,20 +155,22 @@ def test_what_it_prints_is_in_the_log_with_the_models_name(shop: Start, caplog: 
 # -- its end -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_process_that_ends_is_started_again(shop: Start, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_process_that_ends_is_started_again(shop: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     seen: list[str] = []
     runner = shop("die", look=lambda r: seen.append(r.down))
     before = runner.pid
+    write(tmp_path / "shop", "raise RuntimeError")  # so that it stays down until we have looked
     fault = code(runner, **floats(1.0))
     assert fault.code == "app.ended"
     assert fault.facts["retry_after"] == 1
     assert fault.family.http == 503
-    assert code(runner, **floats(0.0)).code == "app.ended"  # at once, while there is none
+    assert code(runner, **floats(0.0)).code == "app.ended"  # at once
+    write(tmp_path / "shop")
     until(lambda: not runner.down)
     assert runner.run(floats(0.0))["output"].tolist() == [0.0]
     assert runner.pid != before
     assert seen[0] == "its process ended"
-    assert seen[-1] == ""
+    until(lambda: seen[-1] == "")
     assert "starting it again in 0.1 s" in caplog.text
 
 

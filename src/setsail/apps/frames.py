@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import socket
 import struct
-import time
+from time import monotonic
 from typing import Final, NamedTuple
 
 from setsail.tensors import DTYPES
@@ -31,6 +31,7 @@ CODES: Final = {dtype.name: dtype.onnx for dtype in DTYPES}  # one number a dtyp
 _HEAD: Final = struct.Struct("<IBxHI")
 _PLACE: Final = struct.Struct(f"<BB6xQQ{MAX_DIMS}Q")
 _TENSORS: Final = (CALL, DONE)
+_CHUNK: Final = 8192
 
 
 class BrokenError(Exception):
@@ -58,6 +59,9 @@ class Channel:
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
+        self._kept = bytearray()
+        self._seconds: float | None = None
+        end.settimeout(None)
 
     def send(self, message: Message) -> None:
         """Raises BrokenError when the other side is gone."""
@@ -74,52 +78,54 @@ class Channel:
         Args:
             seconds: to wait for the whole of it; None waits for ever. Raises TimeoutError.
         """
-        end = None if seconds is None else time.monotonic() + seconds
-        head = self._exactly(_HEAD.size, end)
-        if head is None:
-            return None
-        number, kind, count, length = _HEAD.unpack(head)
-        if not ORDER <= kind <= PONG:
-            raise BrokenError(f"a message of the unknown kind {kind}")
-        if kind in _TENSORS:
-            if count > MAX_TENSORS or length != count * _PLACE.size:
-                raise BrokenError(f"{count} tensors in {length} bytes")
-        elif count or length > MAX_TEXT:
-            raise BrokenError(f"a text of {length} bytes")
-        body = self._exactly(length, end) if length else b""
-        if body is None:
-            raise BrokenError("a message that ends early")
-        if kind not in _TENSORS:
-            return Message(number, kind, text=body)
-        return Message(number, kind, tuple(map(_place, _PLACE.iter_unpack(body))))
-
-    def _exactly(self, size: int, end: float | None) -> bytes | None:
-        """So many bytes; None when there is not one more."""
-        parts: list[bytes] = []
-        left = size
-        while left:
+        kept, end = self._kept, None if seconds is None else monotonic() + seconds
+        self._patience(seconds)
+        while len(kept) < (need := _needed(kept)):
             try:
-                if end is not None:
-                    self._end.settimeout(max(1e-4, end - time.monotonic()))
-                part = self._end.recv(left)
+                part = self._end.recv(_CHUNK)
             except TimeoutError:
                 raise
             except OSError as fault:
                 raise BrokenError(f"receiving failed: {fault}") from fault
             if not part:
-                if parts:
+                if kept:
                     raise BrokenError("a message that ends early")
                 return None
-            if len(part) == size:
-                return part
-            parts.append(part)
-            left -= len(part)
-            if end is not None and time.monotonic() > end:
-                raise TimeoutError
-        return b"".join(parts)
+            kept += part
+            if end is not None and len(kept) < _needed(kept):  # the whole has its time, not each piece
+                left = end - monotonic()
+                if left <= 0:
+                    raise TimeoutError
+                self._patience(left)
+        number, kind, _, _ = _HEAD.unpack_from(kept)
+        body = bytes(kept[_HEAD.size : need])
+        del kept[:need]
+        if kind not in _TENSORS:
+            return Message(number, kind, text=body)
+        return Message(number, kind, tuple(map(_place, _PLACE.iter_unpack(body))))
+
+    def _patience(self, seconds: float | None) -> None:
+        if seconds != self._seconds:
+            self._seconds = seconds
+            self._end.settimeout(seconds)
 
     def close(self) -> None:
         self._end.close()
+
+
+def _needed(kept: bytearray) -> int:
+    """Bytes of the message that these begin. Raises BrokenError when they begin none."""
+    if len(kept) < _HEAD.size:
+        return _HEAD.size
+    _, kind, count, length = _HEAD.unpack_from(kept)
+    if not ORDER <= kind <= PONG:
+        raise BrokenError(f"a message of the unknown kind {kind}")
+    if kind in _TENSORS:
+        if count > MAX_TENSORS or length != count * _PLACE.size:
+            raise BrokenError(f"{count} tensors in {length} bytes")
+    elif count or length > MAX_TEXT:
+        raise BrokenError(f"a text of {length} bytes")
+    return _HEAD.size + int(length)
 
 
 def _packed(place: Place) -> bytes:
