@@ -175,3 +175,11 @@ def http_request(wire: Wire, case: Case, model: str, path: str, port: int) -> by
     lines = [f"{wire.method} {path} HTTP/1.1", f"host: 127.0.0.1:{port}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, f"content-length: {len(body)}", "", ""]).encode() + body
+
+
+if __name__ == "__main__":
+    import sys
+
+    from benchmarks.wire_costs import main  # what each wire of setsail's costs
+
+    sys.exit(main())
