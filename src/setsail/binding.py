@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from setsail.casting import cell, exact, listed, nested, typed
-from setsail.envelope import numbered, opened, placed, raw
+from setsail.envelope import numbered, opened, placed, raw, renamed
 from setsail.errors import SetsailError
 from setsail.messages import Body, Cells, Columns, Rows, Tensor, Tensors
 from setsail.shortcut import at_once
@@ -83,6 +83,8 @@ def _known(signature: Signature, body: Tensors) -> Sequence[Tensor]:
     """The tensors that the model has inputs or columns for, where others are ignored."""
     if body.loose:
         return placed(signature, body.tensors)
+    if body.any_name:
+        return renamed(signature, body.tensors)
     if not body.ignore_unknown:
         return body.tensors
     names = {spec.name for spec in signature.inputs} | set(signature.table.columns if signature.table else ())

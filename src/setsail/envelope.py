@@ -20,7 +20,7 @@ from setsail.messages import Body, Cells, Columns, Rows, Tensor
 from setsail.signature import Signature, TensorSpec
 from setsail.tensors import Numbers
 
-__all__ = ["numbered", "opened", "placed", "raw"]
+__all__ = ["numbered", "opened", "placed", "raw", "renamed"]
 
 
 def opened(signature: Signature, body: Columns | Cells) -> Body:
@@ -82,6 +82,14 @@ def numbered(signature: Signature) -> TensorSpec | None:
         return None
     names = tuple(map(str, range(only.shape[1])))
     return TensorSpec(only.name, only.dtype, only.shape, names, nullable=only.nullable)
+
+
+def renamed(signature: Signature, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    """A lone tensor of a name that the model does not know, as its only input: model servers of one input take any."""
+    if len(tensors) != 1 or len(signature.inputs) != 1:
+        return tensors
+    (only,), (spec,) = tensors, signature.inputs
+    return tensors if only.name in spec.columns else (replace(only, name=spec.name),)
 
 
 def placed(signature: Signature, tensors: Sequence[Tensor]) -> Sequence[Tensor]:

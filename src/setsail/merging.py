@@ -76,7 +76,7 @@ def _of_tensors(body: Tensors) -> Portion | None:
         if shape is not None and len(data) != (_size(shape) if width is None else count):
             return None
         keys.append((tensor.name, tensor.dtype, width, None if shape is None else shape[1:]))
-    return Portion((Tensors, body.ignore_unknown, body.loose, *keys), rows) if rows else None
+    return Portion((Tensors, body.ignore_unknown, body.loose, body.any_name, *keys), rows) if rows else None
 
 
 def _size(shape: tuple[int, ...]) -> int:
@@ -139,7 +139,7 @@ def _rows(bodies: Sequence[Rows]) -> Rows:
 def _tensors(bodies: Sequence[Tensors]) -> Tensors:
     first = bodies[0]
     joined = tuple(map(_tensor, zip(*(body.tensors for body in bodies), strict=True)))
-    return Tensors(joined, first.ignore_unknown, first.loose)
+    return Tensors(joined, first.ignore_unknown, first.loose, first.any_name)
 
 
 def _tensor(parts: tuple[Tensor, ...]) -> Tensor:

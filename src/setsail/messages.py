@@ -49,11 +49,13 @@ class Tensors(Struct, frozen=True):
     """Named tensors (Open Inference Protocol, numpy). `ignore_unknown`: as in Columns.
 
     `loose`: one without a name is the input at its place, and uint8 stands for bool, which GraphPipe does not have.
+    `any_name`: where there is one, and the model has one input, its name does not matter.
     """
 
     tensors: tuple[Tensor, ...]
     ignore_unknown: bool = False
     loose: bool = False
+    any_name: bool = False
 
 
 class Rows(Struct, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -92,3 +93,35 @@ def test_every_fault_has_one_of_tritons_statuses() -> None:
 
 def test_names_of_what_is_served(ask: Ask) -> None:
     assert "sleepy" in json.loads(ask("GET", "/v2/models", flavour="kserve").body)["models"]
+
+
+# -- names of inputs ---------------------------------------------------------------------------------------------------
+
+ROW: dict[str, Any] = {"shape": [1, 4], "datatype": "FP64", "data": [9, 2, 3, 4]}
+LONG: dict[str, Any] = {"shape": [600, 4], "datatype": "FP64", "data": [0.25] * 2400}
+
+
+@pytest.mark.parametrize("flavour", ["kserve", "mlserver"])
+@pytest.mark.parametrize("item", [ROW, LONG, ROW | {"parameters": {"content_type": "np"}}], ids=["row", "long", "np"])
+def test_one_input_has_any_name(ask: Ask, flavour: str, item: dict[str, Any]) -> None:
+    named = [ask("POST", "/v2/models/iris/infer", {"inputs": [item | {"name": n}]}, flavour) for n in ("input", "x-0")]
+    assert [reply.status for reply in named] == [200, 200]
+    assert named[0].body == named[1].body
+
+
+@pytest.mark.parametrize("flavour", ["kserve", "mlserver"])
+def test_several_inputs_and_columns_keep_their_names(ask: Ask, flavour: str) -> None:
+    def refused(model: str, *inputs: dict[str, Any]) -> str:
+        return code(ask("POST", f"/v2/models/{model}/infer", {"inputs": list(inputs)}, flavour))
+
+    one = {"shape": [1], "datatype": "FP64", "data": [1]}
+    assert refused("people", one | {"name": "else"}) == "input.unknown"
+    assert refused("iris", one | {"name": "sepal_length"}) == "input.missing"
+    assert refused("iris", ROW | {"name": "a"}, ROW | {"name": "b"}) == "input.unknown"
+    assert refused("iris", ROW | {"name": "a", "datatype": "BYTES", "data": [""] * 4}) == "input.dtype"
+
+
+def test_elsewhere_a_name_is_a_name(ask: Ask) -> None:
+    for flavour in ("", "triton"):
+        reply = ask("POST", "/v2/models/iris/infer", {"inputs": [ROW | {"name": "x-0"}]}, flavour)
+        assert code(reply) == "input.unknown"

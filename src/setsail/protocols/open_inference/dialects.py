@@ -28,6 +28,7 @@ class Dialect(Struct, frozen=True):
         not_ready: the status of a server or model that is not.
         lenient: a model that nobody knows is not ready, rather than not found.
         versions: False: a path that names a version is refused.
+        any_name: the one input of a model is taken by any name.
     """
 
     wire: Wire
@@ -35,6 +36,7 @@ class Dialect(Struct, frozen=True):
     not_ready: int = 503
     lenient: bool = False
     versions: bool = True
+    any_name: bool = False
 
 
 def render_error(error: SetsailError) -> HttpReply:
@@ -68,5 +70,5 @@ _MLSERVER: Final = {"request.json": 422, "request.form": 422, "model.not_ready":
 WIRE: Final = _wire({})
 OURS: Final = Dialect(WIRE)
 TRITON: Final = Dialect(_wire(_TRITON), bare=True, not_ready=400, lenient=True)
-KSERVE: Final = Dialect(WIRE, versions=False)
-MLSERVER: Final = Dialect(_wire(_MLSERVER), bare=True, not_ready=400)
+KSERVE: Final = Dialect(WIRE, versions=False, any_name=True)
+MLSERVER: Final = Dialect(_wire(_MLSERVER), bare=True, not_ready=400, any_name=True)

@@ -11,10 +11,12 @@ from collections.abc import Callable
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from setsail.errors import SetsailError
 from setsail.messages import Request, Response, Tensor, Tensors
 from setsail.protocols import packed
+from setsail.protocols.digits import Memo
 from setsail.protocols.http import HttpReply, HttpRequest
 from setsail.protocols.open_inference import classification, content_types
 from setsail.protocols.open_inference.answers import (
@@ -27,10 +29,10 @@ from setsail.protocols.open_inference.answers import (
 from setsail.protocols.open_inference.form import Infer, Input, Wanted, read
 from setsail.protocols.open_inference.refusals import refuse_parameters
 from setsail.protocols.open_inference.tensors import from_bytes, from_list
-from setsail.protocols.open_inference.unread import MEMO
+from setsail.protocols.open_inference.unread import ANY_NAME, MEMO
 from setsail.protocols.routes import Exchange, Params, model_ref
 
-__all__ = ["infer"]
+__all__ = ["infer", "infer_any_name"]
 
 HEADER_LENGTH: Final = "inference-header-content-length"
 _NOTHING: Final = memoryview(b"")
@@ -38,16 +40,29 @@ _NOTHING: Final = memoryview(b"")
 
 def infer(request: HttpRequest, params: Params) -> Exchange:
     """The one request of `/infer`."""
-    exchange = _exchange(request, params)
-    if "accept-encoding" in request.headers and prefers_deflate(request.headers["accept-encoding"]):
-        return Exchange(exchange.ask, deflated(exchange.encode))
-    return exchange
+    exchange = _exchange(request, params, MEMO)
+    return _deflated(request, exchange) if "accept-encoding" in request.headers else exchange
 
 
-def _exchange(request: HttpRequest, params: Params) -> Exchange:
+def infer_any_name(request: HttpRequest, params: Params) -> Exchange:
+    """The same for servers whose models of one input do not look at its name."""
+    exchange = _exchange(request, params, ANY_NAME)
+    ask = exchange.ask
+    if isinstance(ask, Request) and type(ask.body) is Tensors:
+        exchange = Exchange(replace(ask, body=Tensors(ask.body.tensors, any_name=True)), exchange.encode)
+    return _deflated(request, exchange) if "accept-encoding" in request.headers else exchange
+
+
+def _deflated(request: HttpRequest, exchange: Exchange) -> Exchange:
+    if not prefers_deflate(request.headers["accept-encoding"]):
+        return exchange
+    return Exchange(exchange.ask, deflated(exchange.encode))
+
+
+def _exchange(request: HttpRequest, params: Params, memo: Memo) -> Exchange:
     raw = request.body
     if type(raw) is bytes and len(raw) < packed.LONG and HEADER_LENGTH not in request.headers:
-        digits = MEMO.find(raw)
+        digits = memo.find(raw)
         if digits is not None:
             return Exchange(Request(model_ref(params), digits), encode_plainly)
     header, blobs = _split(request) if HEADER_LENGTH in request.headers else (request.body, None)

@@ -10,7 +10,7 @@ from setsail.protocols.http import HttpRequest
 from setsail.protocols.open_inference import dialects, metadata
 from setsail.protocols.open_inference.dialects import Dialect
 from setsail.protocols.open_inference.health import Health
-from setsail.protocols.open_inference.infer import infer
+from setsail.protocols.open_inference.infer import infer, infer_any_name
 from setsail.protocols.open_inference.refusals import refuse_operation
 from setsail.protocols.open_inference.repository import Repository
 from setsail.protocols.routes import Exchange, Params, Route
@@ -40,9 +40,10 @@ def _no_versions(request: HttpRequest, params: Params) -> Exchange:
 def _of_models(dialect: Dialect) -> list[_Row]:
     """Paths of one model; the one that is asked most comes first."""
     health, rows = Health(dialect), list[_Row]()
+    predict = infer_any_name if dialect.any_name else infer
     for model in (_MODEL, _VERSION):
         rows += [
-            ("POST", model + "/infer", infer, "a prediction"),
+            ("POST", model + "/infer", predict, "a prediction"),
             ("GET", model, metadata.metadata, "inputs and outputs of a model"),
             ("GET", model + "/ready", health.model_ready, "200 when the model is ready"),
             ("GET", model + "/config", metadata.config, "Triton's configuration of a model, as its signature has it"),
@@ -91,7 +92,10 @@ def _refused() -> list[_Row]:
 def _routes(dialect: Dialect) -> tuple[Route, ...]:
     # A model may be called "stats"; Triton answers the statistics all the same.
     rows = [*_of_the_server(dialect), *_of_models(dialect), *_refused()]
-    return tuple(Route(m, p, decode, dialect.wire, said, predicts=decode is infer) for m, p, decode, said in rows)
+    return tuple(
+        Route(m, p, decode, dialect.wire, said, predicts=decode in (infer, infer_any_name))
+        for m, p, decode, said in rows
+    )
 
 
 ROUTES: Final = _routes(dialects.OURS)

@@ -12,7 +12,7 @@ from setsail.protocols.open_inference.form import read
 from setsail.protocols.open_inference.tensors import from_list
 from setsail.tensors import BY_OIP
 
-__all__ = ["MEMO"]
+__all__ = ["ANY_NAME", "MEMO"]
 
 
 def _tensors(raw: bytes) -> Tensors:
@@ -33,4 +33,16 @@ def _learn(raw: bytes, count: int) -> Form | None:
     return Form(shape, only.name, dtype, Portion((Digits, only.name, dtype, shape[1:]), shape[0]))
 
 
+def _learn_any_name(raw: bytes, count: int) -> Form | None:
+    form = _learn(raw, count)
+    if form is None:
+        return None
+    return Form(form.shape, None, form.dtype, Portion((Digits, None, form.dtype, form.shape[1:]), form.shape[0]))
+
+
+def _any_name(raw: bytes) -> Tensors:
+    return Tensors(_tensors(raw).tensors, any_name=True)
+
+
 MEMO: Final = Memo(b'"data"', b"[", _learn, _tensors)
+ANY_NAME: Final = Memo(b'"data"', b"[", _learn_any_name, _any_name)  # where the name does not matter
