@@ -135,6 +135,32 @@ def test_a_taken_port_of_a_flavour_says_how_to_have_another(artifact: Path) -> N
     assert re.search(r"--ports 8001=[1-9]\d+, or --ports 8001=0 for any", found.error["todo"])
 
 
+def test_the_admin_port_makes_room_and_says_so(artifact: Path) -> None:
+    port = free_pair()
+    flags = ("--as", "triton", "--ports", f"8000={port},8001=0,8002=0", "--admin-port", port, "--workers", 1)
+    started = process("serve", artifact, *flags)
+    assert started.stdout is not None
+    lines = iter(started.stdout.readline, "")
+    told = [next(line for line in lines if line.startswith(begin)) for begin in ("as triton, data", "serving at")]
+    started.send_signal(signal.SIGTERM)
+    found = wait(started)
+    assert told[0] == f"as triton, data: http://127.0.0.1:{port}\n"
+    assert told[1] == f"serving at http://127.0.0.1:{port}, docs at http://127.0.0.1:{port + 1}/docs\n"
+    assert f"the admin port is not {port}," in found.err
+
+
+def free_pair() -> int:
+    """A port that is free, as is the next."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as first:
+            port = int(first.getsockname()[1])
+            try:
+                socket.create_server(("127.0.0.1", port + 1)).close()
+            except OSError:
+                continue
+            return port
+
+
 @pytest.mark.parametrize("workers", WORKERS)
 def test_nothing_is_lost_on_any_door(artifact: Path, workers: int) -> None:
     """Every worker is replaced, then the server ends, while all doors are asked without pause."""
