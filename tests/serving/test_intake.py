@@ -183,6 +183,27 @@ def test_a_thread_takes_what_waits_though_the_loop_does_not_come_round() -> None
     assert stand.model.threads == {"setsail-run"}
 
 
+def test_whoever_asks_while_a_thread_ends_its_run_sees_one_state_or_the_other() -> None:
+    class Runs(list):  # type: ignore[type-arg]
+        """A list from which the thread takes its run slowly."""
+
+        taken = threading.Event()
+
+        def remove(self, batch: Any) -> None:
+            super().remove(batch)
+            self.taken.set()
+            time.sleep(0.05)
+
+    stand = Stand(SLOW)
+    busy_thread(stand)
+    scheduler = stand.loaded.line.scheduler
+    scheduler._runs = Runs(scheduler._runs)
+    stand.model.gate.set()
+    assert Runs.taken.wait(10)
+    assert stand.intake.admit(ModelRef("m"), 10, time.perf_counter() + 5) is None
+    stand.loop.until(lambda: 1 in stand.answers)
+
+
 def busy_thread(stand: Stand) -> None:
     """A run that lasts until the gate is opened."""
     stand.model.gate.clear()

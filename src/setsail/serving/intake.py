@@ -74,7 +74,7 @@ class Intake:
         line: Line | None = None if loaded is None else loaded.line
         if line is None:
             return None
-        refusal = line.scheduler.admit(nbytes, perf_counter(), deadline)
+        refusal = line.admit(nbytes, perf_counter(), deadline)
         if refusal is not None:
             self._meter.refused(ref.name, refusal.code)
         return refusal

@@ -58,6 +58,11 @@ class Line:
         self._timed = 0.0  # when the next look at this line is due
         self._turn = -1
 
+    def admit(self, nbytes: int, now: float, deadline: float) -> SetsailError | None:
+        """Why a request should not wait here, or None (`Scheduler.admit`)."""
+        with self._lock:
+            return self.scheduler.admit(nbytes, now, deadline)
+
     def put(self, prediction: Prediction, done: Done, nbytes: int, deadline: float, priority: int = 0) -> Ticket | None:
         """Have a request answered. The ticket can be cancelled until its run begins; None when it may not wait."""
         # A row takes a byte or more on every wire, so the bytes say how many there can be at most.
