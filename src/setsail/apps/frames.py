@@ -85,6 +85,8 @@ class Channel:
                 part = self._end.recv(_CHUNK)
             except TimeoutError:
                 raise
+            except ConnectionResetError:  # it ended without reading what it was sent
+                part = b""
             except OSError as fault:
                 raise BrokenError(f"receiving failed: {fault}") from fault
             if not part:
