@@ -52,7 +52,9 @@ def from_file(signature: Signature, path: Path) -> Inputs:
 def _named(signature: Signature, body: Body) -> Signature:
     """A server's metadata does not name a table's columns: a CSV header as long as a row is them."""
     only = signature.inputs[0] if len(signature.inputs) == 1 else None
-    if only is None or only.columns or not isinstance(body, Cells) or only.shape[1:] != (len(body.header),):
+    if only is None or only.columns or not isinstance(body, Cells) or body.header is None:
+        return signature
+    if only.shape[1:] != (len(body.header),):
         return signature
     table = TensorSpec(only.name, only.dtype, only.shape, tuple(body.header), nullable=only.nullable)
     return Signature((table,), signature.outputs, signature.defaults)

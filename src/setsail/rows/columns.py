@@ -37,6 +37,7 @@ def example(path: Path, *, limit: int = 10_000) -> Any:
     if suffix in (".npy", ".npz"):
         return _numpy(path, limit)
     if isinstance(body, Cells):
+        assert body.header is not None  # a file's has one
         columns = zip(*body.rows, strict=True)
         return {name: _parsed(cells) for name, cells in zip(body.header, columns, strict=True)}
     if isinstance(body, Rows):
