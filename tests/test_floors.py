@@ -40,7 +40,7 @@ PACKAGES = {
     },
     "runtime": {"onnxruntime", "xgboost", "lightgbm"},
     "monitor": {"msgspec", "opentelemetry"},
-    "protocols": {"msgspec", "orjson", "simdjson", "httptools", "hpack", "google"},
+    "protocols": {"msgspec", "orjson", "simdjson", "httptools", "hpack", "google", "python_multipart"},
     "isolation": set(),
     "rows": set(),  # pyarrow and pandas by import string
     "packing": set(),
@@ -159,7 +159,11 @@ def f():
     seen = dict(faults("convert", ast.parse(code), "setsail.convert", floors()))
     assert {line: why.split()[0] for line, why in seen.items()} == {6: "convert/", 8: "convert", 11: "imports"}
     assert list(faults("protocols", ast.parse("import torch"), "setsail.protocols", floors())) == [
-        (1, "protocols may not import torch (it may: google, hpack, httptools, msgspec, orjson, simdjson)")
+        (
+            1,
+            "protocols may not import torch "
+            "(it may: google, hpack, httptools, msgspec, orjson, python_multipart, simdjson)",
+        )
     ]
 
 

@@ -10,6 +10,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import Any, Final
 
 from setsail.errors import SetsailError
@@ -246,15 +247,16 @@ def _raw(raw: bytes) -> Body:
 
 
 def _npy(raw: bytes) -> Body:
-    from setsail.protocols.numpy_file import npy
-
-    return npy(raw)
+    return _numpy_file(raw, "npy")
 
 
 def _npz(raw: bytes) -> Body:
-    from setsail.protocols.numpy_file import npz
+    return _numpy_file(raw, "npz")
 
-    return npz(raw)
+
+def _numpy_file(raw: bytes, reader: str) -> Body:
+    body: Body = getattr(import_module("setsail.protocols.numpy_file"), reader)(raw)  # when used: it loads zipfile
+    return body
 
 
 def _any(raw: bytes) -> Body:

@@ -112,7 +112,9 @@ def _plain_request(meta: ModelMetadata) -> Schema:
 
 def _plain_answer(meta: ModelMetadata) -> Schema:
     outputs = _outputs(meta, strict=True)
-    return record({"model": {"const": meta.name}, "version": _VERSION, "outputs": record(outputs, *outputs)})
+    fields = {"model": {"const": meta.name}, "version": _VERSION, "outputs": record(outputs, *outputs)}
+    told: Schema = {"description": "the default output, where the request was a form or had one key such as `input`"}
+    return record({**fields, "prediction": told}, "prediction")
 
 
 _VERSION: Final[Schema] = {"type": "integer", "minimum": 1}

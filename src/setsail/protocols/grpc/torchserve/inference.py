@@ -89,7 +89,7 @@ def status_of(fault: SetsailError) -> tuple[int, str]:
 def _methods() -> tuple[Method, ...]:
     path = f"/{_PACKAGE}.InferenceAPIsService/"
     return (
-        Method(path + "Ping", UNARY, ping, keyless=True, wire=WIRE, status=status_of),
+        Method(path + "Ping", UNARY, ping, wire=WIRE, status=status_of),
         Method(path + "Predictions", UNARY, predictions, model=named, wire=WIRE, status=status_of),
         Method(path + "StreamPredictions", EACH, predictions, model=named, wire=WIRE, status=status_of),
         Method(path + "StreamPredictions2", EACH, sequences, wire=WIRE, status=status_of),
