@@ -274,3 +274,20 @@ def test_lazy_answers_the_lifespan_itself() -> None:
 
     asyncio.run(Lazy("no.such:thing")({"type": "lifespan"}, receive, collect))
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+# -- for tools ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_document_of_all_models_and_of_one(app: Any) -> None:
+    doc = send(app, "GET", "/openapi.json").json()
+    assert doc["openapi"] == "3.1.0"
+    assert doc["servers"] == [{"url": DATA}]
+    assert "iris.plain.request" in doc["components"]["schemas"]
+    assert not any("sleepy" in name for name in doc["components"]["schemas"])  # it is not ready
+    one = send(app, "GET", "/openapi/iris.json?version=1").json()
+    assert one["info"]["title"] == "iris"
+    assert "/predict/iris" in one["paths"]
+    assert send(app, "GET", "/openapi/nobody.json").headers["x-setsail-error"] == "model.unknown"
+    assert 'href="/openapi.json"' in send(app, "GET", "/docs").text
+    assert 'href="/openapi/iris.json"' in send(app, "GET", "/docs/iris").text

@@ -60,10 +60,11 @@ class Speaker:
     Attributes:
         name: of its row in the table.
         wire: whose metrics and page it belongs to: docs/wires/<page>.md.
-        client: the real client that writes this form, with its version.
+        client: who writes this form; what `clients.py` runs, or what the wire's page shows.
         say, hear: a request to bytes, an answer to arrays.
         can: whether a model's inputs can be written in this form.
         lacks: dtypes it cannot carry, with the code by which they are refused.
+        carried_as: dtypes that it carries as another, with what the page says of it.
         odd: what a fault is called here where it is not called what it is everywhere; "" for what is no fault here.
         missing_text: whether it carries texts that are missing. All carry NaN and infinities.
         outputs: "all" of a model, or its "default" one.
@@ -82,6 +83,7 @@ class Speaker:
     hear: Callable[[Ask, Heard], dict[str, Array]]
     can: Callable[[Signature, Arrays], bool] = _always
     lacks: Mapping[str, str] = field(default_factory=dict)
+    carried_as: Mapping[str, str] = field(default_factory=dict)
     odd: Mapping[str, str] = field(default_factory=dict)
     missing_text: bool = True
     outputs: str = "all"
@@ -91,6 +93,10 @@ class Speaker:
     faulty: frozenset[int] = frozenset()
     rows: int = 5000
     error: Callable[[Heard], str] = lambda heard: str(heard.json()["error"])
+
+    @property
+    def tables_only(self) -> bool:
+        return self.can is is_table
 
 
 # -- what can be written -----------------------------------------------------------------------------------------------

@@ -130,5 +130,6 @@ SPEAKERS = (
             error=lambda heard: heard.headers["grpc-message"], faulty=frozenset((13,)), **_TORCHSERVE),
     Speaker(name="GraphPipe", wire="graphpipe", page="graphpipe", client="graphpipe 1.0.4", say=_graphpipe,
             hear=_graphpipe_answer, error=lambda heard: heard.body.decode(), outputs="default", filters=True,
-            missing_text=False, odd={"range": "input.dtype"}),
+            missing_text=False, carried_as={"bool": "as uint8"},
+            odd={"range": "input.dtype"}),
 )  # fmt: skip
