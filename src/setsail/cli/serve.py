@@ -53,7 +53,8 @@ def _metavar(row: Row) -> str:
     "Serve every PATH: an artifact; a model file, which is packed into the cache first; a typed Python function "
     "(FILE.py:NAME, with --trust app); or a directory, which is one model, a repository (NAME/VERSION/… "
     "or NAME/VERSION.setsail), or artifacts and models side by side. A setting is a flag, "
-    "a variable of the environment or a key of the --config file, in this order.",
+    "a variable of the environment or a key of the --config file, in this order. In a container of SageMaker no PATH "
+    "is needed: the platform says where the model is.",
     examples=(
         ("setsail serve credit-1.setsail", "on port 8080, docs on port 8081"),
         ("setsail serve model.onnx --port 0 --json", "a free port, told in one line of JSON"),
