@@ -117,7 +117,7 @@ def test_a_buffer_that_is_cut(end: int) -> None:
 def test_one_long_string_that_everybody_points_at() -> None:
     """A million offsets of four bytes to one string of a megabyte would be a terabyte."""
     raw = bytearray(Writer().finish(lambda out: out.table(0, lambda out: out.children([text("x" * 1000)] * 200))))
-    vector = Reader(bytes(raw)).root()._targets(1)
+    vector = Reader(bytes(raw)).root()._targets(1, 200)
     start = raw.index(struct.pack("<I", 200)) + 4
     for i in range(200):
         struct.pack_into("<I", raw, start + 4 * i, vector[-1] - (start + 4 * i))

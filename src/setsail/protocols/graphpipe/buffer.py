@@ -52,10 +52,12 @@ class Reader:
             raise _outside()
         return at + step
 
-    def vector(self, at: int, size: int) -> tuple[int, int]:
+    def vector(self, at: int, size: int, most: int = _MOST) -> tuple[int, int]:
         """Where a vector's elements of a size begin, and how many there are."""
         count = self.number(_U32, at)
         start = at + 4
+        if count > most:
+            raise SetsailError("request.binary", f"a vector has {count} elements", expected=f"at most {most}")
         if start + count * size > len(self.data):
             raise _outside()
         self._left -= count * size
@@ -111,25 +113,25 @@ class Table:
         start, count = self._reader.vector(self._reader.target(at), 1)
         return memoryview(self._reader.data)[start : start + count]
 
-    def longs(self, slot: int) -> tuple[int, ...]:
+    def longs(self, slot: int, most: int = _MOST) -> tuple[int, ...]:
         """A vector of int64, empty where it is absent."""
         at = self.place(slot)
         if not at:
             return ()
-        start, count = self._reader.vector(self._reader.target(at), 8)
+        start, count = self._reader.vector(self._reader.target(at), 8, most)
         return tuple(self._reader.number(_I64, start + 8 * i) for i in range(count))
 
-    def texts(self, slot: int) -> list[bytes]:
-        return [self._reader.text(at) for at in self._targets(slot)]
+    def texts(self, slot: int, most: int = _MOST) -> list[bytes]:
+        return [self._reader.text(at) for at in self._targets(slot, most)]
 
-    def tables(self, slot: int) -> list[Table]:
-        return [Table(self._reader, at) for at in self._targets(slot)]
+    def tables(self, slot: int, most: int = _MOST) -> list[Table]:
+        return [Table(self._reader, at) for at in self._targets(slot, most)]
 
-    def _targets(self, slot: int) -> list[int]:
+    def _targets(self, slot: int, most: int) -> list[int]:
         at = self.place(slot)
         if not at:
             return []
-        start, count = self._reader.vector(self._reader.target(at), 4)
+        start, count = self._reader.vector(self._reader.target(at), 4, most)
         return [self._reader.target(start + 4 * i) for i in range(count)]
 
 

@@ -33,6 +33,7 @@ _NUMBER: Final = {name: number for number, name in enumerate(_TYPES) if name} | 
 _TEXT: Final = 12
 _INFER: Final = 1  # of the union of requests; anything else asks for metadata
 _MOST: Final = 1000  # tensors of a request
+_RANK: Final = 32  # sizes of a tensor
 _LARGEST: Final = 1 << 40  # product of a shape's sizes: numpy takes none that is too large, not even beside a 0
 _HEADERS: Final = (("content-type", "application/octet-stream"),)
 
@@ -59,16 +60,16 @@ def _post(request: HttpRequest, params: Params) -> Exchange:
         return Exchange(Metadata(model), _metadata)
     if config := infer.text(0):
         model = _configured(config, model)
-    names = [_name(raw) for raw in infer.texts(1)]
-    tensors = infer.tables(2)
-    if len(tensors) > _MOST or len(names) > len(tensors):
+    names = [_name(raw) for raw in infer.texts(1, _MOST)]
+    tensors = infer.tables(2, _MOST)
+    if len(names) > len(tensors):
         raise SetsailError(
             "request.binary", f"{len(names)} names for {len(tensors)} tensors", field="input_names",
-            expected=f"a name a tensor, and at most {_MOST}",
+            expected="a name a tensor",
         )  # fmt: skip
     names += [""] * (len(tensors) - len(names))
     body = Tensors(tuple(_tensor(name, table) for name, table in zip(names, tensors, strict=True)), loose=True)
-    outputs = tuple(_name(raw) for raw in infer.texts(3)) or None
+    outputs = tuple(_name(raw) for raw in infer.texts(3, _MOST)) or None
     return Exchange(Request(model, body, outputs), partial(_answer, outputs))
 
 
@@ -96,11 +97,11 @@ def _configured(config: bytes, model: ModelRef) -> ModelRef:
 
 
 def _tensor(name: str, table: Table) -> Tensor:
-    number, shape = table.byte(0), table.longs(1)
-    if not 0 < number < len(_TYPES) or len(shape) > 32 or any(size < 0 for size in shape):
+    number, shape = table.byte(0), table.longs(1, _RANK)
+    if not 0 < number < len(_TYPES) or any(size < 0 for size in shape):
         raise SetsailError(
             "request.binary", f"tensor {name!r} has no type or no shape", field=name or None,
-            value={"type": number, "shape": list(shape[:33])}, expected="a type from 1 to 12, and sizes",
+            value={"type": number, "shape": list(shape)}, expected="a type from 1 to 12, and sizes",
         )  # fmt: skip
     dtype = BY_NAME[str(_TYPES[number])]
     count = room = 1
