@@ -5,9 +5,10 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from setsail.apps.frames import CALL, DONE, FAULT, MAX_TENSORS, PING, READY, BrokenError, Channel, Message, Place
@@ -57,6 +58,25 @@ def test_what_cannot_be_is_refused(pair: tuple[Channel, socket.socket], data: by
     theirs.shutdown(socket.SHUT_WR)
     with pytest.raises(BrokenError):
         channel.receive(1.0)
+
+
+@given(data=st.binary(max_size=200))
+@example(data=head(DONE, 1, 88) + bytes(88))
+def test_any_bytes_are_a_message_or_refused(data: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(data)
+        theirs.shutdown(socket.SHUT_WR)
+        channel = Channel(ours)
+        with suppress(BrokenError):
+            while channel.receive(1.0) is not None:
+                pass
+
+
+def test_two_messages_at_once_are_two(pair: tuple[Channel, socket.socket]) -> None:
+    channel, theirs = pair
+    theirs.sendall(head(PING, 0, 0) + head(FAULT, 0, 2) + b"{}")
+    assert [channel.receive(1.0), channel.receive(1.0)] == [Message(1, PING), Message(1, FAULT, text=b"{}")]
 
 
 def test_one_who_drips_does_not_gain_time(pair: tuple[Channel, socket.socket]) -> None:
