@@ -28,5 +28,6 @@ def test_ready_is_what_each_wire_calls_ready() -> None:
 
 
 def test_a_ready_version_drains_before_it_goes() -> None:
-    assert STATES["ready"].next == ("draining",)
+    assert STATES["ready"].next == ("draining", "restarting")
+    assert STATES["restarting"].next == ("ready", "draining")
     assert STATES["draining"].next == ("gone",)

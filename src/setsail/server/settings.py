@@ -17,7 +17,7 @@ from typing import Any, Final
 from setsail.errors import SetsailError
 from setsail.protocols.flavours import FLAVOURS, listened, renumbered
 
-__all__ = ["ENVIRONMENT", "Row", "Settings", "rows"]
+__all__ = ["ENVIRONMENT", "LOOPBACK", "Row", "Settings", "rows"]
 
 ENVIRONMENT: Final = "SETSAIL_"
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")

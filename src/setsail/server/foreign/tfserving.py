@@ -7,13 +7,17 @@ It is protobuf's text format, read with our own copy of its messages. The versio
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from typing import Final
 
 from setsail.catalog import Configure, ModelConfig
 from setsail.errors import SetsailError
 from setsail.server.foreign.configuration import Foreign
 
 __all__ = ["read"]
+
+_READER: Final = "setsail.protocols.grpc.tf_serving.configuration"  # it loads protobuf
 
 
 def read(path: Path) -> Foreign:
@@ -22,8 +26,7 @@ def read(path: Path) -> Foreign:
     Raises:
         SetsailError: `setting.value`.
     """
-    from setsail.protocols.grpc.tf_serving.configuration import read_text  # here, because it loads protobuf
-
+    read_text = import_module(_READER).read_text
     try:
         found = read_text(path.read_text(encoding="utf-8"))
     except OSError as fault:
