@@ -193,6 +193,19 @@ def test_a_process_that_is_killed_while_idle_is_noticed(shop: Start) -> None:
     assert runner.pid != pid
 
 
+def test_signals_that_a_service_manager_sends_to_all_are_the_servers_affair(shop: Start) -> None:
+    runner = shop("wait")
+    pid, answers = runner.pid, list[Any]()
+    assert pid is not None
+    thread = threading.Thread(target=lambda: answers.append(runner.run(floats(0.5))["output"].tolist()))
+    thread.start()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        os.killpg(pid, number)
+    thread.join()
+    assert answers == [[0.5]]
+    assert runner.pid == pid
+
+
 def test_a_call_that_takes_too_long_ends_it(shop: Start) -> None:
     runner = shop("wait", Terms(seconds=0.3))
     assert code(runner, **floats(30.0)).code == "app.timeout"

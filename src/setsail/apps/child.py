@@ -36,11 +36,14 @@ def main() -> None:
     """Read the order, become harmless, load, answer, end."""
     end = socket.socket(fileno=int(sys.argv[1]))
     order = json.loads(_line(end))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's affair
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # The server's affair: a service manager tells every process of a service, and calls are to be finished. A
+        # handler, because to ignore a signal is inherited by whatever programs the function starts.
+        signal.signal(number, lambda *_: None)
     refusal = _enter(order)
-    sys.path[:0] = [os.path.dirname(order["file"])]
     sys.path.extend(path for path in order["path"] if path not in sys.path)
-    frames = import_module(_FRAMES)
+    frames, calling = import_module(_FRAMES), import_module(_CALLING)
+    sys.path[:0] = [os.path.dirname(order["file"])]  # after numpy and ours: a person's random.py is no part of them
     channel = frames.Channel(end)
     if refusal is not None:
         fault = SetsailError("source.sandbox", "the process of the function cannot be cut off on this machine",
@@ -51,7 +54,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        function = import_module(_CALLING).Function(_load(Path(order["file"]), order["name"]))
+        function = calling.Function(_load(Path(order["file"]), order["name"]))
         channel.send(frames.Message(0, frames.READY, text=json.dumps(_about(function)).encode()))
     except SetsailError as fault:
         channel.send(_failed(frames, fault))

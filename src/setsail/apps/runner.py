@@ -33,7 +33,7 @@ _FIRST_PAUSE: Final = 0.1  # seconds before the second start; doubled with each 
 _LONGEST_PAUSE: Final = 30.0
 _STEADY: Final = 10.0  # seconds of life after which an end is the first one again
 _PINGS: Final = 20
-_END: Final = 3.0  # seconds that `close` waits for the last child
+_END: Final = 10.0  # seconds that `close` waits for the last child, which is killed after one
 
 
 class AppRunner:

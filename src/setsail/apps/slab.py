@@ -9,7 +9,6 @@ The child may write anything at any time, so the parent copies values out first 
 
 from __future__ import annotations
 
-import fcntl
 import math
 import mmap
 import os
@@ -46,6 +45,8 @@ class Slab:
     @classmethod
     def make(cls, size: int = SIZE) -> Slab:
         if hasattr(os, "memfd_create"):
+            import fcntl
+
             handle = os.memfd_create("setsail-app", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
             os.ftruncate(handle, size)
             fcntl.fcntl(handle, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
