@@ -61,7 +61,7 @@ def _deflated(request: HttpRequest, exchange: Exchange) -> Exchange:
 
 def _exchange(request: HttpRequest, params: Params, memo: Memo) -> Exchange:
     raw = request.body
-    if type(raw) is bytes and len(raw) < packed.LONG and HEADER_LENGTH not in request.headers:
+    if type(raw) is bytes and len(raw) < packed.LONG and HEADER_LENGTH not in request.headers and b'"id"' not in raw:
         digits = memo.find(raw)
         if digits is not None:
             return Exchange(Request(model_ref(params), digits), encode_plainly)
