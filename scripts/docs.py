@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from itertools import groupby
 from pathlib import Path
 from typing import Final
@@ -142,6 +143,13 @@ def metrics() -> str:
     ])  # fmt: skip
 
 
+def wires() -> str:
+    """docs/wires/README.md: one row per form of a wire, as tests know them."""
+    sys.path.append(str(DOCS.parent / "tests" / "doubles"))
+    page: Callable[[], str] = import_module("speakers.page").page
+    return page()
+
+
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "errors.md": errors,
     "settings.md": settings,
@@ -149,6 +157,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "states.md": states,
     "cli.md": reference,
     "metrics.md": metrics,
+    "wires/README.md": wires,
 }
 
 

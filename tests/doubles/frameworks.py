@@ -21,11 +21,13 @@ class Framework(NamedTuple):
 
     Attributes:
         table: whether its input is a table, which has names for its columns; else it is a bare tensor.
+        several: whether it has several inputs.
     """
 
     title: str
     make: Callable[[Path], tuple[Any, Any]]
     table: bool = True
+    several: bool = False
 
 
 def _sklearn(folder: Path) -> tuple[Any, Any]:
@@ -86,5 +88,5 @@ FRAMEWORKS: Mapping[str, Framework] = {
     "xgboost": Framework("XGBoost", _xgboost),
     "lightgbm": Framework("LightGBM", _lightgbm),
     "torch": Framework("PyTorch", _torch, table=False),
-    "onnx": Framework("ONNX", _onnx, table=False),
+    "onnx": Framework("ONNX", _onnx, table=False, several=True),
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from ast import literal_eval
+from functools import lru_cache
 from io import BytesIO
 from math import prod
 from typing import Any, Final
@@ -86,15 +87,20 @@ def _header(raw: bytes) -> tuple[np.dtype[Any], bool, tuple[int, ...], int]:
     end = start + int.from_bytes(raw[8:start], "little")
     if end > len(raw) or end - start > _HEADER:
         raise _bad("the .npy's header is cut off or too long", expected=f"at most {_HEADER} bytes")
+    return *_described(raw[start:end], "utf-8" if raw[6] == 3 else "latin-1"), end
+
+
+@lru_cache(256)  # a client's files are alike, and reading a Python literal is most of the work
+def _described(header: bytes, coding: str) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
     try:
-        told = literal_eval(raw[start:end].decode("utf-8" if raw[6] == 3 else "latin-1").strip())
+        told = literal_eval(header.decode(coding).strip())
         dtype, order, shape = _dtype(told["descr"]), told["fortran_order"], told["shape"]
         known = set(told) == {"descr", "fortran_order", "shape"} and type(order) is bool and type(shape) is tuple
     except (ValueError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError) as fault:
         raise _bad("the .npy's header cannot be read") from fault
     if not known or len(shape) > 32 or not all(type(size) is int and size >= 0 for size in shape):
         raise _bad("the .npy's header cannot be read", value=told)
-    return dtype, order, shape, end
+    return dtype, order, shape
 
 
 def _dtype(told: Any) -> np.dtype[Any]:

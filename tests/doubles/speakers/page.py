@@ -27,7 +27,8 @@ What holds for all of them, and is a case for each: extreme values of a dtype co
 same numbers to the last bit through every form (equal batches); one fault has one code and a text in the wire's own
 shape, be it a model, a version or a signature that is not there, a wrong dtype or shape, an input too few or too many,
 an empty batch, a body that is too large, a model that is not ready or whose queue is full; a request whose client went
-away is not run.
+away is not run. Where a form cannot know a fault by its usual name, its row says what it is called (`odd`): a CSV
+without a header has no missing inputs, only ragged rows.
 
 The REST wires as a document for tools: `/openapi.json` on the admin port, and `/openapi/NAME.json` for one model with
 its own names, dtypes and categories. It is made of the routes and the signatures that are served (OpenAPI 3.1), and
@@ -80,7 +81,8 @@ def _dtypes() -> Iterable[str]:
 def _frameworks() -> Iterable[str]:
     def cells(speaker: Speaker) -> Iterable[str]:
         for framework in FRAMEWORKS.values():
-            yield "yes" if framework.table or not speaker.tables_only else "a table only"
+            fits = {"table": framework.table, "one input": not framework.several}.get(speaker.only, True)
+            yield "yes" if fits else f"{speaker.only} only"
 
     yield "## Frameworks\n"
     yield (

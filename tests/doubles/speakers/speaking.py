@@ -95,8 +95,9 @@ class Speaker:
     error: Callable[[Heard], str] = lambda heard: str(heard.json()["error"])
 
     @property
-    def tables_only(self) -> bool:
-        return self.can is is_table
+    def only(self) -> str:
+        """What alone can be written in this form: "table", "one input" or "", which is everything."""
+        return {is_table: "table", one_input: "one input"}.get(self.can, "")
 
 
 # -- what can be written -----------------------------------------------------------------------------------------------
