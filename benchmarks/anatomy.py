@@ -168,6 +168,7 @@ def measured(path: Path, rounds: int, seconds: float) -> dict[str, dict[str, flo
         assert loaded is not None
         settle()
         for clients in CLIENTS:
+            loaded.line = None  # it belongs to a loop
             row = meta.example[meta.signature.inputs[0].name]
             inputs = bind(meta.signature, Rows([row] * clients))
             found[f"{clients} clients"] = {
