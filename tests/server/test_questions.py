@@ -34,7 +34,7 @@ from setsail.catalog import (
     VersionStatistics,
     VersionStatus,
 )
-from setsail.messages import Cells, Columns, ModelRef, Request, Response, Rows, Tensor, Tensors
+from setsail.messages import Cells, Columns, Digits, Form, ModelRef, Request, Response, Rows, Tensor, Tensors
 from setsail.server.questions import decode, decode_answer, encode, encode_answer, subject
 from setsail.signature import Signature, TensorSpec
 from setsail.tensors import BY_NAME, NULL
@@ -50,6 +50,12 @@ SIGNATURE = Signature(
 )
 
 
+def test_numbers_that_were_not_read_are_read_first() -> None:
+    read = Rows([[1, 2]])
+    ask = Request(REF, Digits(b"1,2", Form((1, 2)), b"[[1,2]]", lambda raw: read))
+    assert decode(*encode(ask)) == Request(REF, read)
+
+
 @pytest.mark.parametrize(
     "ask",
     [
@@ -61,6 +67,8 @@ SIGNATURE = Signature(
         Request(REF, Columns({"x": [1.0], "t": ["u"]}, ignore_unknown=True)),
         Request(REF, Cells(("a", "b"), [["1", ""], ["2", "ü"]])),
         Request(REF, Tensors((Tensor("t", ["u", None], BY_NAME["string"], (2,)),))),
+        Request(REF, Tensors((Tensor("t", ["u"]),), ignore_unknown=True, any_name=True)),
+        Request(REF, Tensors((Tensor("t", ["u"]),), loose=True)),
     ],
     ids=lambda ask: type(ask).__name__ + type(getattr(ask, "body", None)).__name__,
 )  # fmt: skip

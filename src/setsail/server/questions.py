@@ -36,7 +36,7 @@ from setsail.catalog import (
     VersionStatistics,
     VersionStatus,
 )  # fmt: skip
-from setsail.messages import Body, Cells, Columns, ModelRef, Request, Response, Rows, Tensor, Tensors
+from setsail.messages import Body, Cells, Columns, Digits, ModelRef, Request, Response, Rows, Tensor, Tensors
 from setsail.signature import Signature
 from setsail.tensors import BY_NAME
 
@@ -77,6 +77,13 @@ class _Tensor(Struct):
     shape: tuple[int, ...] | None
     values: Any = None
     array: bool = False
+
+
+class _Tensors(Struct):
+    tensors: list[_Tensor]
+    ignore_unknown: bool
+    loose: bool
+    any_name: bool
 
 
 class _Request(Struct):
@@ -156,11 +163,14 @@ def _unpack_metadata(meta: _Metadata) -> ModelMetadata:
 
 def _pack_request(request: Request) -> _Request:
     body, arrays = request.body, b""
+    if isinstance(body, Digits):
+        body = body.again()
     plain: Any
     if isinstance(body, Tensors):
         held = {t.name: t.data for t in body.tensors if isinstance(t.data, np.ndarray)}
         arrays = tensorfile.encode(held) if held else b""
-        plain = [_pack_tensor(tensor) for tensor in body.tensors]
+        flags = (body.ignore_unknown, body.loose, body.any_name)
+        plain = _Tensors([_pack_tensor(tensor) for tensor in body.tensors], *flags)
     else:
         plain = msgspec.to_builtins(body)
     return _Request(request.model, type(body).__name__, plain, request.outputs, request.signature, request.id,
@@ -177,11 +187,12 @@ def _unpack_request(sent: _Request) -> Request:
     body: Body
     if sent.shape == "Tensors":
         arrays = tensorfile.decode(sent.arrays) if sent.arrays else {}
-        tensors = msgspec.convert(sent.body, tuple[_Tensor, ...])
-        body = Tensors(tuple(
+        told = msgspec.convert(sent.body, _Tensors)
+        tensors = tuple([
             Tensor(t.name, arrays[t.name] if t.array else t.values, BY_NAME[t.dtype] if t.dtype else None, t.shape)
-            for t in tensors
-        ))  # fmt: skip
+            for t in told.tensors
+        ])  # fmt: skip
+        body = Tensors(tensors, told.ignore_unknown, told.loose, told.any_name)
     else:
         body = msgspec.convert(sent.body, _BODIES[sent.shape])
     return Request(sent.model, body, sent.outputs, sent.signature, sent.id, sent.parameters)
