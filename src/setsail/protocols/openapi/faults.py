@@ -74,4 +74,5 @@ def _shape(example: Any) -> Schema:
     return {"type": "object", "properties": facts, "required": [key for key in facts if key not in _FACTS]}
 
 
-_FACTS: Final = frozenset(("field", "value", "expected", "row", "method", "path"))  # what only some faults have, of any type
+# What only some faults have, of any type.
+_FACTS: Final = frozenset(("field", "value", "expected", "row", "method", "path"))

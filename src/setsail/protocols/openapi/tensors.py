@@ -13,7 +13,7 @@ import numpy as np
 from setsail.signature import TensorSpec
 from setsail.tensors import DType
 
-__all__ = ["Schema", "array", "nested", "record", "scalar", "text", "value"]
+__all__ = ["Schema", "array", "nested", "record", "scalar", "text"]
 
 Schema = dict[str, Any]
 
@@ -106,8 +106,3 @@ def _about(spec: TensorSpec, row: bool) -> str:
         if names:
             said += f"; {what} {', '.join(names[:20])}" + (", …" if len(names) > 20 else "")
     return said
-
-
-def value(example: object, spec: TensorSpec, *, rows: bool) -> Any:
-    """An example of one row as a request has it: with its batch axis or without."""
-    return [example] if rows and spec.batched else example
