@@ -22,7 +22,7 @@ import numpy as np
 from setsail.apps.frames import CODES, MAX_DIMS, BrokenError, Place
 from setsail.tensors import BY_ONNX, Array, DType, dtype_of
 
-__all__ = ["NoRoomError", "Slab"]
+__all__ = ["SIZE", "NoRoomError", "Slab"]
 
 SIZE: Final = 1 << 30
 _ALIGN: Final = 64

@@ -11,6 +11,7 @@ import ipaddress
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Collection
+from importlib import import_module
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -39,6 +40,7 @@ from setsail.signature import TensorSpec
 __all__ = ["Admin", "application"]
 
 _LOG = logging.getLogger("setsail.server")
+_OPENAPI: Final = "setsail.protocols.openapi"  # few who open these pages ask for it
 _MAX_FORM: Final = 4 << 20
 _PAGES: Final = {
     "content-security-policy": "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; "
@@ -197,9 +199,7 @@ class Admin:
         return self._document([self._metadata(request)], only=True)
 
     def _document(self, models: list[ModelMetadata], *, only: bool) -> HttpResponse:
-        from setsail.protocols.openapi import document  # here, because few who open these pages ask for it
-
-        made = document(
+        made = import_module(_OPENAPI).document(
             self._table.routes, models, url=self._url(), version=server_version(), only=only, keyed=self._keyed
         )
         return JSONResponse(made, headers={"cache-control": "no-store"})

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from setsail.catalog import ModelMetadata
+from setsail.protocols.curl import CURL
 from setsail.protocols.http import JSON
 from setsail.protocols.openapi.tensors import Schema, array, nested, record, scalar, text
 from setsail.signature import Signature, TensorSpec
@@ -193,8 +194,6 @@ def _size(dim: int | str) -> Schema:
 
 
 def _oip_example(meta: ModelMetadata) -> Any:
-    from setsail.protocols.curl import CURL
-
     return CURL["open-inference"](meta, meta.name)[1]
 
 

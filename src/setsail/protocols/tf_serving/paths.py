@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Final
 
 from setsail.errors import SetsailError
@@ -15,16 +16,17 @@ from setsail.protocols.tf_serving.wire import ORIGINAL, WIRE
 __all__ = ["ORIGINAL_ROUTES", "ROUTES"]
 
 
-def _classify(request: HttpRequest, params: Params) -> Exchange:
-    from setsail.protocols.tf_serving.examples import classify  # here, because few ask
+_EXAMPLES: Final = "setsail.protocols.tf_serving.examples"  # imported with the first request that has some
 
-    return classify(request, params)
+
+def _classify(request: HttpRequest, params: Params) -> Exchange:
+    exchange: Exchange = import_module(_EXAMPLES).classify(request, params)
+    return exchange
 
 
 def _regress(request: HttpRequest, params: Params) -> Exchange:
-    from setsail.protocols.tf_serving.examples import regress
-
-    return regress(request, params)
+    exchange: Exchange = import_module(_EXAMPLES).regress(request, params)
+    return exchange
 
 
 def _refused(request: HttpRequest, params: Params) -> Exchange:
