@@ -54,8 +54,7 @@ def _at(server: Server) -> Iterator[Address]:
     """Where the server is. Afterwards it has to answer, and to hold nothing of anybody."""
     yield address(server)
     assert exchange(address(server), LIVE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))[0][0].status == 200
-    plane = server._plane
-    assert plane is not None
+    plane = server._planes[0]
     end = time.monotonic() + 15
     while (plane.inflight, plane.budget.taken, len(plane.connections)) != (0, 0, 0) and time.monotonic() < end:
         time.sleep(0.02)
@@ -152,8 +151,7 @@ def test_a_client_that_does_not_read_is_not_read_either(
     at: Address, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "_RATE_WINDOW", 1.0)
-    plane = server._plane
-    assert plane is not None
+    plane = server._planes[0]
     with connect(at, 3) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sent = 0
@@ -214,8 +212,7 @@ def test_the_budget_is_for_all_connections_together() -> None:
         first.close()
         time.sleep(0.1)
         assert exchange(at, BODY % 900_000 + bytes(900_000))[0][0].status >= 400  # read whole, and answered
-        assert server._plane is not None
-        assert server._plane.budget.taken == 0
+        assert server._planes[0].budget.taken == 0
 
 
 # -- number ----------------------------------------------------------------------------------------------------------

@@ -151,15 +151,14 @@ def test_a_scanner_does_not_make_metrics_grow(made: tuple[Server, Notes]) -> Non
 
 def test_moments_of_one_in_so_many_are_noted(made: tuple[Server, Notes]) -> None:
     server = made[0]
-    assert server._desk is not None
     marker = Marker(server.meter)
     marker.lots = repeat(True)
-    server._desk.marker, kept = marker, server._desk.marker
+    server._desks[0].marker, kept = marker, server._desks[0].marker
     try:
         httpx.post(f"{server.url}/v1/models/double:predict", json={"instances": [[1, 2]]})
         infer(server.url.partition("://")[2])
     finally:
-        server._desk.marker = kept
+        server._desks[0].marker = kept
     stages = server.meter.snapshot().stages
     assert {key for key in stages if key[0] == "double"} == {("double", 1, "decode"), ("double", 1, "encode")}
     assert all(sum(histogram.counts) >= 2 for histogram in stages.values())

@@ -72,7 +72,7 @@ def _binary(decode: Decode, request: HttpRequest, params: Params) -> Exchange:
         plain = exchange.encode(answer)
         told = _described(params["model"], attributes)
         headers = tuple((f"ce-{key}", quote(str(value), safe=_ASCII)) for key, value in told.items())
-        return HttpReply(plain.status, plain.body, (*plain.headers, *headers))
+        return plain.plus(headers)
 
     return Exchange(exchange.ask, encode)
 

@@ -36,11 +36,25 @@ class HttpRequest(Struct, frozen=True):
 
 
 class HttpReply(Struct, frozen=True):
-    """One answer. The server adds Content-Length."""
+    """One answer. The server adds Content-Length.
+
+    `id` is told as `x-request-id`. It is apart from the headers, because servers remember what those become on the
+    wire, and no two replies have one id.
+    """
 
     status: int
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
+    id: str = ""
+
+    def plus(self, headers: tuple[tuple[str, str], ...]) -> HttpReply:
+        """The same with more headers."""
+        return HttpReply(self.status, self.body, (*self.headers, *headers), self.id)
+
+    @property
+    def fields(self) -> tuple[tuple[str, str], ...]:
+        """All headers, the id among them."""
+        return (*self.headers, ("x-request-id", self.id)) if self.id else self.headers
 
 
 def error_reply(error: SetsailError, body: bytes) -> HttpReply:

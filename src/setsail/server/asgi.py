@@ -167,7 +167,7 @@ def _headers(scope: Scope) -> dict[str, str]:
 
 
 async def _send(send: Send, reply: HttpReply, plan: Plan) -> None:
-    pairs = (*reply.headers, *plan.headers)
+    pairs = (*reply.fields, *plan.headers)
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1", "replace")) for name, value in pairs]
     if reply.status != 204:
         headers.append((b"content-length", str(len(reply.body)).encode()))
@@ -177,4 +177,4 @@ async def _send(send: Send, reply: HttpReply, plan: Plan) -> None:
 
 def _last(reply: HttpReply) -> HttpReply:
     """A refusal that came before the body was read: the connection may hold the rest of it."""
-    return HttpReply(reply.status, reply.body, (*reply.headers, ("connection", "close")))
+    return reply.plus((("connection", "close"),))

@@ -301,7 +301,7 @@ class Connection(asyncio.BufferedProtocol):
             plane.budget.give(place.message.taken)
             place.message.taken = 0
         if plan.headers:
-            reply = HttpReply(reply.status, reply.body, (*reply.headers, *plan.headers))
+            reply = reply.plus(plan.headers)
         if len(reply.body) >= plane.gzip_replies > 0:
             reply = compress(reply, head.headers.get("accept-encoding", ""), plane.gzip_replies)
         # The last reply says so. What was read, or is being read, is answered first: a server that ends loses nothing.
@@ -336,7 +336,7 @@ class Connection(asyncio.BufferedProtocol):
             reply = desk.refuse(path, fault)
         else:
             desk.count(path, plan.code if plan is not None else "ok")
-        reply = HttpReply(reply.status, reply.body, (*reply.headers, *headers))
+        reply = reply.plus(headers)
         head_only = plan is not None and plan.head_only
         self._write(render(reply, date=self._plane.date, close=True, head_only=head_only))
         self._finish()

@@ -275,6 +275,8 @@ class Desk:
         return name if served else ""
 
     def names(self) -> list[str]:
+        if self.intake is not None:
+            return self.intake.names()
         return list(dict.fromkeys(status.name for status in self.house.answer(Index(), control=False)))
 
     # -- who may ask ---------------------------------------------------------------------------------------------

@@ -324,7 +324,7 @@ class Plain:
         plane, plan = self.streams.plane, self.plan
         plane.inflight -= 1
         if plan.headers:
-            reply = HttpReply(reply.status, reply.body, (*reply.headers, *plan.headers))
+            reply = reply.plus(plan.headers)
         if plane.gzip_replies and len(reply.body) >= plane.gzip_replies:
             reply = compress(reply, self.call.metadata.get("accept-encoding", ""), plane.gzip_replies)
         try:

@@ -94,6 +94,7 @@ class Server:
         self._ports: list[int] = []  # of the doors
         self._admin_port = admin_port(self.settings, (door.port for door in self.doors))
         self._desks: list[Desk] = []
+        self._planes: list[Plane] = []
         self._admin: AdminPort | None = None
         self._grpc: Any = None  # grpcio's engine, where it was chosen
         self._fault: SetsailError | None = None
@@ -347,7 +348,7 @@ class Server:
             lambda: self.house.table, Turns(loop), rules=_rules(self.settings), meter=self.meter,
             observers=self.house.observers, cache=_cache(self.settings),
         )  # fmt: skip
-        planes: list[Plane] = []
+        planes = self._planes
         for desk in self._desks:
             desk.intake = intake
             planes.append(Plane(desk, self.settings, loop, planes[0] if planes else None))

@@ -208,7 +208,7 @@ class Streams:
     def _respond(self, call: Call, reply: HttpReply) -> None:
         plan = call.plan.notes
         headers = plan.headers if isinstance(plan, Plan) else ()
-        self.calls.respond(call, HttpReply(reply.status, reply.body, (*reply.headers, *headers)), self.plane.date)
+        self.calls.respond(call, reply.plus(headers), self.plane.date)
 
     def _cancel(self, call: Call) -> None:
         if call.user is not None:

@@ -56,6 +56,10 @@ class Intake:
         """The run whose answers are being handed out at this moment."""
         return self._turns.ran
 
+    def names(self) -> list[str]:
+        """Of all models, whatever their states."""
+        return list(self._tables().models)
+
     def serves(self, name: str) -> bool:
         """Whether there is a model of this name, whatever its state."""
         return name in self._tables().models

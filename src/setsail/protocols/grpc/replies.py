@@ -21,24 +21,26 @@ _prefixes: dict[tuple[int, tuple[tuple[str, str], ...]], bytes] = {}
 def reply_block(reply: HttpReply, date: bytes) -> bytes:
     """Raises `server.fault` for a header that a client would read as something else."""
     block = _prefixes.get((reply.status, reply.headers)) or _prefix(reply)
-    block += encode([("date", date.decode("ascii"))])
+    own = [_pair("x-request-id", reply.id)] if reply.id else []
+    block += encode([*own, ("date", date.decode("ascii"))])
     if reply.status in (204, 304):
         return block
     return block + encode([("content-length", str(len(reply.body)))])
 
 
 def _prefix(reply: HttpReply) -> bytes:
-    pairs = []
-    for name, value in reply.headers:
-        lower, stripped = name.lower(), value.strip()
-        if not _NAME(lower) or not _VALUE(stripped):
-            raise SetsailError(
-                "server.fault", "a reply's header is none", field=name, value=value, expected="one line of text"
-            )
-        if lower not in _OF_HTTP_1:
-            pairs.append((lower, stripped))
-    block = encode_status(reply.status) + encode(pairs)
+    pairs = [_pair(name, value) for name, value in reply.headers]
+    block = encode_status(reply.status) + encode([pair for pair in pairs if pair[0] not in _OF_HTTP_1])
     if len(_prefixes) >= _KEPT:
         _prefixes.clear()
     _prefixes[reply.status, reply.headers] = block
     return block
+
+
+def _pair(name: str, value: str) -> tuple[str, str]:
+    lower, stripped = name.lower(), value.strip()
+    if not _NAME(lower) or not _VALUE(stripped):
+        raise SetsailError(
+            "server.fault", "a reply's header is none", field=name, value=value, expected="one line of text"
+        )
+    return lower, stripped

@@ -43,6 +43,8 @@ def render(reply: HttpReply, *, date: bytes, close: bool, head_only: bool = Fals
         SetsailError: `server.fault` for a header that would not be one header to the client.
     """
     prefix = _prefixes.get((reply.status, reply.headers)) or _prefix(reply.status, reply.headers)
+    if reply.id:
+        prefix += _line("x-request-id", reply.id).encode("latin-1", "replace")
     connection = b"connection: close\r\n" if close else b"connection: keep-alive\r\n" if minor == 0 else b""
     if reply.status in _BODILESS:
         return b"%bdate: %b\r\n%b\r\n" % (prefix, date, connection)
@@ -56,20 +58,24 @@ def _prefix(status: int, headers: tuple[tuple[str, str], ...]) -> bytes:
     """Status line and the reply's own headers. Nothing is kept of a reply that would be refused."""
     if not 200 <= status <= 599:
         raise SetsailError("server.fault", "a reply has a status that no final reply has", field="status", value=status)
-    lines = [f"HTTP/1.1 {status} {_phrase(status)}"]
-    for name, value in headers:
-        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
-            raise SetsailError(
-                "server.fault", "a reply's header would split the reply", field=name, value=value,
-                expected="one line of text",
-            )  # fmt: skip
-        if name.lower() not in _FRAMING:
-            lines.append(f"{name}: {value.strip(_SPACE)}")
-    prefix = "".join(line + "\r\n" for line in lines).encode("latin-1", "replace")
+    first = f"HTTP/1.1 {status} {_phrase(status)}\r\n"
+    fields = [_line(name, value) for name, value in headers]
+    own = [line for line, (name, _) in zip(fields, headers, strict=True) if name.lower() not in _FRAMING]
+    prefix = "".join([first, *own]).encode("latin-1", "replace")
     if len(_prefixes) >= _KEPT:
         _prefixes.clear()
     _prefixes[status, headers] = prefix
     return prefix
+
+
+def _line(name: str, value: str) -> str:
+    """A header. Raises `server.fault` for one that would not be one to the client."""
+    if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+        raise SetsailError(
+            "server.fault", "a reply's header would split the reply", field=name, value=value,
+            expected="one line of text",
+        )  # fmt: skip
+    return f"{name}: {value.strip(_SPACE)}\r\n"
 
 
 def _phrase(status: int) -> str:
@@ -103,7 +109,7 @@ def compress(reply: HttpReply, accept_encoding: str, smallest: int) -> HttpReply
     body = deflater.compress(reply.body) + deflater.flush()
     if len(body) >= len(reply.body):
         return replace(reply, headers=headers)
-    return HttpReply(reply.status, body, (*headers, ("content-encoding", "gzip")))
+    return HttpReply(reply.status, body, (*headers, ("content-encoding", "gzip")), reply.id)
 
 
 def prefers_gzip(accept_encoding: str) -> bool:

@@ -59,7 +59,7 @@ _COUNT: Final = count(1)
 
 
 def _answer(response: Response) -> HttpReply:
-    return HttpReply(200, answer_json(response), (*JSON_REPLY, ("x-request-id", response.id)))
+    return HttpReply(200, answer_json(response), JSON_REPLY, response.id)
 
 
 def body_of(raw: bytes | memoryview, content_type: str) -> Body:

@@ -39,7 +39,7 @@ def _exchange(order: Order) -> Exchange:
 
 
 def _reply(value: Any, status: int = 200) -> HttpReply:
-    return HttpReply(status, pretty(value), (*JSON_REPLY, ("x-request-id", str(uuid4()))))
+    return HttpReply(status, pretty(value), JSON_REPLY, str(uuid4()))
 
 
 def _asked(request: HttpRequest) -> dict[str, str]:
