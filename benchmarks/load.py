@@ -30,7 +30,7 @@ def wrk(port: int, requests: Sequence[bytes], clients: int, seconds: float) -> L
         for request in requests:
             file.write(b"%d\n%b" % (len(request), request))
         file.flush()
-        command = ["wrk", "-t1", f"-c{clients}", f"-d{max(1, round(seconds))}s", "--timeout", "30s"]
+        command = [*_held(), "wrk", "-t1", f"-c{clients}", f"-d{max(1, round(seconds))}s", "--timeout", "30s"]
         command += ["-s", str(Path(__file__).with_name("load.lua")), f"http://127.0.0.1:{port}"]
         done = _finished(command, seconds + 60, {"BENCH_REQUESTS": file.name})
     line = re.search(r"^RESULT (.*)$", done, re.MULTILINE)
@@ -42,6 +42,12 @@ def wrk(port: int, requests: Sequence[bytes], clients: int, seconds: float) -> L
     return Load(good, rate, found["p50"] * 1000, found["p99"] * 1000, found["errors"], "wrk")
 
 
+def _held() -> list[str]:
+    """The load is held to the last core: on the core of a server of one process the two would run in turn, a request
+    each, and no server would ever see two at once."""
+    return ["taskset", "-c", str(max(os.sched_getaffinity(0)))] if shutil.which("taskset") else []
+
+
 def h2load(
     port: int, path: str, headers: Mapping[str, str], body: bytes, streams: tuple[int, int], seconds: float
 ) -> Load:
@@ -50,7 +56,15 @@ def h2load(
     with tempfile.TemporaryDirectory(prefix="h2load-") as folder:
         sent, log = Path(folder, "body"), Path(folder, "log")
         sent.write_bytes(body)
-        command = ["h2load", f"-c{connections}", f"-m{each}", "-t1", f"-D{max(1, round(seconds))}", f"-d{sent}"]
+        command = [
+            *_held(),
+            "h2load",
+            f"-c{connections}",
+            f"-m{each}",
+            "-t1",
+            f"-D{max(1, round(seconds))}",
+            f"-d{sent}",
+        ]
         command += ["--log-file", str(log), *(f"-H{name}: {value}" for name, value in headers.items())]
         done = _finished([*command, f"http://127.0.0.1:{port}{path}"], seconds + 60, {})
         times = [int(line.split("\t")[2]) / 1e6 for line in log.read_text().splitlines() if "\t200\t" in line]
