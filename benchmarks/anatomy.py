@@ -125,7 +125,7 @@ class Process:
     def window(self, raw: bytes, clients: int, seconds: float) -> tuple[float, float, float]:
         """User and system µs a request, and p50 in µs."""
         before = self.seconds()
-        load = wrk(self.port, [raw], clients, seconds, held=True)
+        load = wrk(self.port, [raw], clients, seconds)
         after = self.seconds()
         user, system = ((b - a) / load.requests * 1e6 for a, b in zip(before, after, strict=True))
         return user, system, load.p50_ms * 1000

@@ -18,19 +18,19 @@ from benchmarks.figures import Load, load_of
 __all__ = ["h2load", "http", "parsed_h2load", "wrk"]
 
 
-def http(port: int, requests: Sequence[bytes], clients: int, seconds: float, *, long: bool, held: bool = False) -> Load:
+def http(port: int, requests: Sequence[bytes], clients: int, seconds: float, *, long: bool) -> Load:
     """The load of `clients` closed-loop connections, by wrk where it is installed unless the requests are `long`."""
     if long or shutil.which("wrk") is None:
         return drive(port, requests, clients, seconds)
-    return wrk(port, requests, clients, seconds, held=held)
+    return wrk(port, requests, clients, seconds)
 
 
-def wrk(port: int, requests: Sequence[bytes], clients: int, seconds: float, *, held: bool = False) -> Load:
+def wrk(port: int, requests: Sequence[bytes], clients: int, seconds: float) -> Load:
     with tempfile.NamedTemporaryFile(prefix="requests-") as file:
         for request in requests:
             file.write(b"%d\n%b" % (len(request), request))
         file.flush()
-        command = [*_held(held), "wrk", "-t1", f"-c{clients}", f"-d{max(1, round(seconds))}s", "--timeout", "30s"]
+        command = [*_held(), "wrk", "-t1", f"-c{clients}", f"-d{max(1, round(seconds))}s", "--timeout", "30s"]
         command += ["-s", str(Path(__file__).with_name("load.lua")), f"http://127.0.0.1:{port}"]
         done = _finished(command, seconds + 60, {"BENCH_REQUESTS": file.name})
     line = re.search(r"^RESULT (.*)$", done, re.MULTILINE)
@@ -42,21 +42,14 @@ def wrk(port: int, requests: Sequence[bytes], clients: int, seconds: float, *, h
     return Load(good, rate, found["p50"] * 1000, found["p99"] * 1000, found["errors"], "wrk")
 
 
-def _held(held: bool) -> list[str]:
-    """Holds the load to the last core, beside a server of one process: left alone, Linux puts both sides of a loopback
-    connection on one core, where they take turns, and no server ever has two requests at once."""
-    return ["taskset", "-c", str(max(os.sched_getaffinity(0)))] if held and shutil.which("taskset") else []
+def _held() -> list[str]:
+    """Holds the load to the last core. Left alone, Linux likes to put both sides of a loopback connection on one core,
+    where they take turns, a request each, and a server never has two at once; or it does not, by chance."""
+    return ["taskset", "-c", str(max(os.sched_getaffinity(0)))] if shutil.which("taskset") else []
 
 
 def h2load(
-    port: int,
-    path: str,
-    headers: Mapping[str, str],
-    body: bytes,
-    streams: tuple[int, int],
-    seconds: float,
-    *,
-    held: bool = False,
+    port: int, path: str, headers: Mapping[str, str], body: bytes, streams: tuple[int, int], seconds: float
 ) -> Load:
     """gRPC calls over `streams` = (connections, streams of each). A reply without a message counts as an error."""
     connections, each = streams
@@ -64,7 +57,7 @@ def h2load(
         sent, log = Path(folder, "body"), Path(folder, "log")
         sent.write_bytes(body)
         command = [
-            *_held(held),
+            *_held(),
             "h2load",
             f"-c{connections}",
             f"-m{each}",

@@ -190,7 +190,6 @@ class _Http:
     def __init__(self, peer: Peer, place: Place, workload: Workload) -> None:
         wire, path = peer.wires[workload.kind]
         self.wire, self.port, self.long, self.made = WIRES[wire], place.port, workload.long, place.model
-        self.held = place.workers == 1
         path, name = place.filled(path), place.model.name
         self.requests = [http_request(self.wire, case, name, path, place.port) for case in place.model.cases]
 
@@ -209,7 +208,7 @@ class _Http:
             return repr(why)
 
     def drive(self, clients: int, seconds: float) -> Load:
-        return load.http(self.port, self.requests, clients, seconds, long=self.long, held=self.held)
+        return load.http(self.port, self.requests, clients, seconds, long=self.long)
 
 
 class _Grpc:
@@ -218,7 +217,6 @@ class _Grpc:
     def __init__(self, peer: Peer, place: Place) -> None:
         wire, self.path = peer.wires["grpc"]
         self.wire, self.port, self.case = WIRES[wire], place.port, place.model.cases[0]
-        self.held = place.workers == 1
         self.headers, self.body = self.wire.encode(self.case, place.model.name)
 
     def right_answer(self) -> str | None:
@@ -241,4 +239,4 @@ class _Grpc:
 
     def drive(self, clients: int, seconds: float) -> Load:
         streams = (8, clients // 8) if clients >= 8 else (clients, 1)
-        return load.h2load(self.port, self.path, self.headers, framed(self.body), streams, seconds, held=self.held)
+        return load.h2load(self.port, self.path, self.headers, framed(self.body), streams, seconds)
