@@ -30,7 +30,7 @@ def wrk(port: int, requests: Sequence[bytes], clients: int, seconds: float) -> L
         for request in requests:
             file.write(b"%d\n%b" % (len(request), request))
         file.flush()
-        command = [*_held(), "wrk", "-t1", f"-c{clients}", f"-d{max(1, round(seconds))}s", "--timeout", "30s"]
+        command = ["wrk", "-t1", f"-c{clients}", f"-d{max(1, round(seconds))}s", "--timeout", "30s"]
         command += ["-s", str(Path(__file__).with_name("load.lua")), f"http://127.0.0.1:{port}"]
         done = _finished(command, seconds + 60, {"BENCH_REQUESTS": file.name})
     line = re.search(r"^RESULT (.*)$", done, re.MULTILINE)
@@ -42,12 +42,6 @@ def wrk(port: int, requests: Sequence[bytes], clients: int, seconds: float) -> L
     return Load(good, rate, found["p50"] * 1000, found["p99"] * 1000, found["errors"], "wrk")
 
 
-def _held() -> list[str]:
-    """Holds the load to the last core. Left alone, Linux likes to put both sides of a loopback connection on one core,
-    where they take turns, a request each, and a server never has two at once; or it does not, by chance."""
-    return ["taskset", "-c", str(max(os.sched_getaffinity(0)))] if shutil.which("taskset") else []
-
-
 def h2load(
     port: int, path: str, headers: Mapping[str, str], body: bytes, streams: tuple[int, int], seconds: float
 ) -> Load:
@@ -56,15 +50,7 @@ def h2load(
     with tempfile.TemporaryDirectory(prefix="h2load-") as folder:
         sent, log = Path(folder, "body"), Path(folder, "log")
         sent.write_bytes(body)
-        command = [
-            *_held(),
-            "h2load",
-            f"-c{connections}",
-            f"-m{each}",
-            "-t1",
-            f"-D{max(1, round(seconds))}",
-            f"-d{sent}",
-        ]
+        command = ["h2load", f"-c{connections}", f"-m{each}", "-t1", f"-D{max(1, round(seconds))}", f"-d{sent}"]
         command += ["--log-file", str(log), *(f"-H{name}: {value}" for name, value in headers.items())]
         done = _finished([*command, f"http://127.0.0.1:{port}{path}"], seconds + 60, {})
         times = [int(line.split("\t")[2]) / 1e6 for line in log.read_text().splitlines() if "\t200\t" in line]
