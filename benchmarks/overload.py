@@ -41,7 +41,7 @@ FIRST: Final = 1.0  # second after the overload
 
 
 def network(folder: Path) -> Path:
-    """Four convolutions of 64 channels on a 16 x 16 image: 2 ms a row or more, alone or in a batch."""
+    """Four convolutions of 64 channels on a 16 x 16 image: a millisecond or two a row, alone or in a batch."""
     from onnx import TensorProto, save_model
 
     graph = Graph()
