@@ -187,7 +187,7 @@ class Scheduler:
         if (
             not here
             and self._trust.held
-            and self.times.predict(min(self.cap or 1, self.waiting_rows)) <= (self.rules.inline_seconds)
+            and self.times.predict(min(self.cap or 1, self.waiting_rows)) <= self.rules.inline_seconds
         ):
             return None
         dropped: list[Ticket] = []
@@ -203,7 +203,9 @@ class Scheduler:
                 self._leave(line, head, dropped)
                 self._waiting.expose(line)
                 continue  # another line may be first now
-            return self._gather(line, now, dropped, here)
+            batch = self._gather(line, now, dropped)
+            batch.inline = batch.inline and here
+            return batch
         return Batch([], dropped=dropped) if dropped else None
 
     def alone(self, rows: int) -> bool:
@@ -264,7 +266,7 @@ class Scheduler:
         else:
             self._ghosts -= 1
 
-    def _gather(self, line: Line, now: float, dropped: list[Ticket], here: bool) -> Batch:
+    def _gather(self, line: Line, now: float, dropped: list[Ticket]) -> Batch:
         """A batch of one line's first tickets, the very first of which may run; what must not goes to `dropped`."""
         cap, rows, nbytes, soonest = self.cap, 0, 0, inf
         tickets: list[Ticket] = []
@@ -294,14 +296,13 @@ class Scheduler:
             rows = self._hurry(line, tickets, dropped, now)
         if line.levels[0] or len(line.levels) > 1 or len(self._waiting.lines) > KEPT:
             self._waiting.expose(line)
-        return self._batch(tickets, rows, dropped, now, here)
+        return self._batch(tickets, rows, dropped, now)
 
-    def _batch(self, tickets: list[Ticket], rows: int, dropped: list[Ticket], now: float, here: bool) -> Batch:
+    def _batch(self, tickets: list[Ticket], rows: int, dropped: list[Ticket], now: float) -> Batch:
         predicted = self.times.predict(rows)
         turn = self._turn
         inline = (
-            here
-            and self._trust.held
+            self._trust.held
             and predicted <= self.rules.inline_seconds
             and not self.running  # a run under way was earlier: it answers first
             and (turn.number < 0 or turn.spent + predicted <= self.rules.turn_seconds)

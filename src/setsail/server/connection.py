@@ -277,8 +277,7 @@ class Connection(asyncio.BufferedProtocol):
         data = self._rendered(places.popleft())
         while places and not self._closing and places[0].reply is not None:
             data += self._rendered(places.popleft())
-        if not self._transport.is_closing():
-            self._transport.write(data)
+        self._write(data)
         if self._closing:
             self._finish()
         elif self._reader.messages or self._reader.fault is not None or self._reader.begun is not None or self._paused:
