@@ -19,6 +19,7 @@ from setsail.tensors import NULL, Array, dtype_of
 
 ASKS = {
     "plain": ("/predict/m", b"[[1,2]]"),
+    "tutorial": ("/predict/m", b'{"data":[[1,2]]}'),
     "V1": ("/v1/models/m:predict", b'{"instances":[[1,2]]}'),
     "OIP": ("/v2/models/m/infer", b'{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[1,2]}]}'),
 }

@@ -170,7 +170,7 @@ def _digits(bodies: Sequence[Digits]) -> Digits:
     """Every text has the commas of its own shape: where the joined text is a list of numbers, each is whole rows."""
     form = bodies[0].form
     rows = sum([body.form.shape[0] for body in bodies])
-    joined = Form((rows, *form.shape[1:]), form.name, form.dtype)
+    joined = Form((rows, *form.shape[1:]), form.name, form.dtype, loose=form.loose)
     return Digits(b",".join([body.text for body in bodies]), joined, b"", _apart)
 
 

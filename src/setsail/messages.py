@@ -104,12 +104,16 @@ class Portion(NamedTuple):
 
 
 class Form(Struct, frozen=True, gc=False):
-    """The one input that `Digits` are for: its shape, and name and dtype where the wire says them."""
+    """The one input that `Digits` are for: its shape, and name and dtype where the wire says them.
+
+    `loose`: the name may be a word for the whole body instead, as in Columns.
+    """
 
     shape: tuple[int, ...]
     name: str | None = None
     dtype: DType | None = None
     portion: Portion | None = None
+    loose: bool = False
 
 
 class Digits(Struct, gc=False):

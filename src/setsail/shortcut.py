@@ -96,7 +96,7 @@ def fits(sole: Sole | None, form: Form) -> bool:
     return (
         sole is not None
         and form.shape[1:] == sole.tail
-        and (form.name is None or form.name == sole.name)
+        and (form.name is None or form.name == sole.name or (form.loose and form.name not in sole.columns))
         and (form.dtype is None or form.dtype is sole.dtype)
         and sole.dtype.kind in _DECODERS
     )

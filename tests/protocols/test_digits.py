@@ -25,6 +25,8 @@ WIRES = {
     "/v2/models/m/infer": '{{"inputs":[{{"name":"x","shape":[1,{n}],"datatype":"FP32","data":[{text}]}}]}}',
     "/v1/models/m:predict": '{{"instances":[[{text}]]}}',
     "/predict/m": "[[{text}]]",
+    "/predict": '{{"x": [[{text}]]}}',
+    "/predict/m/versions/1": '{{"input":[[{text}]]}}',
 }
 
 
@@ -82,7 +84,8 @@ def test_it_comes_to_what_the_general_way_comes_to(path: str, dtype: str, values
 @pytest.mark.parametrize(
     "raw",
     [
-        "[[1,2],[3,4]]", "[[[1,2]]]", "[1,2]", "[[1,null]]", '[["a"]]', '{"x":[[1,2]]}', "[[1,2]",
+        "[[1,2],[3,4]]", "[[[1,2]]]", "[1,2]", "[[1,null]]", '[["a"]]', 
+        '{"x":[[1,2]],"y":1}', '{"y":{"x":[[1,2]]}}', "[[1,2]",
         "[[NaN]]", "[[true]]",
     ],
 )  # fmt: skip

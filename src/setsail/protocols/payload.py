@@ -92,7 +92,17 @@ def _json(raw: bytes | memoryview) -> Body:
 
 
 def _learn(raw: bytes, count: int) -> Form | None:
-    return Form((1, count), portion=Portion((Digits, count), 1)) if raw.split() == [b"[[]]"] else None
+    """One row: bare, or of the one input named."""
+    try:
+        value = parse(raw)
+    except SetsailError:
+        return None
+    if value == [[]]:
+        return Form((1, count), portion=Portion((Digits, count), 1))
+    if not isinstance(value, dict) or list(value.values()) != [[[]]]:
+        return None
+    (name,) = value
+    return Form((1, count), name, portion=Portion((Digits, count, name), 1), loose=name in ENVELOPES)
 
 
 _MEMO: Final = Memo(b"[[", b"", _learn, _json)

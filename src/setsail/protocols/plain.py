@@ -16,13 +16,13 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from setsail.errors import SetsailError
-from setsail.messages import Cells, Columns, Digits, ModelRef, Request, Response
+from setsail.messages import Body, Cells, Columns, Digits, ModelRef, Request, Response
 from setsail.protocols import payload
 from setsail.protocols.http import JSON, JSON_HEADERS, HttpReply, HttpRequest, error_reply
 from setsail.protocols.multipart import FORM, MULTIPART
 from setsail.protocols.payload import CSV, CSV_TYPES
 from setsail.protocols.routes import Exchange, Params, Route, Wire, model_ref
-from setsail.protocols.values import STRICT, array_json, dump, key_json, records_json, row_texts, texts
+from setsail.protocols.values import STRICT, array_json, dump, key_json, records, records_json, row_texts, texts
 from setsail.shares import Share
 from setsail.signature import TensorSpec
 from setsail.tensors import Array
@@ -51,13 +51,19 @@ def _predict(request: HttpRequest, params: Params) -> Exchange:
     if "csv" in request.headers.get("accept", "").lower() and _wants_csv(request):
         return Exchange(Request(model, body, outputs), _encode_csv)
     kind = type(body)
-    if (kind is Columns and body.loose) or (kind is not Digits and _is_form(request, kind)):  # type: ignore[union-attr]
-        return Exchange(Request(model, body, outputs), encode_prediction)
-    return Exchange(Request(model, body, outputs), _encode_json)
+    encode = encode_prediction if _is_tutorial(body) or _is_form(request, kind) else _encode_json
+    return Exchange(Request(model, body, outputs), encode)
+
+
+def _is_tutorial(body: Body) -> bool:
+    """Whether the one name of the body may be a word for all of it."""
+    return body.form.loose if type(body) is Digits else type(body) is Columns and body.loose
 
 
 def _is_form(request: HttpRequest, kind: type) -> bool:
     """Whether the body was a form: curl says so of JSON, too, whose objects never are cells."""
+    if kind is Digits:
+        return False
     told = request.headers.get("content-type", "")
     return told.startswith(MULTIPART) or (kind is Cells and told.startswith(FORM))
 
@@ -86,6 +92,8 @@ def _encode_json(response: Response) -> HttpReply:
 
 def encode_prediction(response: Response) -> HttpReply:
     """The same with the default output as `prediction`: an entry a row, an object each where it is several outputs."""
+    if type(response.outputs) is Share:
+        return HttpReply(200, response.outputs.text(_predictions, response), JSON_HEADERS)
     fields = {name: array_json(array, STRICT) for name, array in response.outputs.items()}
     names = response.defaults
     if len(names) == 1:
@@ -102,12 +110,29 @@ def encode_prediction(response: Response) -> HttpReply:
 
 def _bodies(response: Response, outputs: Mapping[str, Array]) -> list[bytes]:
     """The whole answer for every row by itself."""
+    return [b"".join(parts) for parts in zip(*_fields(response, outputs), repeat(b"]}}"), strict=False)]
+
+
+def _predictions(response: Response, outputs: Mapping[str, Array]) -> list[bytes]:
+    """The same as `encode_prediction` has it. Only batches are shared, so every output has rows."""
+    names = response.defaults
+    told = (
+        row_texts(outputs[names[0]], b"", STRICT)
+        if len(names) == 1
+        else records({name: outputs[name] for name in names}, STRICT)
+    )
+    parts = (*_fields(response, outputs), repeat(b']},"prediction":['), told, repeat(b"]}"))
+    return [b"".join(row) for row in zip(*parts, strict=False)]
+
+
+def _fields(response: Response, outputs: Mapping[str, Array]) -> list[Iterable[bytes]]:
+    """What the answers of all rows begin with, up to the last bracket of the last output."""
     lead = _top(response.model, response.version)
     columns: list[Iterable[bytes]] = []
     for name, array in outputs.items():
         columns += (repeat(lead + key_json(name) + b"["), row_texts(array, b"", STRICT))
         lead = b"],"
-    return [b"".join(parts) for parts in zip(*columns, repeat(b"]}}"), strict=False)]
+    return columns
 
 
 @lru_cache(1024)

@@ -24,7 +24,7 @@ from setsail.catalog import (
     Unregister,
 )
 from setsail.errors import SetsailError
-from setsail.messages import Body, Columns, ModelRef, Request, Response, Rows
+from setsail.messages import Body, Columns, Digits, ModelRef, Request, Response, Rows
 from setsail.protocols.accept import chosen
 from setsail.protocols.http import JSON_HEADERS, HttpReply, HttpRequest, error_reply
 from setsail.protocols.payload import read
@@ -112,6 +112,8 @@ def _unwrapped(body: Body) -> tuple[Body, bool]:
     Returns:
         The rows, and whether the answer is `{"predictions": …}` as theirs is.
     """
+    if isinstance(body, Digits):
+        return body, body.form.name == "instances"
     wrapped = isinstance(body, Columns) and isinstance(body.columns, dict) and body.columns.keys() == {"instances"}
     rows: Any = body.columns["instances"] if wrapped else body.rows if isinstance(body, Rows) else None  # type: ignore[union-attr]
     if isinstance(rows, list) and rows and isinstance(rows[0], dict) and rows[0].keys() == _FEATURES:
