@@ -6,6 +6,7 @@ among numbers is never parsed as one, and numpy never allocates for a client's s
 
 from __future__ import annotations
 
+from base64 import b64decode
 from itertools import chain
 from typing import Any
 
@@ -20,6 +21,7 @@ from setsail.tensors import NULL, Array, Numbers, finite, widens
 __all__ = ["cell", "exact", "listed", "nested", "typed"]
 
 _INFINITE = (float("inf"), float("-inf"))
+_CONTENT = {"image": "an image", "bytes": "a file"}
 
 
 def typed(spec: TensorSpec, tensor: Tensor) -> Array:
@@ -188,7 +190,9 @@ def _nulls(spec: TensorSpec, shape: tuple[int, ...], flat: list[Any], wrong: set
 
 
 def _text(spec: TensorSpec, shape: tuple[int, ...], flat: list[Any], types: set[type]) -> Array:
-    if bytes in types:
+    if spec.content:
+        flat = [_blob(spec, value, _row(shape, i)) for i, value in enumerate(flat)]
+    elif bytes in types:
         try:
             flat = [v.decode() if isinstance(v, bytes) else v for v in flat]
         except UnicodeDecodeError as fault:
@@ -201,6 +205,20 @@ def _text(spec: TensorSpec, shape: tuple[int, ...], flat: list[Any], types: set[
     array = np.empty(len(flat), dtype=object)
     array[:] = flat
     return array.reshape(shape)
+
+
+def _blob(spec: TensorSpec, value: Any, row: int) -> Any:
+    """Bytes as they came, or out of base64 (also as a `data:` URL), which is how JSON and CSV have them."""
+    if isinstance(value, bytes) or value == NULL:
+        return value
+    text = value.partition(",")[2] if value.startswith("data:") else value
+    try:
+        return b64decode(text, validate=True)
+    except ValueError as fault:
+        raise SetsailError(
+            "input.dtype", f"input {spec.name!r}, row {row}, is no base64", field=spec.name, value=value,
+            expected=f"the bytes of {_CONTENT[spec.content]} in base64", row=row,
+        ) from fault  # fmt: skip
 
 
 def exact(spec: TensorSpec, values: Any) -> Any:

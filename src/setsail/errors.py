@@ -81,6 +81,8 @@ def _rows() -> dict[str, Kind]:
         "input.category": Kind(inv, "A category the model was not trained on.", "Send one of the known categories."),
         "input.range": Kind(inv, "A number outside the input's dtype.", "Send a number the dtype can hold."),
         "input.empty": Kind(inv, "A request without rows.", "Send at least one row."),
+        "input.media": Kind(inv, "Bytes that are not the image or file the model takes, or too large a one.", "Send a PNG or JPEG file as it is; in JSON, in base64."),
+        "input.text": Kind(inv, "A text that is longer than the model takes.", "Send a shorter text."),
         "output.unknown": Kind(inv, "The request asks for an output the model does not have.", "Use the names of the signature."),
         # -- one request: found by a wire ------------------------------------------------------------------
         "request.json": Kind(inv, "The body is not valid JSON.", "Check the body with a JSON linter."),

@@ -20,9 +20,10 @@ import numpy as np
 from setsail.errors import SetsailError
 from setsail.tensors import BY_NAME, NULL, Array, DType, dtype_of, finite
 
-__all__ = ["BATCH", "Dim", "Signature", "Sole", "TensorSpec"]
+__all__ = ["BATCH", "CONTENTS", "Dim", "Signature", "Sole", "TensorSpec"]
 
 BATCH: Final = "N"
+CONTENTS: Final = ("image", "bytes")  # what a string input may hold instead of text
 Dim = int | str
 _TEXT = re.compile(r"^\s*(?P<name>[^:\[\]]+?)\s*:\s*(?P<dtype>\w+)\s*(?:\[(?P<dims>[^\[\]]*)\])?\s*$")
 
@@ -37,6 +38,8 @@ class TensorSpec:
         closed: whether a value outside `categories` is an error (an encoder with handle_unknown="error").
         nullable: floats: NaN is a missing value the model handles; text: null is.
         labels: class labels of the last axis (of `probabilities`) or of the values (of `label`).
+        content: what the bytes of a string input are, a key of CONTENTS; "" for text. Values are `bytes` then, and
+            base64 in JSON and CSV.
     """
 
     name: str
@@ -47,6 +50,7 @@ class TensorSpec:
     closed: bool = False
     nullable: bool = False
     labels: tuple[str, ...] = ()
+    content: str = ""
 
     @property
     def batched(self) -> bool:
@@ -88,6 +92,8 @@ class TensorSpec:
         for key in ("columns", "categories", "labels"):
             if getattr(self, key):
                 body[key] = list(getattr(self, key))
+        if self.content:
+            body["content"] = self.content
         return body | {key: True for key in ("closed", "nullable") if getattr(self, key)}
 
     @classmethod
@@ -97,6 +103,7 @@ class TensorSpec:
             body["name"], BY_NAME[body["dtype"]], tuple(body["shape"]),
             **{key: tuple(body.get(key, ())) for key in ("columns", "categories", "labels")},
             closed=body.get("closed", False), nullable=body.get("nullable", False),
+            content=body.get("content", ""),
         )  # fmt: skip
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct, field
 
-__all__ = ["Variant"]
+__all__ = ["FORMATS", "Variant"]
+
+# Every form a variant's files may have; `runtime.RUNTIMES` has who runs each.
+FORMATS: Final = ("onnx", "xgboost-ubj", "lightgbm-text")
 
 
 class Variant(Struct, frozen=True):
@@ -15,7 +18,7 @@ class Variant(Struct, frozen=True):
 
     Attributes:
         id: folder name in the artifact: `onnx`, `onnx-f64`, `xgboost`, `lightgbm`.
-        format: `onnx`, `xgboost-ubj` or `lightgbm-text`: decides the runner.
+        format: one of FORMATS: decides the runner.
         precision: `float32` or `float64`, what the arithmetic is done in.
         entry: the file a runner opens, relative to the variant's folder.
         settings: what a native runner needs besides the file (output kind, class count); JSON values.

@@ -26,7 +26,7 @@ def _body() -> dict[str, Any]:
 def test_what_is_written_is_what_is_read() -> None:
     body = manifest.parse(assemble(small())["manifest.json"], Limits())
     assert manifest.signature_of(body) == small().signature
-    assert manifest.steps_of(body) == small().steps
+    assert manifest.processing_of(body, {}) == small().processing
     assert manifest.variants_of(body) == tuple(v for v, _ in small().variants)
 
 

@@ -29,7 +29,7 @@ def test_facts(path: Path) -> None:
     with read(path) as artifact:
         assert (artifact.name, artifact.version, artifact.framework) == ("credit", 3, "scikit-learn")
         assert artifact.signature == small().signature
-        assert artifact.steps == small().steps
+        assert artifact.processing == small().processing
         assert artifact.parity == small().parity
         assert artifact.hyperparameters == {"alpha": 1.0, "missing": "nan"}
         assert artifact.size == path.stat().st_size

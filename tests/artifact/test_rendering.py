@@ -8,6 +8,7 @@ from drafts import small
 from setsail.artifact import rendering
 from setsail.artifact.write import assemble
 from setsail.signature import Signature, TensorSpec
+from setsail.steps import NONE
 from setsail.tensors import BY_NAME
 
 
@@ -21,7 +22,7 @@ def test_the_card_says_what_the_manifest_says() -> None:
 def test_many_inputs_are_cut_in_the_terminal_and_whole_in_the_card() -> None:
     inputs = tuple(TensorSpec(f"c{i}", BY_NAME["float64"], ("N",)) for i in range(40))
     members = assemble(
-        small(signature=Signature(inputs, small().signature.outputs, ("prediction",)), steps=(), samples={})
+        small(signature=Signature(inputs, small().signature.outputs, ("prediction",)), processing=NONE, samples={})
     )
     text = rendering.terminal(json.loads(members["manifest.json"]), "0" * 64, 1, None)
     assert "… and 28 more" in text

@@ -14,7 +14,7 @@ from setsail.artifact.read import read_buffer
 from setsail.artifact.write import assemble, pieces
 from setsail.errors import SetsailError
 from setsail.signature import Signature, TensorSpec
-from setsail.steps import Step
+from setsail.steps import NONE, Processing, Step
 from setsail.tensors import BY_NAME, NULL, dtype_of
 from setsail.variants import Variant
 
@@ -92,7 +92,7 @@ def test_an_open_artifact_survives_being_replaced(tmp_path: Path) -> None:
         ("artifact.field", {"version": 0}),
         ("artifact.field", {"variants": ()}),
         ("artifact.field", {"variants": ((Variant("onnx", "onnx", "float32", "absent"), {"model.onnx": b""}),)}),
-        ("artifact.field", {"steps": (Step("text.normalize", "nobody"),)}),
+        ("artifact.field", {"processing": Processing((Step("text.normalize", ("nobody",)),))}),
         ("artifact.field", {"samples": {"secret": ({}, {})}}),
         ("artifact.field", {"samples": {"synthetic": ({}, {})}}),
         ("artifact.member", {"variants": ((Variant("onnx", "onnx", "float32", "a"), {"../a": b""}),)}),
@@ -157,7 +157,7 @@ def _drafts(draw: st.DrawFn) -> object:
     files = draw(st.dictionaries(_NAMES.map(str.lower), st.binary(max_size=100), min_size=1, max_size=3))
     variant = Variant(draw(_NAMES), "onnx", "float64", next(iter(files)), {"classes": draw(st.integers(0, 9))}, None)
     return small(
-        name=draw(_NAMES), version=draw(st.integers(1, 1 << 40)), signature=signature, steps=(),
+        name=draw(_NAMES), version=draw(st.integers(1, 1 << 40)), signature=signature, processing=NONE,
         variants=((variant, files),), samples={draw(st.sampled_from(["synthetic", "example"])): sample},
         notes=tuple(draw(st.lists(_WORDS, max_size=2))), estimator=draw(_WORDS),
         hyperparameters=draw(st.dictionaries(_WORDS, st.integers() | _WORDS | st.none(), max_size=3)),
@@ -178,7 +178,7 @@ def test_round_trip(draft) -> None:
         "estimator",
         "kind",
         "signature",
-        "steps",
+        "processing",
         "notes",
         "parity",
     ):

@@ -16,7 +16,7 @@ from setsail.convert import parcel
 from setsail.convert.conversion import Conversion, Probe, Program
 from setsail.errors import SetsailError
 from setsail.signature import Signature, TensorSpec
-from setsail.steps import Step
+from setsail.steps import Processing, Step
 from setsail.tensors import BY_NAME, NULL
 from setsail.variants import Variant
 
@@ -36,7 +36,8 @@ def conversion() -> Conversion:
         "scikit-learn", {"scikit-learn": "1.9.0"}, "Pipeline(A, B)", "classifier", signature,
         (Program(variant, {"model.onnx": b"\0\1", "weights/w.bin": b""}),),
         (Probe("example", inputs, outputs), Probe("boundary", inputs, outputs, 0.25)),
-        (Step("text.normalize", "city", {"lowercase": True}),), {"C": 1.0, "nested": {"a": [True, None, "x"]}},
+        Processing((Step("text.normalize", ("city",), (), {"lowercase": True}),)),
+        {"C": 1.0, "nested": {"a": [True, None, "x"]}},
         ("a note",),
     )  # fmt: skip
 
@@ -113,7 +114,7 @@ CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a default that is no output": lambda b: b.update(defaults=["age"]),
     "no defaults": lambda b: b.update(defaults=[]),
     "an unknown step": lambda b: b["steps"][0].update(kind="shell"),
-    "a step for no input": lambda b: b["steps"][0].update(input="x"),
+    "a step for no input": lambda b: b["steps"][0].update(inputs=["x"]),
     "an unknown probe": lambda b: b["probes"][0].update(what="x"),
     "an infinite span": lambda b: b["probes"][0].update(leaf_span=float("inf")),
 }

@@ -9,7 +9,7 @@ import numpy as np
 from setsail.artifact import Draft
 from setsail.parity import Check, ParityReport
 from setsail.signature import Signature, TensorSpec
-from setsail.steps import Step
+from setsail.steps import Processing, Step
 from setsail.tensors import BY_NAME, NULL
 from setsail.variants import Variant
 
@@ -34,7 +34,7 @@ def small(**changes: Any) -> Draft:
         "variants": (
             (Variant("onnx", "onnx", "float32", "model.onnx"), {"model.onnx": b"program", "w.bin": b"w" * 9}),
         ),
-        "steps": (Step("text.normalize", "city", {"lowercase": True}),),
+        "processing": Processing((Step("text.normalize", ("city",), (), {"lowercase": True}),)),
         "parity": ParityReport("onnx", "float32", 1.0, (Check("synthetic", 0, 2, 0, 1e-7, "prediction", 0),)),
         "samples": {"synthetic": (inputs, {"prediction": np.array([0.1, np.inf])})},
         "environment": {"python": "3.11.7"},

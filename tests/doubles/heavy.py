@@ -52,7 +52,7 @@ def artifact(path: Path, seed: int = 0) -> Artifact:
     report = ParityReport("onnx", "float32", 1.0, (Check("synthetic", 0, 3, 0, 0.0, "", 0),))
     draft = Draft(
         name="heavy", version=1, framework="onnx", versions={"onnx": "1.0"}, estimator="Heavy", kind="tensors",
-        hyperparameters={}, signature=signature(), variants=((VARIANT, program(seed)),), steps=(), parity=report,
+        hyperparameters={}, signature=signature(), variants=((VARIANT, program(seed)),), parity=report,
         samples={"synthetic": ({"x": ROWS}, answers(ROWS, seed))}, environment={}, notes=(),
     )  # fmt: skip
     return write(draft, path, force=True)

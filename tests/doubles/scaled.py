@@ -66,7 +66,7 @@ def artifact(
     kept = {} if samples == "none" else {samples: ({"x": ROWS}, answers(ROWS, scale if stored is None else stored))}
     draft = Draft(
         name=name, version=version, framework="onnx", versions={"onnx": "1.0"}, estimator="Scaled", kind="tensors",
-        hyperparameters={}, signature=signature(), variants=variants, steps=(), parity=REPORT, samples=kept,
+        hyperparameters={}, signature=signature(), variants=variants, parity=REPORT, samples=kept,
         environment={}, notes=(),
     )  # fmt: skip
     return write(draft, path, force=True)

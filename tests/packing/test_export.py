@@ -29,6 +29,7 @@ def test_the_exported_program_answers_as_the_source(packed: Pack, ridge: Ridge, 
     told = json.loads(written[1].read_text(encoding="utf-8"))
     assert [i["name"] for i in told["inputs"]] == ["input"]
     assert told["steps"] == []
+    assert told["program"] is None
 
 
 def test_what_cannot_be_exported(packed: Pack, ridge: Ridge, diabetes: Any, tmp_path: Path) -> None:

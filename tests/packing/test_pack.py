@@ -29,7 +29,7 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the child's sandbox 
 
 def answers(artifact: Artifact, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     variant = artifact.variants[0]
-    runner = runtime.load(variant, artifact.files(variant.id), artifact.signature, artifact.steps)
+    runner = runtime.load(variant, artifact.files(variant.id), artifact.signature, artifact.processing)
     try:
         return runner.run(rows)
     finally:

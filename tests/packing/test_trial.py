@@ -22,7 +22,7 @@ def made(ridge: Ridge, diabetes: Any) -> tuple[Trial, Probe]:
     conversion = convert.convert(ridge, Intent(example=diabetes[0]))
     program = conversion.programs[0]
     probe = next(p for p in conversion.probes if p.what == "example")
-    trial = Trial(program.variant, conversion.signature, conversion.steps, program.files)
+    trial = Trial(program.variant, conversion.signature, conversion.processing, program.files)
     return trial, Probe(probe.what, probe.inputs, probe.outputs)
 
 

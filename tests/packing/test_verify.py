@@ -27,7 +27,8 @@ def again(opened: Artifact, path: Path, change: Callable[[Answers], Answers], fi
     draft = Draft(
         name=opened.name, version=opened.version, framework=opened.framework, versions=opened.versions,
         estimator=opened.estimator, kind=opened.kind, hyperparameters=opened.hyperparameters,
-        signature=opened.signature, steps=opened.steps, parity=opened.parity, notes=opened.notes, environment={},
+        signature=opened.signature, processing=opened.processing, parity=opened.parity, notes=opened.notes,
+        environment={},
         variants=((variant, {n: bytes(v) for n, v in (files or opened.files(variant.id)).items()}),),
         samples={"synthetic": (sample[0], change(sample[1]))}, reference=None,
     )  # fmt: skip

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 from setsail import runtime
 from setsail.errors import SetsailError
 from setsail.signature import Signature, TensorSpec
-from setsail.steps import Step
+from setsail.steps import Processing, Step
 from setsail.variants import Variant
 
 ONNX = Variant("onnx", "onnx", "float32", "model.onnx")
@@ -74,9 +74,9 @@ def test_text_is_objects_of_str_both_ways() -> None:
 
 
 def test_steps_are_done_before_the_program_and_the_signature_stays() -> None:
-    step = Step("text.normalize", "word", {"lowercase": True})
+    step = Step("text.normalize", ("word",), (), {"lowercase": True})
     given = signature("word:string[N]", "same:string[N]")
-    runner = runtime.load(ONNX, {"model.onnx": echo()}, given, (step,))
+    runner = runtime.load(ONNX, {"model.onnx": echo()}, given, Processing((step,)))
     words = np.array(["GRÖSSE"], dtype=object)
     assert runner.run({"word": words})["same"].tolist() == ["grösse"]
     assert words.tolist() == ["GRÖSSE"]

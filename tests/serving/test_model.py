@@ -74,7 +74,7 @@ def test_several_default_outputs_come_by_name(tmp_path: Path) -> None:
         Draft(
             name="two", version=1, framework="onnx", versions={}, estimator="Two", kind="tensors", hyperparameters={},
             signature=Signature((TensorSpec.parse("x:float32[N]"),), both, ("scores", "classes")),
-            variants=((Variant("onnx", "onnx", "float32", "m.onnx"), {"m.onnx": made.SerializeToString()}),), steps=(),
+            variants=((Variant("onnx", "onnx", "float32", "m.onnx"), {"m.onnx": made.SerializeToString()}),),
             parity=ParityReport("onnx", "float32", 1.0, (Check("synthetic", 0, 1, 0, 0.0, "", 0),)), samples={},
             environment={}, notes=(),
         ),

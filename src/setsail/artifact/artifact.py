@@ -12,11 +12,11 @@ from typing import Any
 
 from setsail import tensorfile
 from setsail.artifact import manifest, rendering
-from setsail.artifact.layout import Slot
+from setsail.artifact.layout import STEPS, Slot
 from setsail.errors import SetsailError
 from setsail.parity import ParityReport
 from setsail.signature import Signature, TensorSpec
-from setsail.steps import Step
+from setsail.steps import Processing
 from setsail.tensors import Array, dtype_of
 from setsail.variants import Variant
 
@@ -89,8 +89,11 @@ class Artifact:
         return manifest.signature_of(self.manifest)
 
     @cached_property
-    def steps(self) -> tuple[Step, ...]:
-        return manifest.steps_of(self.manifest)
+    def processing(self) -> Processing:
+        """What is done around every program; its files are views of the mapped file."""
+        names = [name for name in self._slots if name.startswith(STEPS)]
+        views = {name.removeprefix(STEPS): self.member(name) or memoryview(b"") for name in names}
+        return manifest.processing_of(self.manifest, views)
 
     @cached_property
     def variants(self) -> tuple[Variant, ...]:

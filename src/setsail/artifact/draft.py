@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from setsail.parity import ParityReport
 from setsail.signature import Signature
-from setsail.steps import Step
+from setsail.steps import NONE, Processing
 from setsail.tensors import Array
 from setsail.variants import Variant
 
@@ -39,9 +39,9 @@ class Draft(Struct, frozen=True):
     hyperparameters: Mapping[str, Any]
     signature: Signature
     variants: tuple[tuple[Variant, Mapping[str, bytes]], ...]
-    steps: tuple[Step, ...]
     parity: ParityReport
     samples: Mapping[str, Sample]
     environment: Mapping[str, Any]
     notes: tuple[str, ...]
+    processing: Processing = NONE
     reference: Mapping[str, Any] | None = None

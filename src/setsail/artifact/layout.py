@@ -16,11 +16,25 @@ from msgspec import Struct
 
 from setsail.errors import SetsailError
 
-__all__ = ["ALIGNMENT", "MANIFEST", "SEAL", "Entry", "Limits", "Slot", "check_name", "order", "place", "scan", "tail"]
+__all__ = [
+    "ALIGNMENT",
+    "MANIFEST",
+    "SEAL",
+    "STEPS",
+    "Entry",
+    "Limits",
+    "Slot",
+    "check_name",
+    "order",
+    "place",
+    "scan",
+    "tail",
+]
 
 ALIGNMENT: Final = 64
 MANIFEST: Final = "manifest.json"
 SEAL: Final = "seal.json"
+STEPS: Final = "steps/"  # files that steps need
 
 _LOCAL = struct.Struct("<4s5H3I2H")
 _CENTRAL = struct.Struct("<4s6H3I5H2I")
@@ -38,7 +52,7 @@ _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|\Z)", re.IGNORECASE)
 _MEMBER = re.compile(
     r"(manifest\.json|seal\.json|card\.md|environment\.json|reference\.json|samples/(synthetic|example)\.safetensors"
-    r"|variants/[^/]+/.+)\Z"
+    r"|steps/[^/]+|variants/[^/]+/.+)\Z"
 )
 
 

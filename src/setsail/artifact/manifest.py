@@ -9,21 +9,20 @@ from typing import Any, Final
 from setsail.artifact import schema
 from setsail.artifact.canonical import decode, encode, spelled
 from setsail.artifact.draft import Draft
-from setsail.artifact.layout import Limits
+from setsail.artifact.layout import STEPS, Limits
 from setsail.errors import SetsailError
 from setsail.parity import ParityReport
-from setsail.signature import Signature
-from setsail.steps import Step
+from setsail.signature import CONTENTS, Signature
+from setsail.steps import Processing
 from setsail.tensors import BY_NAME
-from setsail.variants import Variant
+from setsail.variants import FORMATS, Variant
 
-__all__ = ["DEFAULT", "FEATURES", "FORMAT", "FORMATS", "NAME", "check", "dump", "parse", "signature_of", "steps_of",
+__all__ = ["DEFAULT", "FEATURES", "FORMAT", "NAME", "check", "dump", "parse", "processing_of", "signature_of",
            "variants_of"]  # fmt: skip
 
 # To change the format: see the end of docs/format.md §4. A feature added here is written as `<feature>@<version>`.
 FORMAT: Final = 1
 FEATURES: Final[frozenset[str]] = frozenset()
-FORMATS: Final = ("onnx", "xgboost-ubj", "lightgbm-text")
 DEFAULT: Final = "serving_default"
 
 NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
@@ -44,7 +43,14 @@ def _dim(path: str, value: Any) -> None:
 
 _TENSOR = schema.record(
     {"name": schema.text, "dtype": schema.choice(*BY_NAME), "shape": schema.listed(_dim)},
-    {"columns": _TEXTS, "categories": _TEXTS, "labels": _TEXTS, "closed": schema.truth, "nullable": schema.truth},
+    {
+        "columns": _TEXTS,
+        "categories": _TEXTS,
+        "labels": _TEXTS,
+        "closed": schema.truth,
+        "nullable": schema.truth,
+        "content": schema.choice(*CONTENTS),
+    },
 )
 _SIGNATURE = schema.record({"inputs": schema.listed(_TENSOR, 1), "outputs": schema.listed(_TENSOR, 1)})
 _VARIANT = schema.record(
@@ -57,7 +63,19 @@ _VARIANT = schema.record(
         "max_batch": schema.nullable(schema.integer(1)),
     }
 )
-_STEP = schema.record({"kind": schema.text, "input": schema.text, "options": schema.free_object})
+_STEP = schema.record(
+    {
+        "kind": schema.text, "inputs": schema.listed(schema.text, 1), "outputs": _TEXTS,
+        "options": schema.free_object,
+    }
+)  # fmt: skip
+_PROGRAM = schema.record(
+    {
+        "inputs": schema.listed(_TENSOR, 1),
+        "outputs": schema.listed(_TENSOR, 1),
+        "defaults": schema.listed(schema.text, 1),
+    }
+)
 _COUNT = schema.integer(0)
 _CHECK = schema.record(
     {
@@ -93,6 +111,7 @@ _MANIFEST = schema.record(
         "default_output": _default_output,
         "variants": schema.listed(_VARIANT, 1),
         "steps": schema.listed(_STEP),
+        "program": schema.nullable(_PROGRAM),
         "parity": _PARITY,
         "notes": _TEXTS,
         "members": schema.mapped(schema.record({"sha256": _DIGEST, "length": _COUNT})),
@@ -119,7 +138,7 @@ def dump(draft: Draft, members: Mapping[str, Mapping[str, Any]]) -> bytes:
         "signatures": {DEFAULT: draft.signature.to_json()},
         "default_output": defaults[0] if len(defaults) == 1 else list(defaults),
         "variants": [_variant_json(variant) for variant, _ in draft.variants],
-        "steps": [step.to_json() for step in draft.steps],
+        **draft.processing.to_json(),
         "parity": draft.parity.to_json(),
         "notes": list(draft.notes),
         "members": {name: dict(facts) for name, facts in members.items()},
@@ -157,10 +176,10 @@ def check(body: Any) -> None:
         _check_tensors(f"signatures.{name}", signature)
     _check_defaults(body)
     _check_variants(body)
-    inputs = {tensor["name"] for tensor in body["signatures"][DEFAULT]["inputs"]}
-    for index, step in enumerate(steps_of(body)):
-        if step.input not in inputs:
-            schema.refuse(f"steps[{index}].input", "is no input of the model", step.input, ", ".join(sorted(inputs)))
+    if body["program"] is not None:
+        _check_tensors("program", body["program"])
+    files = {name.removeprefix(STEPS): b"" for name in body["members"] if name.startswith(STEPS)}
+    processing_of(body, files).check(signature_of(body))
     report = ParityReport.from_json(body["parity"])
     if report.passed is not body["parity"]["passed"]:
         schema.refuse("parity.passed", "contradicts the checks", body["parity"]["passed"], str(report.passed).lower())
@@ -239,8 +258,8 @@ def signature_of(body: Mapping[str, Any]) -> Signature:
     return Signature.from_json(body["signatures"][DEFAULT], _defaults(body))
 
 
-def steps_of(body: Mapping[str, Any]) -> tuple[Step, ...]:
-    return tuple(Step(step["kind"], step["input"], step["options"]) for step in body["steps"])
+def processing_of(body: Mapping[str, Any], files: Mapping[str, bytes | memoryview]) -> Processing:
+    return Processing.from_json(body, files)
 
 
 def variants_of(body: Mapping[str, Any]) -> tuple[Variant, ...]:

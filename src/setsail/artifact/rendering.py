@@ -71,7 +71,7 @@ def _facts(body: Mapping[str, Any], rows: int = _ROWS) -> list[tuple[str, list[s
         ("outputs", _tensors(signature.outputs, rows)),
         ("default", [", ".join(signature.defaults)]),
         ("variants", [f"{v['id']} ({v['format']}, {v['precision']}){_bound(v)}" for v in body["variants"]]),
-        ("steps", [f"{s['kind']} on {s['input']}" for s in body["steps"]]),
+        ("steps", [f"{s['kind']} on {', '.join(s['inputs'])}" for s in body["steps"]]),
         ("parity", str(ParityReport.from_json(body["parity"])).splitlines()),
         ("notes", list(body["notes"])),
     ]

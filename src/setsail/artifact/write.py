@@ -16,7 +16,7 @@ from setsail.artifact import manifest, seal
 from setsail.artifact.artifact import Artifact
 from setsail.artifact.canonical import decode, encode, spelled
 from setsail.artifact.draft import SAMPLES, Draft, Sample
-from setsail.artifact.layout import MANIFEST, SEAL, Entry, check_name, order, place, tail
+from setsail.artifact.layout import MANIFEST, SEAL, STEPS, Entry, check_name, order, place, tail
 from setsail.artifact.read import read
 from setsail.artifact.rendering import card
 from setsail.errors import SetsailError
@@ -64,6 +64,8 @@ def assemble(draft: Draft) -> dict[str, bytes]:
             raise SetsailError("artifact.field", "a sample of an unknown kind", field="samples", value=what,
                                expected=" or ".join(SAMPLES))  # fmt: skip
         payloads[f"samples/{what}.safetensors"] = _pack_sample(draft.signature, sample)
+    for name, content in draft.processing.files.items():
+        payloads[STEPS + name] = bytes(content)
     for variant, files in draft.variants:
         for name, content in files.items():
             payloads[f"variants/{variant.id}/{name}"] = content

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from setsail.signature import Signature, TensorSpec
-from setsail.steps import Step
+from setsail.steps import NONE, Processing
 from setsail.tensors import Array
 from setsail.variants import Variant
 
@@ -72,7 +72,8 @@ class Conversion:
         framework, versions: "scikit-learn" and the versions of all packages that took part.
         estimator: the class or architecture, for people ("Pipeline(StandardScaler, SVC)").
         kind: the row of the published output table (`convert/outputs.py`): "classifier", "regressor", …
-        steps: pre-processing that the programs expect to have been done (`steps.py`).
+        processing: what is to be done around the programs (`steps.py`). Probes have the signature's inputs and outputs,
+            before and after all of it.
         hyperparameters: JSON values only.
         notes: what a reader of the artifact should know ("ZipMap removed").
     """
@@ -84,6 +85,6 @@ class Conversion:
     signature: Signature
     programs: tuple[Program, ...]
     probes: tuple[Probe, ...]
-    steps: tuple[Step, ...] = ()
+    processing: Processing = NONE
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
     parcel.json        everything but arrays and programs
     probeI.in|.out     tensor files
     programI.J         the files of each program, raw
+    stepI              the files that steps need, raw
 
 What is read was written by code we do not trust. So nothing is followed, executed or guessed: files must be plain
 files of a bounded size, JSON must have exactly the fields below with values of the right types, arrays must fit the
@@ -24,10 +25,10 @@ from setsail import tensorfile
 from setsail.convert.conversion import Conversion, Probe, Program
 from setsail.convert.outputs import OUTPUTS
 from setsail.errors import SetsailError
-from setsail.signature import Signature, TensorSpec
-from setsail.steps import Step
+from setsail.signature import CONTENTS, Signature, TensorSpec
+from setsail.steps import Processing
 from setsail.tensors import BY_NAME, Array, dtype_of
-from setsail.variants import Variant
+from setsail.variants import FORMATS, Variant
 
 __all__ = ["load", "save"]
 
@@ -36,7 +37,6 @@ MAX_INDEX: Final = 64 << 20
 MAX_FILE: Final = 16 << 30
 _FILE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,127}){0,3}")
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
-_FORMATS: Final = ("onnx", "xgboost-ubj", "lightgbm-text")
 _PROBES: Final = ("example", "synthetic", "boundary", "tied")
 
 
@@ -61,6 +61,9 @@ def save(conversion: Conversion, folder: Path) -> None:
         (folder / f"probe{i}.in").write_bytes(tensorfile.encode(probe.inputs))
         (folder / f"probe{i}.out").write_bytes(tensorfile.encode(probe.outputs))
         probes.append({"what": probe.what, "leaf_span": float(probe.leaf_span)})
+    step_files = {name: f"step{i}" for i, name in enumerate(conversion.processing.files)}
+    for name, stored in step_files.items():
+        (folder / stored).write_bytes(conversion.processing.files[name])
     body = {
         "framework": conversion.framework,
         "versions": dict(conversion.versions),
@@ -70,7 +73,8 @@ def save(conversion: Conversion, folder: Path) -> None:
         "defaults": list(conversion.signature.defaults),
         "programs": programs,
         "probes": probes,
-        "steps": [step.to_json() for step in conversion.steps],
+        **conversion.processing.to_json(),
+        "step_files": step_files,
         "hyperparameters": dict(conversion.hyperparameters),
         "notes": list(conversion.notes),
     }
@@ -90,18 +94,11 @@ def load(folder: Path) -> Conversion:
     signature = _signature(top["signature"], top["defaults"])
     if top["kind"] not in OUTPUTS:
         _refuse(f"there is no kind of model {top['kind']!r}")
-    try:
-        steps = tuple(
-            Step(s["kind"], s["input"], s["options"]) for s in (_record(s, _STEP, "a step") for s in top["steps"])
-        )
-    except SetsailError as fault:
-        _refuse("a step is not one of ours", fault)
-    if any(step.input not in {s.name for s in signature.inputs} for step in steps):
-        _refuse("a step names an input that does not exist")
     probes = (_record(p, _PROBE, "a probe") for p in top["probes"])
     return Conversion(
         framework=top["framework"], versions=top["versions"], estimator=top["estimator"], kind=top["kind"],
-        signature=signature, steps=steps, hyperparameters=top["hyperparameters"], notes=tuple(top["notes"]),
+        signature=signature, processing=_processing(top, folder, signature),
+        hyperparameters=top["hyperparameters"], notes=tuple(top["notes"]),
         programs=tuple(_program(_record(p, _PROGRAM, "a program"), i, folder) for i, p in enumerate(top["programs"])),
         probes=tuple(_probe(p, i, folder, signature) for i, p in enumerate(probes)),
     )  # fmt: skip
@@ -148,6 +145,24 @@ def _program(body: Mapping[str, Any], index: int, folder: Path) -> Program:
         _refuse("a program's files are not listed as they should be")
     variant = Variant(body["id"], body["format"], body["precision"], body["entry"], body["settings"], body["max_batch"])
     return Program(variant, {name: _read(folder, stored, MAX_FILE) for name, stored in files.items()})
+
+
+def _processing(top: Mapping[str, Any], folder: Path, signature: Signature) -> Processing:
+    for step in top["steps"]:
+        _record(step, _STEP, "a step")
+    program = top["program"]
+    if program is not None:
+        _signature(_record(program, _INNER, "the program's signature"), program["defaults"])
+    stored = top["step_files"]
+    if any(stored[name] != f"step{i}" for i, name in enumerate(stored)):
+        _refuse("the steps' files are not listed as they should be")
+    files = {name: _read(folder, place, MAX_FILE) for name, place in stored.items()}
+    try:
+        processing = Processing.from_json(top, files)
+        processing.check(signature)
+    except SetsailError as fault:
+        _refuse("the steps are not such as we have", fault)
+    return processing
 
 
 def _probe(body: Mapping[str, Any], index: int, folder: Path, signature: Signature) -> Probe:
@@ -261,20 +276,26 @@ _TOP: Final[Mapping[str, Check]] = {
     "framework": _name, "estimator": _text, "kind": _name, "notes": _list(_text), "defaults": _list(_name),
     "versions": lambda v: isinstance(v, dict) and all(_name(k) and _name(x) for k, x in v.items()),
     "signature": lambda v: isinstance(v, dict) and set(v) == {"inputs", "outputs"} and all(map(_SPECS, v.values())),
-    "programs": lambda v: isinstance(v, list) and 0 < len(v) <= 16, "steps": _list(_object), "hyperparameters": _object,
+    "programs": lambda v: isinstance(v, list) and 0 < len(v) <= 16, "hyperparameters": _object,
+    "steps": _list(_object), "program": lambda v: v is None or _object(v), "step_files": _file_map,
     "probes": lambda v: isinstance(v, list) and 0 < len(v) <= 64,
 }  # fmt: skip
 _PROGRAM: Final[Mapping[str, Check]] = {
-    "id": lambda v: isinstance(v, str) and _ID.fullmatch(v) is not None, "format": lambda v: v in _FORMATS,
+    "id": lambda v: isinstance(v, str) and _ID.fullmatch(v) is not None, "format": lambda v: v in FORMATS,
     "precision": lambda v: v in ("float32", "float64"), "entry": _name, "settings": _object, "files": _file_map,
     "max_batch": lambda v: v is None or (v == 1 and type(v) is int),
 }  # fmt: skip
 _PROBE: Final[Mapping[str, Check]] = {"what": lambda v: v in _PROBES, "leaf_span": _span}
-_STEP: Final[Mapping[str, Check]] = {"kind": _name, "input": _name, "options": _object}
+_STEP: Final[Mapping[str, Check]] = {"kind": _name, "inputs": _list(_name), "outputs": _list(_name), "options": _object}
+_INNER: Final[Mapping[str, Check]] = {
+    "inputs": _list(_object),
+    "outputs": _list(_object),
+    "defaults": _list(_name),
+}
 _SPEC: Final[Mapping[str, Check]] = {
     "name": _name, "dtype": lambda v: isinstance(v, str) and v in BY_NAME, "shape": _list(_dim),
 }  # fmt: skip
 _SPEC_OPTIONAL: Final[Mapping[str, Check]] = {
     "columns": _list(_any_text), "categories": _list(_any_text), "labels": _list(_any_text),
-    "closed": lambda v: v is True, "nullable": lambda v: v is True,
+    "closed": lambda v: v is True, "nullable": lambda v: v is True, "content": lambda v: v in CONTENTS,
 }  # fmt: skip

@@ -32,7 +32,8 @@ def export(opened: Artifact, to: str, folder: Path) -> list[Path]:
         raise SetsailError("convert.unsupported", f"{opened.name} has no {to} variant", field="--to", value=to,
                            expected=have, todo="export one of the variants it has")  # fmt: skip
     contents: dict[str, bytes] = {name: bytes(data) for name, data in opened.files(found[0].id).items()}
-    signature = opened.signature.to_json() | {"steps": [s.to_json() for s in opened.steps]}
+    signature = opened.signature.to_json() | opened.processing.to_json()
+    contents |= {name: bytes(data) for name, data in opened.processing.files.items()}
     contents["signature.json"] = json.dumps(signature, indent=2, ensure_ascii=False).encode() + b"\n"
     folder.mkdir(parents=True, exist_ok=True)
     for name in contents:

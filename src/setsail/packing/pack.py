@@ -163,7 +163,7 @@ def _choose(conversion: Conversion, options: PackOptions) -> tuple[Program, Pari
     report: ParityReport | None = None
     for program in conversion.programs:
         options.progress(f"comparing {program.variant.id} with the source on {sum(_count(r) for r in rows)} rows")
-        trial = Trial(program.variant, conversion.signature, conversion.steps, program.files)
+        trial = Trial(program.variant, conversion.signature, conversion.processing, program.files)
         try:
             report = run_trial(trial, rows, options.tolerance)
         except SetsailError as fault:
@@ -204,7 +204,7 @@ def _draft(
     return artifact.Draft(
         name=name, version=options.version, framework=conversion.framework, versions=conversion.versions,
         estimator=conversion.estimator, kind=conversion.kind, hyperparameters=conversion.hyperparameters,
-        signature=conversion.signature, variants=((program.variant, program.files),), steps=conversion.steps,
+        signature=conversion.signature, variants=((program.variant, program.files),), processing=conversion.processing,
         parity=report, samples=samples, environment=_environment(conversion.versions), notes=conversion.notes,
         reference=reference,
     )  # fmt: skip

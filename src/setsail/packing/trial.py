@@ -18,7 +18,7 @@ from setsail.convert.conversion import Probe
 from setsail.parity import Check, ParityReport, compare
 from setsail.runtime import trial as trials
 from setsail.signature import Signature
-from setsail.steps import Step
+from setsail.steps import Processing
 from setsail.tensors import Array
 from setsail.variants import Variant
 
@@ -34,7 +34,7 @@ class Trial:
 
     variant: Variant
     signature: Signature
-    steps: tuple[Step, ...]
+    processing: Processing
     files: Mapping[str, bytes | memoryview]
     slices: Mapping[str, tuple[str, int, int]] | None = None
 
@@ -90,7 +90,9 @@ def _run(trial: Trial, plan: Sequence[tuple[Probe, int]], folder: Path, toleranc
     for index, (probe, batch) in enumerate(plan):
         (folder / f"in{index}").write_bytes(tensorfile.encode(probe.inputs))
         batches.append({"inputs": f"in{index}", "outputs": f"out{index}", "rows": batch})
-    arguments = trials.arguments(trial.variant, slices, trial.signature, trial.steps, tuple(batches))
+    arguments = trials.arguments(
+        trial.variant, slices, trial.signature, trial.processing, tuple(batches), folder=folder
+    )
     isolation.try_out(arguments, folder)
     checks = []
     for index, (probe, batch) in enumerate(plan):

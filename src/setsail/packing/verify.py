@@ -54,7 +54,7 @@ def verify(path: Path) -> Verification:
         replays = []
         for variant in opened.variants:
             files = opened.files(variant.id)
-            trial = Trial(variant, opened.signature, opened.steps, files, opened.slices(variant.id))
+            trial = Trial(variant, opened.signature, opened.processing, files, opened.slices(variant.id))
             replay = run_trial(trial, rows, opened.parity.tolerance)
             if rows:
                 replays.append(replay)

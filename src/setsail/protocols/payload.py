@@ -56,6 +56,8 @@ def read(raw: bytes | memoryview, content_type: str, *, header: bool = True) -> 
         return form(parts(raw, content_type))
     if kind in _BINARY:
         return _BINARY[kind](bytes(raw))
+    if kind.startswith("image/"):
+        return _raw(bytes(raw))
     raise SetsailError(
         "request.media_type", "a body of this type is not read here", field="content-type", value=kind,
         expected=", ".join((JSON, CSV, "application/x-npy", FORM, MULTIPART)),

@@ -6,7 +6,7 @@ of ONNX models never imports a booster. Steps (`setsail/steps.py`) wrap a runner
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -14,8 +14,7 @@ from typing import Any, Final
 from setsail.errors import SetsailError
 from setsail.runtime.runner import Options, Runner, Weights
 from setsail.signature import Signature
-from setsail.steps import Step
-from setsail.tensors import Array
+from setsail.steps import NONE, Processing
 from setsail.variants import Variant
 
 __all__ = ["RUNTIMES", "Files", "Options", "Runner", "Weights", "discard", "load"]
@@ -30,20 +29,24 @@ RUNTIMES: Final[Mapping[str, str]] = {
 }
 # package a runtime needs -> the extra that installs it
 _EXTRAS: Final[Mapping[str, str]] = {"xgboost": "xgboost", "lightgbm": "lightgbm"}
-_STEPS: Final = "setsail.runtime.steps:apply"
+_STEPPED: Final = "setsail.runtime.stepped:Stepped"
 _DISCARD: Final = "setsail.runtime.prepared:discard"
 _PLAIN: Final = Options()
 
 
 def load(
-    variant: Variant, files: Files, signature: Signature, steps: tuple[Step, ...] = (), options: Options = _PLAIN
+    variant: Variant,
+    files: Files,
+    signature: Signature,
+    processing: Processing = NONE,
+    options: Options = _PLAIN,
 ) -> Runner:
     """Load one variant.
 
     Args:
         files: relative file name -> content, `variant.entry` among them. Views (of a mapped artifact) are not kept
             after this returns.
-        steps: done to the inputs before every run.
+        processing: what is done around every run. The runner has the signature, the program what lies within.
         options: threads of a run, and whether large weights are shared between processes.
 
     Raises:
@@ -56,35 +59,16 @@ def load(
             "artifact.requires", f"variant {variant.id!r} has a format this setsail cannot run", field="format",
             value=variant.format, expected=", ".join(RUNTIMES),
         )  # fmt: skip
-    runner: Runner = _named(target)(variant, files, signature, options)
-    return Stepped(runner, steps, _named(_STEPS)) if steps else runner
+    runner: Runner = _named(target)(variant, files, processing.inner(signature), options)
+    if not processing:
+        return runner
+    stepped: Runner = _named(_STEPPED)(runner, signature, processing)
+    return stepped
 
 
 def discard(weights: Weights) -> None:
     """Remove shared weights that turned out to be wrong. The next load makes them again."""
     _named(_DISCARD)(Path(weights.path).parent)
-
-
-class Stepped:
-    """A runner whose inputs go through the model's steps first."""
-
-    def __init__(
-        self,
-        runner: Runner,
-        steps: tuple[Step, ...],
-        apply: Callable[[tuple[Step, ...], Mapping[str, Array]], Mapping[str, Array]],
-    ) -> None:
-        self.signature, self.max_batch, self.weights = runner.signature, runner.max_batch, runner.weights
-        self._runner, self._steps, self._apply = runner, steps, apply
-
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        return self._runner.run(self._apply(self._steps, inputs))
-
-    def rest(self, inputs: Mapping[str, Array]) -> None:
-        self._runner.rest(self._apply(self._steps, inputs))
-
-    def close(self) -> None:
-        self._runner.close()
 
 
 def _named(target: str) -> Any:

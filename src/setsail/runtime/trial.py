@@ -7,7 +7,7 @@ copied::
 
     {"variant": {"id", "format", "precision", "entry", "settings", "max_batch"},
      "files": {name: [path, offset, length]}, "signature": {…}, "defaults": […],
-     "steps": [{"kind", "input", "options"}],
+     "steps": [{"kind", "inputs", "outputs", "options"}], "program": null or {…}, "step_files": {name: file},
      "batches": [{"inputs": file, "outputs": file, "rows": at once, 0 for all}]}
 """
 
@@ -24,7 +24,7 @@ import numpy as np
 from setsail import tensorfile
 from setsail.runtime import Runner, load
 from setsail.signature import Signature
-from setsail.steps import Step
+from setsail.steps import NONE, Processing
 from setsail.tensors import Array
 from setsail.variants import Variant
 
@@ -35,10 +35,19 @@ def arguments(
     variant: Variant,
     slices: Mapping[str, tuple[str, int, int]],
     signature: Signature,
-    steps: tuple[Step, ...] = (),
+    processing: Processing = NONE,
     batches: tuple[Mapping[str, Any], ...] = (),
+    *,
+    folder: Path,
 ) -> dict[str, Any]:
-    """What `run` takes, as JSON values. The child has another current folder, so the slices' paths become absolute."""
+    """What `run` takes, as JSON values. The child has another current folder, so the slices' paths become absolute.
+
+    Args:
+        folder: the child's; files that steps need are written there.
+    """
+    step_files = {name: f"step{i}" for i, name in enumerate(processing.files)}
+    for name, place in step_files.items():
+        (folder / place).write_bytes(processing.files[name])
     return {
         "variant": {
             "id": variant.id, "format": variant.format, "precision": variant.precision, "entry": variant.entry,
@@ -47,7 +56,8 @@ def arguments(
         "files": {n: [str(Path(path).absolute()), start, length] for n, (path, start, length) in slices.items()},
         "signature": signature.to_json(),
         "defaults": list(signature.defaults),
-        "steps": [step.to_json() for step in steps],
+        **processing.to_json(),
+        "step_files": step_files,
         "batches": [dict(batch) for batch in batches],
     }  # fmt: skip
 
@@ -62,10 +72,11 @@ def run(arguments: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         SetsailError: what `runtime.load` and `Runner.run` raise; `artifact.member` for an unreadable tensor file.
     """
     signature = Signature.from_json(arguments["signature"], tuple(arguments["defaults"]))
-    steps = tuple(Step(**step) for step in arguments["steps"])
+    step_files = {name: (folder / place).read_bytes() for name, place in arguments["step_files"].items()}
+    processing = Processing.from_json(arguments, step_files)
     with ExitStack() as opened:
         files = {name: _view(opened, *where) for name, where in arguments["files"].items()}
-        runner = load(Variant(**arguments["variant"]), files, signature, steps)
+        runner = load(Variant(**arguments["variant"]), files, signature, processing)
         opened.callback(runner.close)
         runs = 0
         for batch in arguments["batches"]:

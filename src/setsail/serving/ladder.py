@@ -87,6 +87,8 @@ def drawn(signature: Signature) -> dict[str, Array]:
 
 def _drawn(spec: TensorSpec, random: np.random.Generator) -> Array:
     shape = [d if isinstance(d, int) else _OTHERS if spec.batched and i == 0 else 1 for i, d in enumerate(spec.shape)]
+    if spec.content:
+        return np.asarray(np.full(shape, b""), dtype=object)
     if spec.dtype.kind == "string":
         texts = random.choice(np.array(spec.categories or ("text", "other text"), dtype=object), size=shape)
         return np.asarray(texts, dtype=object)

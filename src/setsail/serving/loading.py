@@ -143,4 +143,4 @@ def _open(artifact: Artifact, variant: Variant, sample: Sample | None, threads: 
         import_module(_TRYOUT).survive(artifact, variant, sample)
         verdict.remember(key)
     options = runtime.Options(threads, key if share else "")
-    return runtime.load(variant, files, artifact.signature, artifact.steps, options)
+    return runtime.load(variant, files, artifact.signature, artifact.processing, options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -15,7 +16,10 @@ from setsail.tensors import NULL, Array
 
 __all__ = ["Sample", "example", "stored"]
 
-_LARGE: Final = 1000  # values of a row
+_LARGE: Final = 1000  # values of a row, or bytes of a picture
+_PIXEL: Final = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNoAAAAggCB2kUIOwAAAABJRU5ErkJggg=="  # a grey PNG
+)
 
 
 class Sample(Struct, frozen=True):
@@ -47,7 +51,7 @@ def example(signature: Signature, sample: Sample | None) -> dict[str, object]:
     rows = {s.name: sample.inputs[s.name][row] if s.batched else sample.inputs[s.name] for s in signature.inputs}
     return {
         name: _made_up(signature.input(name), row.shape)
-        if np.size(row) > _LARGE
+        if (len(row) if isinstance(row, bytes) else np.size(row)) > _LARGE
         else _plain(row.tolist() if hasattr(row, "tolist") else row)
         for name, row in rows.items()
     }
@@ -77,6 +81,8 @@ def _plain(value: Any) -> object:
     """What JSON can say: a missing value is null."""
     if isinstance(value, list):
         return [_plain(v) for v in value]
+    if isinstance(value, bytes):
+        return b64encode(value).decode()
     if value == NULL or (isinstance(value, float) and not math.isfinite(value)):
         return None
     return value
@@ -86,6 +92,8 @@ def _made_up(spec: TensorSpec, shape: tuple[int | str, ...]) -> object:
     if shape:
         size = shape[0] if isinstance(shape[0], int) else 1
         return [_made_up(spec, shape[1:])] * size
+    if spec.content:
+        return _PIXEL
     if spec.dtype.kind == "string":
         return spec.categories[0] if spec.categories else "text"
     return {"float": 0.0, "bool": False}.get(spec.dtype.kind, 0)

@@ -27,6 +27,11 @@ def survive(artifact: Artifact, variant: Variant, sample: Sample | None) -> None
             (folder / "in").write_bytes(tensorfile.encode(sample.inputs))
             batches.append({"inputs": "in", "outputs": "out", "rows": 0})
         arguments = trial.arguments(
-            variant, artifact.slices(variant.id), artifact.signature, artifact.steps, tuple(batches)
+            variant,
+            artifact.slices(variant.id),
+            artifact.signature,
+            artifact.processing,
+            tuple(batches),
+            folder=folder,
         )
         isolation.try_out(arguments, folder)

@@ -12,7 +12,7 @@ import pytest
 
 from setsail.convert.conversion import Conversion, Intent
 from setsail.convert.sklearn.model import convert
-from setsail.runtime import steps
+from setsail.runtime.steps import prepare
 
 
 def run(conversion: Conversion, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def run(conversion: Conversion, inputs: Mapping[str, Any]) -> dict[str, Any]:
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(conversion.programs[0].files["model.onnx"], options)
     names = [o.name for o in session.get_outputs()]
-    return dict(zip(names, session.run(names, dict(steps.apply(conversion.steps, inputs))), strict=True))
+    return dict(zip(names, session.run(names, prepare(conversion.processing.steps, {})(inputs)), strict=True))
 
 
 @pytest.fixture

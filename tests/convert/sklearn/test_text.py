@@ -87,7 +87,7 @@ def test_a_text_classifier_answers_scores_and_classes(agrees: Any) -> None:
         "scores:float64[N,2]",
         "classes:string[N,2]",
     ]
-    assert conversion.steps[0].to_json() == {
+    assert conversion.processing.steps[0].to_json() == {
         "kind": "text.normalize",
         "input": "text",
         "options": {"lowercase": True, "strip_accents": None},
@@ -104,7 +104,7 @@ def test_text_beside_other_columns(agrees: Any) -> None:
     model = make_pipeline(columns, LogisticRegression()).fit(frame, LABELS)
     conversion = agrees(model, frame)
     assert [str(s) for s in conversion.signature.inputs] == ["review:string[N]", "town:string[N]", "stars:float64[N]"]
-    assert [s.input for s in conversion.steps] == ["review"]
+    assert [s.inputs for s in conversion.processing.steps] == [("review",)]
     assert not conversion.signature.input("review").categories
 
 
@@ -146,11 +146,11 @@ def test_a_machine_without_locales_answers_the_same(tmp_path: Path, agrees: Any)
     (tmp_path / "model.onnx").write_bytes(conversion.programs[0].files["model.onnx"])
     code = (
         "import sys, json, numpy as np, onnxruntime\n"
-        "from setsail.runtime import steps\nfrom setsail.steps import Step\n"
+        "from setsail.runtime.steps import prepare\nfrom setsail.steps import Step\n"
         "texts = np.array(json.loads(sys.argv[2]), dtype=object)\n"
-        "step = Step('text.normalize', 'text', {'lowercase': True, 'strip_accents': 'unicode'})\n"
+        "step = Step('text.normalize', ('text',), (), {'lowercase': True, 'strip_accents': 'unicode'})\n"
         "session = onnxruntime.InferenceSession(sys.argv[1])\n"
-        "out = session.run(['scores'], dict(steps.apply([step], {'text': texts})))\n"
+        "out = session.run(['scores'], prepare([step], {})({'text': texts}))\n"
         "print(json.dumps(out[0].tolist()))\n"
     )
     texts = [t for t in HARD if "\x00" not in t]

@@ -24,6 +24,7 @@ from setsail.convert.sklearn.source import Source, probes, refine
 from setsail.convert.sklearn.text import steps_of
 from setsail.convert.sklearn.values import refuse
 from setsail.signature import Signature, TensorSpec
+from setsail.steps import Processing
 from setsail.variants import Variant
 
 __all__ = ["convert"]
@@ -56,7 +57,7 @@ def convert(estimator: Any, intent: Intent) -> Conversion:
         signature=Signature(layout.specs(), outputs, OUTPUTS[kind].defaults),
         programs=(program,),
         probes=asked,
-        steps=steps_of(estimator, layout),
+        processing=Processing(steps_of(estimator, layout)),
         hyperparameters=hyperparameters(estimator),
     )
 

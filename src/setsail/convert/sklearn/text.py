@@ -209,7 +209,7 @@ def steps_of(estimator: Any, layout: Layout) -> tuple[Step, ...]:
                          "give each its own copy of the column")  # fmt: skip
         (options,) = found - {None}
         if options is not None and any(options):
-            steps.append(Step("text.normalize", name, {"lowercase": options[0], "strip_accents": options[1]}))
+            steps.append(Step("text.normalize", (name,), (), {"lowercase": options[0], "strip_accents": options[1]}))
     return tuple(steps)
 
 

@@ -57,6 +57,8 @@ def scalar(spec: TensorSpec, *, answer: bool = False, strict: bool = False) -> S
         made["format"] = _FORMATS[spec.dtype.name]
     if answer:
         return _answered(spec, made, strict)
+    if spec.content:
+        return made | {"contentEncoding": "base64"}
     made |= _limits(spec.dtype)
     if spec.closed and spec.categories:
         made = {"enum": [*spec.categories, *((None,) if spec.nullable else ())]}

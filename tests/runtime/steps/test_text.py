@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from setsail.runtime import steps
+from setsail.runtime.steps import prepare
 from setsail.steps import Step
 from setsail.tensors import NULL
 
@@ -19,7 +19,7 @@ def column(*texts: str) -> np.ndarray:
 
 
 def normalize(*texts: str, **options: object) -> list[str]:
-    return list(steps.apply([Step("text.normalize", "text", options)], {"text": column(*texts)})["text"])
+    return list(prepare([Step("text.normalize", ("text",), (), options)], {})({"text": column(*texts)})["text"])
 
 
 def test_lower_casing_follows_unicode() -> None:
@@ -34,11 +34,11 @@ def test_accents_are_stripped_after_lower_casing() -> None:
 
 def test_the_given_arrays_are_not_changed_and_others_pass() -> None:
     inputs = {"text": column("A"), "age": np.array([1.0])}
-    done = steps.apply([Step("text.normalize", "text", {"lowercase": True})], inputs)
+    done = prepare([Step("text.normalize", ("text",), (), {"lowercase": True})], {})(inputs)
     assert inputs["text"][0] == "A"
     assert done["text"][0] == "a"
     assert done["age"] is inputs["age"]
-    assert steps.apply([], inputs) == inputs
+    assert prepare([], {})(inputs) == inputs
 
 
 def test_a_missing_text_stays_missing() -> None:
