@@ -27,7 +27,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def load(options: Options = SHARED, *, external: bool = False, seed: int = 0) -> Runner:
-    return runtime.load(heavy.VARIANT, heavy.program(seed, external=external), heavy.signature(), (), options)
+    return runtime.load(heavy.VARIANT, heavy.program(seed, external=external), heavy.signature(), options=options)
 
 
 def right(runner: Runner) -> bool:
@@ -44,7 +44,7 @@ def test_it_answers_the_same_from_shared_weights(external: bool) -> None:
 def test_the_second_load_does_not_read_the_program_again() -> None:
     load().close()
     garbage = {"model.onnx": bytes(2 << 20)}
-    assert right(runtime.load(heavy.VARIANT, garbage, heavy.signature(), (), SHARED))
+    assert right(runtime.load(heavy.VARIANT, garbage, heavy.signature(), options=SHARED))
 
 
 def test_without_an_identity_nothing_is_kept(cache: Path) -> None:
@@ -84,7 +84,7 @@ def test_a_prepared_program_that_cannot_be_opened_is_removed(monkeypatch: pytest
 
 def test_a_program_that_cannot_be_loaded_is_refused_as_ever(cache: Path) -> None:
     with pytest.raises(SetsailError) as caught:
-        runtime.load(heavy.VARIANT, {"model.onnx": b"?" * (2 << 20)}, heavy.signature(), (), SHARED)
+        runtime.load(heavy.VARIANT, {"model.onnx": b"?" * (2 << 20)}, heavy.signature(), options=SHARED)
     assert caught.value.code == "model.failed"
     assert not list((cache / "weights").glob("[!.]*"))
 
@@ -108,7 +108,7 @@ def test_a_very_large_program_is_opened_by_path_or_as_a_buffer(monkeypatch: pyte
 MAPS = """
 import sys, heavy
 from setsail import runtime
-runner = runtime.load(heavy.VARIANT, heavy.program(), heavy.signature(), (), runtime.Options(identity="heavy"))
+runner = runtime.load(heavy.VARIANT, heavy.program(), heavy.signature(), options=runtime.Options(identity="heavy"))
 runner.run({"x": heavy.ROWS})
 kind = None
 for line in open("/proc/self/smaps"):

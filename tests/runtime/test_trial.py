@@ -38,7 +38,7 @@ def test_rows_go_in_at_the_size_asked_for(tmp_path: Path, at_once: int, max_batc
     (tmp_path / "in0").write_bytes(tensorfile.encode({"x": rows}))
     batch = {"inputs": "in0", "outputs": "out0", "rows": at_once}
     files = slices(tmp_path, max_batch or "N")
-    asked = json.loads(json.dumps(trial.arguments(variant, files, SIGNATURE, batches=(batch,))))
+    asked = json.loads(json.dumps(trial.arguments(variant, files, SIGNATURE, batches=(batch,), folder=tmp_path)))
     assert trial.run(asked, tmp_path) == {"ok": True, "runs": runs}
     assert tensorfile.decode((tmp_path / "out0").read_bytes())["y"].tolist() == (rows * 2).tolist()
 
@@ -47,5 +47,8 @@ def test_a_program_that_does_not_load_raises_its_own_code(tmp_path: Path) -> Non
     path, offset, length = slices(tmp_path)["model.onnx"]
     variant = Variant("onnx", "onnx", "float64", "model.onnx")
     with pytest.raises(SetsailError) as caught:
-        trial.run(trial.arguments(variant, {"model.onnx": (path, offset + 1, length - 1)}, SIGNATURE), tmp_path)
+        trial.run(
+            trial.arguments(variant, {"model.onnx": (path, offset + 1, length - 1)}, SIGNATURE, folder=tmp_path),
+            tmp_path,
+        )
     assert caught.value.code == "model.failed"
