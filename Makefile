@@ -21,13 +21,17 @@ help:
 	@echo "make clean     remove what these targets made"
 
 demo: .venv/demo.stamp
+	@$(BIN)/python -m compileall -q src
 	$(BIN)/python -m demo
 
+# Compiled once: the tests start hundreds of processes, and an editable installation compiles nothing.
 test: .venv/torch.stamp
+	@$(BIN)/python -m compileall -q src
 	$(PYTEST) -m "not slow"
 	@$(MAKE) --no-print-directory lint
 
 test-all: .venv/torch.stamp
+	@$(BIN)/python -m compileall -q src
 	$(PYTEST)
 	@$(MAKE) --no-print-directory lint
 

@@ -47,6 +47,7 @@ class Bench:
 
     def install(self, peers: Collection[str], workloads: Collection[str], say: Callable[[str], None]) -> None:
         """Environments and models, before anything is timed."""
+        environments.compiled()
         for name in sorted({WORKLOADS[workload].model for workload in workloads}):
             self.made[name] = models.made(name, self.cache / "models", full_size=self.full_size)
         for name in PEERS:
