@@ -14,55 +14,32 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
-import shlex
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
-from urllib.parse import urlsplit
+from tempfile import TemporaryDirectory
 
+from benchmarks.inside import Inside, Transport
 from benchmarks.load import wrk
-from benchmarks.observability import Loop
-from benchmarks.processes import raise_priority
+from benchmarks.processes import Server, free_port, raise_priority
 from setsail.binding import bind
 from setsail.catalog import Metadata, ModelMetadata
 from setsail.messages import ModelRef, Rows
-from setsail.monitor.meter import Meter
 from setsail.protocols.curl import CURL
 from setsail.protocols.values import dump
-from setsail.scheduling import Rules
-from setsail.server.connection import Connection
-from setsail.server.dispatch import Desk
 from setsail.server.interpreter import settle
-from setsail.server.plane import Plane
-from setsail.server.settings import Settings
 from setsail.serving.house import House
-from setsail.serving.intake import Intake
-from setsail.serving.turns import Turns
 
 CLIENTS = (64, 1)
-TICK = os.sysconf("SC_CLK_TCK")
-ECHO = Path(__file__).with_name("peers") / "echo.py"
-
-
-class Nowhere:
-    """A transport without a socket."""
-
-    written = 0
-
-    def get_extra_info(self, name: str) -> None: ...
-    def write(self, data: bytes) -> None:
-        self.written += 1
-
-    def is_closing(self) -> bool:
-        return False
-
-    def pause_reading(self) -> None: ...
-    def resume_reading(self) -> None: ...
+COMMANDS = {
+    "setsail": (
+        sys.executable, "-m", "setsail", "serve", "{model}", "--workers", "1", "--port", "{port}", "--admin-port", "-1",
+    ),
+    "echo": (sys.executable, str(Path(__file__).with_name("peers") / "echo.py")),
+}  # fmt: skip
 
 
 def request(meta: ModelMetadata) -> bytes:
@@ -85,76 +62,36 @@ def best(call: Callable[[], object], times: int) -> float:
 
 def in_process(house: House, raw: bytes, clients: int) -> float:
     """Seconds a request of our own code and the model."""
-    loop, meter = Loop(), Meter()
-    desk = Desk(house, meter=meter, max_body=1 << 20)
-    desk.intake = Intake(lambda: house.table, Turns(loop), rules=Rules(), meter=meter)
-    plane = Plane(desk, Settings(), loop)  # type: ignore[arg-type]
-    connections, transports = [Connection(plane) for _ in range(clients)], [Nowhere() for _ in range(clients)]
-    for connection, transport in zip(connections, transports, strict=True):
-        connection.connection_made(transport)
+    transports = [Transport() for _ in range(clients)]
+    inside = Inside(house, transports)
 
-    def turn() -> float:
-        before, begun = sum(t.written for t in transports), time.perf_counter()
-        for connection in connections:
+    def turn() -> None:
+        for connection in inside.connections:
             connection.get_buffer(-1)[: len(raw)] = raw
             connection.buffer_updated(len(raw))
-        loop.turn()
-        seconds = time.perf_counter() - begun
-        # After a run that something else made slow the model goes to its thread for a while: those turns end later.
-        while sum(t.written for t in transports) - before < clients:
-            seconds = float("inf")
-            time.sleep(0.001)
-            loop.turn()
-        return seconds
+        inside.loop.turn()
 
-    return min(turn() for _ in range(3000 if clients == 1 else 600)) / clients
+    turns = 3000 if clients == 1 else 600
+    fastest = best(turn, turns)
+    if any(transport.answers != turns for transport in transports):
+        raise SystemExit("a request was not answered in its turn: this needs a small model of one input")
+    return fastest / clients
 
 
-class Process:
-    """A server under test, and its user and system seconds."""
-
-    def __init__(self, command: Sequence[str], environment: dict[str, str], port: int) -> None:
-        self.port = port
-        self.process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True)
-        raise_priority(self.process.pid)
-
-    def seconds(self) -> tuple[float, float]:
-        parts = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return int(parts[11]) / TICK, int(parts[12]) / TICK
-
-    def window(self, raw: bytes, clients: int, seconds: float) -> tuple[float, float, float]:
-        """User and system µs a request, and p50 in µs."""
-        before = self.seconds()
-        load = wrk(self.port, [raw], clients, seconds)
-        after = self.seconds()
-        user, system = ((b - a) / load.requests * 1e6 for a, b in zip(before, after, strict=True))
-        return user, system, load.p50_ms * 1000
-
-    def close(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-
-
-def served(path: Path) -> Process:
-    command = [
-        sys.executable,
-        "-m",
-        "setsail",
-        *shlex.split(f"serve {path} --workers 1 --port 0 --admin-port -1 --json"),
-    ]
-    made = Process(command, {"OMP_NUM_THREADS": "1"}, 0)
-    assert made.process.stdout is not None
-    made.port = urlsplit(json.loads(made.process.stdout.readline())["url"]).port or 0
+def started(command: Sequence[str], environment: Mapping[str, str], port: int, folder: Path) -> Server:
+    made = Server(command, {"OMP_NUM_THREADS": "1", **environment}, folder / f"{port}.log", folder)
+    made.answers(port)
+    made.prefer()
     return made
 
 
-def echo(port: int) -> Process:
-    made = Process([sys.executable, str(ECHO)], {"PORT": str(port), "WORKERS": "1"}, port)
-    time.sleep(1)
-    return made
+def window(server: Server, port: int, raw: bytes, clients: int, seconds: float) -> tuple[float, float, float]:
+    """User and system µs a request, and p50 in µs."""
+    before = server.user_and_system()
+    load = wrk(port, [raw], clients, seconds)
+    after = server.user_and_system()
+    user, system = ((b - a) / load.requests * 1e6 for a, b in zip(before, after, strict=True))
+    return user, system, load.p50_ms * 1000
 
 
 def measured(path: Path, rounds: int, seconds: float) -> dict[str, dict[str, float]]:
@@ -176,16 +113,19 @@ def measured(path: Path, rounds: int, seconds: float) -> dict[str, dict[str, flo
                 "model": best(lambda given=inputs: loaded.runner.run(given), 2000) / clients * 1e6,  # type: ignore[misc]
             }
     gc.unfreeze()
-    ours, bare = served(path), echo(18099)
-    try:
-        windows: dict[tuple[str, int], list[tuple[float, float, float]]] = {}
+    windows: dict[tuple[str, int], list[tuple[float, float, float]]] = {}
+    with TemporaryDirectory() as made, ExitStack() as stack:
+        servers = []
+        for who, command in COMMANDS.items():
+            port = free_port()
+            filled = [part.format(model=path.absolute(), port=port) for part in command]
+            server = started(filled, {"PORT": str(port), "WORKERS": "1"}, port, Path(made))
+            stack.callback(server.stop)
+            servers.append((who, server, port))
         for number in range(rounds):
-            for who, server in (("setsail", ours), ("echo", bare))[:: 1 if number % 2 else -1]:
+            for who, server, port in servers[:: 1 if number % 2 else -1]:
                 for clients in CLIENTS:
-                    windows.setdefault((who, clients), []).append(server.window(raw, clients, seconds))
-    finally:
-        ours.close()
-        bare.close()
+                    windows.setdefault((who, clients), []).append(window(server, port, raw, clients, seconds))
     for (who, clients), taken in windows.items():
         for part, values in zip(("user", "system", "p50"), zip(*taken, strict=True), strict=True):
             found[f"{clients} clients"][f"{who} {part}"] = median(values)

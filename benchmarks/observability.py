@@ -13,39 +13,22 @@ import argparse
 import gc
 import json
 import socket
-from collections.abc import Callable
-from itertools import repeat
 from pathlib import Path
 from statistics import median
-from time import monotonic, perf_counter
+from time import perf_counter
 from typing import Any
 
+from benchmarks.inside import Inside, Transport
 from setsail.catalog import Metadata, ModelMetadata
 from setsail.messages import ModelRef
-from setsail.monitor.meter import Meter
-from setsail.scheduling import Rules
-from setsail.server.connection import Connection
-from setsail.server.dispatch import Desk
-from setsail.server.plane import Plane
-from setsail.server.settings import Settings
 from setsail.serving.house import House
-from setsail.serving.intake import Intake
-from setsail.serving.turns import Turns
 
 
-class NoMeter(Meter):
-    """Counts nothing."""
-
-    def answered(self, *_: Any) -> None: ...
-    def batch(self, *_: Any) -> None: ...
-    def stage(self, *_: Any) -> None: ...
-    def gauge(self, *_: Any) -> None: ...
-
-
-class Wire:
-    """A transport, and the client at its other end."""
+class Wire(Transport):
+    """A transport over TCP, and the client at its other end."""
 
     def __init__(self) -> None:
+        super().__init__()
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.client = socket.create_connection(listener.getsockname())
             self.server, _ = listener.accept()
@@ -57,57 +40,17 @@ class Wire:
         self.owed = False
         self.server.send(data)
 
-    def get_extra_info(self, name: str) -> None: ...
-    def is_closing(self) -> bool:
-        return False
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def pause_reading(self) -> None: ...
-    def resume_reading(self) -> None: ...
-
-
-class Loop:
-    """An event loop without sockets: `turn` calls whoever wants to be called."""
-
-    def __init__(self) -> None:
-        self.due: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
-
-    def call_soon(self, call: Callable[..., Any], *arguments: Any) -> None:
-        self.due.append((call, arguments))
-
-    call_soon_threadsafe = call_soon
-
-    def call_later(self, delay: float, call: Callable[..., Any], *arguments: Any) -> None: ...
-
-    def time(self) -> float:
-        return monotonic()
-
-    def turn(self) -> None:
-        due, self.due = self.due, []
-        for call, arguments in due:
-            call(*arguments)
-
 
 class Side:
-    """A whole server but its sockets, with some connections to it. Without a meter it counts and notes nothing."""
+    """A server with some connections to it."""
 
     def __init__(self, path: Path, connections: int, *, metered: bool) -> None:
-        loop: Any = Loop()
-        settings, meter = Settings(port=0), Meter() if metered else NoMeter()
         self.house = House()
         self.house.load(path, "model")
-        desk = Desk(self.house, meter=meter, max_body=settings.max_body)
-        if not metered:
-            desk.marker.lots = repeat(False)
-        desk.intake = Intake(lambda: self.house.table, Turns(loop), rules=Rules(inline_seconds=1.0), meter=meter)
-        plane = Plane(desk, settings, loop)
-        self.loop, self.raw = loop, request(self.house)
-        self.connections = [Connection(plane) for _ in range(connections)]
-        self.wires = [Wire() for _ in self.connections]
-        for connection, wire in zip(self.connections, self.wires, strict=True):
-            connection.connection_made(wire)
+        self.raw = request(self.house)
+        self.wires = [Wire() for _ in range(connections)]
+        inside = Inside(self.house, self.wires, metered=metered)
+        self.loop, self.connections = inside.loop, inside.connections
 
     def turn(self) -> float:
         """One request of every connection, and their answers: the server's seconds."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import time
 import uuid
@@ -15,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["PRIORITY", "Server", "busy_seconds", "own_seconds", "raise_priority"]
+__all__ = ["PRIORITY", "Server", "busy_seconds", "free_port", "own_seconds", "raise_priority"]
 
 PRIORITY = -15
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -75,6 +76,18 @@ class Server:
             time.sleep(0.003)
         raise RuntimeError(f"no right answer within {seconds:.0f} s: {why}; it printed: {self.tail()}")
 
+    def answers(self, port: int, seconds: float = 30.0) -> None:
+        """Wait until somebody listens. Raises RuntimeError as `wait` does."""
+
+        def ready() -> str | None:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+            except OSError as fault:
+                return str(fault)
+            return None
+
+        self.wait(ready, seconds)
+
     def tail(self) -> str:
         return self.log.read_text(errors="replace")[-800:].strip()
 
@@ -105,14 +118,19 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """User and system time of all its processes, and of their children that have ended."""
-        ticks = 0
+        return sum(self.user_and_system())
+
+    def user_and_system(self) -> tuple[float, float]:
+        """The same apart."""
+        user = system = 0
         for pid in self.pids():
             try:
                 fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             except OSError:
                 continue
-            ticks += sum(int(field) for field in fields[11:15])
-        return ticks / _TICK
+            user += int(fields[11]) + int(fields[13])
+            system += int(fields[12]) + int(fields[14])
+        return user / _TICK, system / _TICK
 
     def pss_mb(self) -> float:
         """Memory of all its processes together, pages they share counted once."""
@@ -147,3 +165,9 @@ class Server:
         """Whether a number still means the process that we saw, and not a newer one of somebody else."""
         environment = Path(f"/proc/{pid}/environ").read_bytes()
         return not environment or f"{_MARK}={self.mark}".encode() in environment
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -19,7 +19,7 @@ from benchmarks.environments import UnavailableError
 from benchmarks.figures import Load
 from benchmarks.models import Case, Made
 from benchmarks.peers import HERE, PEERS, Peer, Place
-from benchmarks.processes import Server, busy_seconds, own_seconds
+from benchmarks.processes import Server, busy_seconds, free_port, own_seconds
 from benchmarks.wires import WIRES, Reply, Wire, framed, http_request
 from benchmarks.workloads import WORKLOADS, Visit, Workload
 
@@ -87,7 +87,7 @@ class Bench:
         made = self.made[workload.model]
         home = self.cache / "prepared" / visit.peer / made.path.parent.name
         home.mkdir(parents=True, exist_ok=True)
-        place = Place(self._bin(peer), home, made, _free_port(), visit.workers)
+        place = Place(self._bin(peer), home, made, free_port(), visit.workers)
         peer.prepare(place)
         if visit.peer == "in-process":
             return [self._in_process(peer, place, workload)]
@@ -163,12 +163,6 @@ def _short(text: str) -> str:
     """One line: how it begins, and how what was printed ends."""
     text = " ".join(text.split())
     return text if len(text) <= 300 else f"{text[:120]} … {text[-180:]}"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _compared(wire: Wire, case: Case, reply: Reply) -> str | None:
