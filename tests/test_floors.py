@@ -38,7 +38,7 @@ PACKAGES = {
         *("onnx", "onnxruntime", "google", "sklearn", "skl2onnx", "xgboost", "lightgbm", "torch", "onnxscript"),
         *("safetensors", "joblib", "skops"),
     },
-    "runtime": {"onnxruntime", "xgboost", "lightgbm"},
+    "runtime": {"PIL", "tokenizers", "onnxruntime", "xgboost", "lightgbm"},
     "monitor": {"msgspec", "opentelemetry"},
     "protocols": {"msgspec", "orjson", "simdjson", "httptools", "hpack", "google", "python_multipart"},
     "isolation": set(),

@@ -89,12 +89,14 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
     # texts [N] (and their partners [N]) -> for each of the outputs, int64 [N, T]; `makes` says what each output is
     "text.tokenize": Schema(
         {"file": _text, "makes": lambda v: _texts(v) and set(v) <= {"ids", "mask", "types"}},
-        {"max_length": _count, "pad_to": _count, "pad_id": _whole, "pad_type": _whole, "max_characters": _count},
+        {"max_length": _count, "pad_to": _count, "pad_id": _whole, "pad_type": _whole, "max_characters": _count,
+         "pad_side": _one_of("right", "left"), "truncate_side": _one_of("right", "left")},
         files=("file",), extra="text",
     ),
     # bytes [N] -> images [N], each [height, width, channels] of uint8
     "image.decode": Schema(
-        {"mode": _one_of("RGB", "L")}, {"max_pixels": _count, "rotate": _truth}, extra="image",
+        {"mode": _one_of("RGB", "L")},
+        {"max_pixels": _count, "rotate": _truth, "alpha": _one_of("drop", "white")}, extra="image",
     ),
     # images [N] -> images [N]
     "image.resize": Schema(

@@ -1,0 +1,89 @@
+"""The step from texts to a transformer's token ids, by a `tokenizer.json` and the library that reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from tokenizers import Encoding, Tokenizer
+
+from setsail.errors import SetsailError
+from setsail.runtime.steps import Apply, Files, UnfitError
+from setsail.tensors import NULL, Array
+
+__all__ = ["CHARACTERS", "tokenize"]
+
+CHARACTERS: Final = 1_000_000  # of one text, unless its step says otherwise
+# of `makes`: what an encoding has, and what a padded place gets by which option
+_PARTS: Final[Mapping[str, tuple[str, str]]] = {
+    "ids": ("ids", "pad_id"), "mask": ("attention_mask", ""), "types": ("type_ids", "pad_type"),
+}  # fmt: skip
+
+
+def tokenize(options: Mapping[str, Any], files: Files) -> Apply:
+    """Texts, or pairs of texts, as int64 `[N, tokens]` for each of `makes`, with the tokens a model wants around them.
+
+    Rows are as long as the longest, or `pad_to` where that is longer. What the file itself says of truncation and
+    padding does not count.
+    """
+    tokenizer = _read(options["file"], bytes(files[options["file"]]))
+    limit, least = options.get("max_characters", CHARACTERS), options.get("pad_to", 1)
+    if "max_length" in options:
+        _truncated(tokenizer, options["max_length"], options.get("truncate_side", "right"))
+    parts = [(_PARTS[name][0], options.get(_PARTS[name][1], 0)) for name in options["makes"]]
+    left = options.get("pad_side", "right") == "left"
+
+    def encoded(texts: Sequence[str], row: int) -> Encoding:
+        for text in texts:
+            if not isinstance(text, str) or text == NULL:
+                raise UnfitError("input.text", row, "is missing", expected="a text", todo="send a text")
+            if len(text) > limit:
+                raise UnfitError("input.text", row, "is too long", value=len(text),
+                                 expected=f"at most {limit} characters")  # fmt: skip
+        try:
+            encoding = tokenizer.encode(texts[0], texts[1] if len(texts) > 1 else None)
+        except Exception as fault:  # a truncation that leaves no room for a pair, half a surrogate
+            raise UnfitError("input.text", row, f"cannot be split into tokens ({str(fault)[:80]})") from fault
+        if not encoding.ids:
+            raise UnfitError("input.text", row, "has no tokens", expected="a text that is not empty",
+                             todo="send a text that is not empty")  # fmt: skip
+        return encoding
+
+    def apply(arrays: Sequence[Array]) -> Sequence[Array]:
+        shape = arrays[0].shape
+        rows = zip(*(array.ravel().tolist() for array in arrays), strict=True)
+        encodings = [encoded(texts, row) for row, texts in enumerate(rows)]
+        length = max(least, max((len(encoding) for encoding in encodings), default=0))
+        return [_padded(encodings, name, fill, length, left).reshape(*shape, length) for name, fill in parts]
+
+    return apply
+
+
+def _read(name: str, raw: bytes) -> Tokenizer:
+    try:
+        tokenizer = Tokenizer.from_buffer(raw)
+    except BaseException as fault:  # the library's panics are no Exceptions
+        if isinstance(fault, KeyboardInterrupt | SystemExit | GeneratorExit | MemoryError):
+            raise
+        raise SetsailError("model.failed", f"the tokenizer {name!r} cannot be read", field="steps",
+                           value=str(fault)[:80], expected="a tokenizer.json of Hugging Face") from fault  # fmt: skip
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _truncated(tokenizer: Tokenizer, length: int, side: str) -> None:
+    try:
+        tokenizer.enable_truncation(length, direction=side)
+    except Exception as fault:
+        raise SetsailError("model.failed", "step 'text.tokenize' leaves no room for tokens", field="steps",
+                           value=length, expected="a larger max_length") from fault  # fmt: skip
+
+
+def _padded(encodings: Sequence[Encoding], name: str, fill: int, length: int, left: bool) -> Array:
+    made = np.full((len(encodings), length), fill, dtype=np.int64)
+    place: Callable[[int], slice] = (lambda n: slice(length - n, None)) if left else (lambda n: slice(0, n))
+    for row, encoding in enumerate(encodings):
+        made[row, place(len(encoding))] = getattr(encoding, name)
+    return made
