@@ -35,10 +35,10 @@ PACKAGES = {
     **{name: {"msgspec"} for name in ("catalog", "parity", "steps", "variants", "scheduling")},
     "artifact": {"msgspec"},
     "convert": {
-        *("onnx", "onnxruntime", "google", "sklearn", "skl2onnx", "xgboost", "lightgbm", "torch", "onnxscript"),
-        *("safetensors", "joblib", "skops"),
+        *("onnx", "onnxruntime", "google", "sklearn", "skl2onnx", "xgboost", "lightgbm", "catboost", "torch"),
+        *("onnxscript", "safetensors", "joblib", "skops"),
     },
-    "runtime": {"PIL", "tokenizers", "onnxruntime", "xgboost", "lightgbm"},
+    "runtime": {"PIL", "tokenizers", "onnxruntime", "xgboost", "lightgbm", "catboost"},
     "monitor": {"msgspec", "opentelemetry"},
     "protocols": {"msgspec", "orjson", "simdjson", "httptools", "hpack", "google", "python_multipart"},
     "isolation": set(),

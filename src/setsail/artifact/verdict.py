@@ -26,6 +26,7 @@ _RUNTIMES: Final[Mapping[str, tuple[str, ...]]] = {
     "onnx": ("onnxruntime", "onnxruntime-gpu"),
     "xgboost-ubj": ("xgboost", "xgboost-cpu"),
     "lightgbm-text": ("lightgbm",),
+    "catboost-cbm": ("catboost",),
 }
 
 

@@ -1,4 +1,4 @@
-"""From a boosted ensemble to a Conversion: what XGBoost and LightGBM have in common.
+"""From a boosted ensemble to a Conversion: what XGBoost, LightGBM and CatBoost have in common.
 
 A framework's module parses its model into an `Ensemble` (`trees.py`), says in a `Plan` (`links.py`) how sums become
 answers, and gives a function that asks the source itself. Everything else is here: example, signature, probes,
@@ -8,13 +8,14 @@ programs and their outputs.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, Final
 
 import numpy as np
 
+from setsail.convert.columns import Columns
 from setsail.convert.conversion import Conversion, Intent, Probe, Program
 from setsail.convert.graph import Graph
 from setsail.convert.links import Plan, answers
@@ -23,6 +24,7 @@ from setsail.convert.probes import Range, boundary, head, synthetic
 from setsail.convert.trees import Ensemble
 from setsail.errors import SetsailError
 from setsail.signature import BATCH, Signature, TensorSpec
+from setsail.steps import NONE, Processing
 from setsail.tensors import BY_NAME, Array, dtype_of
 from setsail.variants import Variant
 
@@ -33,7 +35,10 @@ _EXAMPLE_ROWS: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A booster's input: dtype and width of the table, its own column names, and the example's rows."""
+    """A booster's input of numbers: dtype and width of the table, its own column names, and the example's rows.
+
+    Rows with categories are `Columns` (`columns.py`).
+    """
 
     dtype: str
     width: int
@@ -42,6 +47,13 @@ class Rows:
 
     def spec(self) -> TensorSpec:
         return TensorSpec("input", BY_NAME[self.dtype], (BATCH, self.width), columns=self.names, nullable=True)
+
+    def specs(self) -> tuple[TensorSpec, ...]:
+        return (self.spec(),)
+
+    def given(self, inputs: Mapping[str, Array]) -> Array:
+        """The signature's inputs as the source takes them."""
+        return inputs["input"]
 
 
 # -- the example -------------------------------------------------------------------------------------------------------
@@ -117,22 +129,24 @@ class Model:
 
     Attributes:
         ensemble: None where trees cannot say it (linear boosters); then only the native variant is written.
-        run: the source itself: rows `[N, width]` -> its outputs by name, before labels are replaced.
+        run: the source itself: rows as `rows.given` has them -> its outputs by name, before labels are replaced.
         native: the variant that runs the framework's own library, and its file.
         ranges: lowest and highest value of each column in training, where the model says.
+        levels: the numbers that stand for categories, by column of a table of numbers.
     """
 
     framework: str
     estimator: str
     versions: Mapping[str, str]
     plan: Plan
-    rows: Rows
+    rows: Rows | Columns
     ensemble: Ensemble | None
-    run: Callable[[Array], dict[str, Array]]
+    run: Callable[[Any], dict[str, Array]]
     native: Program
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     ranges: tuple[tuple[float, float] | None, ...] = ()
+    levels: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
 
 def package_versions(*packages: str) -> dict[str, str]:
@@ -155,12 +169,16 @@ def assemble(model: Model, intent: Intent) -> Conversion:
     labels = _labels(model.plan, intent.labels)
     probes = tuple(_probes(model, labels, intent.seed))
     outputs = tuple(_output(name, array, labels) for name, array in probes[0].outputs.items())
-    signature = Signature((model.rows.spec(),), outputs, OUTPUTS[model.plan.kind].defaults)
-    programs = [*_programs(model, labels, signature), model.native]
+    signature = Signature(model.rows.specs(), outputs, OUTPUTS[model.plan.kind].defaults)
+    processing, inner = NONE, signature
+    if isinstance(model.rows, Columns) and model.rows.matrix:
+        inner = Signature(model.rows.inner(), outputs, signature.defaults)
+        processing = Processing(model.rows.steps(), inner)
+    programs = [*_programs(model, labels, inner), model.native]
     return Conversion(
         framework=model.framework, versions=model.versions, estimator=model.estimator, kind=model.plan.kind,
-        signature=signature, programs=tuple(programs), probes=probes, hyperparameters=model.hyperparameters,
-        notes=model.notes,
+        signature=signature, programs=tuple(programs), probes=probes, processing=processing,
+        hyperparameters=model.hyperparameters, notes=model.notes,
     )  # fmt: skip
 
 
@@ -188,17 +206,17 @@ def _output(name: str, array: Array, labels: Array | None) -> TensorSpec:
 
 
 def _probes(model: Model, labels: Array | None, seed: int) -> list[Probe]:
-    spec = model.rows.spec()
-    ranges = {"input": _ranges(model)}
-    drawn = {"synthetic": synthetic((spec,), ranges, seed=seed), "boundary": boundary((spec,), ranges, seed=seed)}
-    if model.rows.example is not None:
-        drawn = {"example": head({"input": model.rows.example}, _EXAMPLE_ROWS), **drawn}
+    specs, ranges, rows = model.rows.specs(), _ranges(model), model.rows
+    drawn = {"synthetic": synthetic(specs, ranges, seed=seed), "boundary": boundary(specs, ranges, seed=seed)}
+    if rows.example is not None:
+        example = rows.example if isinstance(rows, Columns) else {"input": rows.example}
+        drawn = {"example": head(example, _EXAMPLE_ROWS), **drawn}
     probes = []
     for what, inputs in drawn.items():
         try:
             with warnings.catch_warnings():  # e.g. that an array has no column names
                 warnings.simplefilter("ignore")
-                found = model.run(inputs["input"])
+                found = model.run(rows.given(inputs))
         except SetsailError:
             raise
         except Exception as fault:  # any of the source's own errors
@@ -210,14 +228,18 @@ def _probes(model: Model, labels: Array | None, seed: int) -> list[Probe]:
     return probes
 
 
-def _ranges(model: Model) -> list[Range]:
-    """What the model knows of its columns: bounds of training, else around its thresholds."""
+def _ranges(model: Model) -> Mapping[str, Sequence[Range]]:
+    """What the model knows of its columns: levels; bounds of training, else around its thresholds."""
+    every = model.ensemble.thresholds if model.ensemble else ()
+    if isinstance(model.rows, Columns):
+        return model.rows.ranges(every, model.ranges)
     found = []
     for column in range(model.rows.width):
-        thresholds = model.ensemble.thresholds[column] if model.ensemble else ()
+        levels = model.levels.get(column, ())
         low, high = (model.ranges[column] if column < len(model.ranges) else None) or (None, None)
-        found.append(Range(low, high, thresholds=thresholds))
-    return found
+        known = Range(low, high, thresholds=every[column] if every else ())
+        found.append(Range(levels=levels) if levels else known)
+    return {"input": found}
 
 
 def _names(plan: Plan, found: Mapping[str, Array]) -> list[str]:
@@ -251,7 +273,7 @@ def _programs(model: Model, labels: Array | None, signature: Signature) -> list[
     for ident, dtype in kinds:
         ensemble = replace(source, dtype=dtype)
         graph = Graph()
-        results = answers(graph, ensemble, model.plan, "input", model.rows.dtype)
+        results = answers(graph, ensemble, model.plan, "input", signature.inputs[0].dtype.name)
         for spec in signature.outputs:
             graph.rename(_named(graph, results, spec, dtype, labels), spec.name)
         data = graph.model(signature.inputs, signature.outputs)

@@ -47,6 +47,7 @@ FORMATS: Final[Mapping[str, Format]] = {
     "xgboost-ubj": Format("XGBoost model (UBJSON)", "xgboost", loader="setsail.convert.xgboost:load", converter="setsail.convert.xgboost:convert"),
     "xgboost-json": Format("XGBoost model (JSON)", "xgboost", loader="setsail.convert.xgboost:load", converter="setsail.convert.xgboost:convert"),
     "lightgbm-text": Format("LightGBM model (text)", "lightgbm", loader="setsail.convert.lightgbm:load", converter="setsail.convert.lightgbm:convert"),
+    "catboost": Format("CatBoost model (.cbm)", "catboost", loader="setsail.convert.catboost:load", converter="setsail.convert.catboost:convert"),
     # torch.export.load unpickles where weights_only fails, and hands texts of the file to sympify, which evaluates them
     "pt2": Format("PyTorch exported program (.pt2)", "torch", "pickle", converter=f"{_TORCH}.pt2:convert"),
     "torchscript": Format("TorchScript model", "torch", "torchscript", converter=f"{_TORCH}.torchscript:convert"),
@@ -63,7 +64,6 @@ FORMATS: Final[Mapping[str, Format]] = {
     "keras": Format("Keras model (.keras)", later="call model.export(\"model.onnx\", format=\"onnx\") in Keras, then pack the .onnx file"),
     "hdf5": Format("HDF5 file (Keras .h5)", later="call model.export(\"model.onnx\", format=\"onnx\") in Keras, then pack the .onnx file"),
     "saved-model": Format("TensorFlow SavedModel", later="run python -m tf2onnx.convert --saved-model DIR --output model.onnx, then pack the .onnx file"),
-    "catboost": Format("CatBoost model (.cbm)", later="call model.save_model(\"model.onnx\", format=\"onnx\") in CatBoost, then pack the .onnx file"),
     "tflite": Format("TensorFlow Lite model", later=_ONNX),
     "pmml": Format("PMML document", later=_ONNX),
     "mar": Format("TorchServe archive (.mar)", trust="mar", later="pack the model file inside it (MAR-INF/MANIFEST.json names it)"),
@@ -75,13 +75,13 @@ FORMATS: Final[Mapping[str, Format]] = {
 }
 # fmt: on
 
-FRAMEWORKS: Final = ("onnx", "sklearn", "xgboost", "lightgbm", "torch")
+FRAMEWORKS: Final = ("onnx", "sklearn", "xgboost", "lightgbm", "catboost", "torch")
 
 # Package -> the extra that installs it.
 EXTRAS: Final[Mapping[str, str]] = {
     "onnx": "onnx", "sklearn": "sklearn", "skl2onnx": "sklearn", "joblib": "sklearn", "scipy": "sklearn", "xgboost":
-    "xgboost",
-    "lightgbm": "lightgbm", "torch": "torch", "onnxscript": "torch", "skops": "skops", "pandas": "pandas",
+    "xgboost", "lightgbm": "lightgbm", "catboost": "catboost", "torch": "torch", "onnxscript": "torch", "skops": "skops",
+    "pandas": "pandas",
     "pyarrow": "parquet",
 }  # fmt: skip
 

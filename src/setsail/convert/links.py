@@ -32,6 +32,7 @@ class Plan:
         average: divides the sum (random-forest boosting), else 1.
         single: whether the source casts rows to float32 before anything else.
         missing: a number that stands for a missing value beside NaN, else None.
+        limit: the probability above which a row of two classes is of the second.
         zero_missing: columns in which zero is missing, too (LightGBM's `zero_as_missing`).
     """
 
@@ -44,6 +45,7 @@ class Plan:
     single: bool = False
     missing: float | None = None
     zero_missing: tuple[int, ...] = ()
+    limit: float = 0.5
 
 
 def _sigmoid(graph: Graph, x: str, dtype: str) -> str:
@@ -131,6 +133,8 @@ def answers(graph: Graph, ensemble: Ensemble, plan: Plan, x: str, given: str) ->
         total = graph.node("Mul", total, graph.constant(plan.coefficient, dtype))
     scores = LINKS[plan.link](graph, total, dtype)
     results = FORMS[plan.form](graph, scores, dtype)
+    if plan.form == "binary" and plan.limit != 0.5:
+        results["index"] = _above(graph, scores, plan.limit, dtype)
     if "value" in results and ensemble.targets == 1:
         results["value"] = _flat(graph, results["value"])
     return results

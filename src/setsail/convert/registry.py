@@ -20,13 +20,13 @@ LIVE: Final[Mapping[str, tuple[str, str]]] = {
     "sklearn": ("setsail.convert.sklearn.model:convert", "sklearn"),
     "xgboost": ("setsail.convert.xgboost:convert", "xgboost"),
     "lightgbm": ("setsail.convert.lightgbm:convert", "lightgbm"),
+    "catboost": ("setsail.convert.catboost:convert", "catboost"),
     "torch": ("setsail.convert.torch:convert", "torch"),
 }
 # Live models that another way leads to.
 _ELSEWHERE: Final[Mapping[str, str]] = {
     "keras": 'call model.export("model.onnx", format="onnx"), then pack the .onnx file',
     "tensorflow": "export it to ONNX (tf2onnx), then pack the .onnx file",
-    "catboost": 'call model.save_model("model.onnx", format="onnx"), then pack the .onnx file',
     "onnx": "write it with onnx.save, then pack the file",
     "transformers": "export it to ONNX, then pack the .onnx file",
 }

@@ -26,9 +26,10 @@ RUNTIMES: Final[Mapping[str, str]] = {
     "onnx": "setsail.runtime.onnx_runner:load",
     "xgboost-ubj": "setsail.runtime.xgboost_native:load",
     "lightgbm-text": "setsail.runtime.lightgbm_native:load",
+    "catboost-cbm": "setsail.runtime.catboost_native:load",
 }
 # package a runtime needs -> the extra that installs it
-_EXTRAS: Final[Mapping[str, str]] = {"xgboost": "xgboost", "lightgbm": "lightgbm"}
+_EXTRAS: Final[Mapping[str, str]] = {"xgboost": "xgboost", "lightgbm": "lightgbm", "catboost": "catboost"}
 _STEPPED: Final = "setsail.runtime.stepped:Stepped"
 _DISCARD: Final = "setsail.runtime.prepared:discard"
 _PLAIN: Final = Options()

@@ -32,8 +32,8 @@ class NativeRunner:
         booster = self._booster  # another thread may close meanwhile
         if booster is None:
             raise SetsailError("model.not_ready", "the model was unloaded")
-        scores = self._scores(booster, inputs[self.signature.inputs[0].name])
-        return outputs(self.signature, self._settings["form"], scores)
+        scores = self._scores(booster, self._rows(inputs))
+        return outputs(self.signature, self._settings["form"], scores, self._settings.get("limit", 0.5))
 
     def rest(self, inputs: Mapping[str, Array]) -> None:
         """Nothing: boosters keep no memory of their runs."""
@@ -41,17 +41,22 @@ class NativeRunner:
     def close(self) -> None:
         self._booster = None
 
+    def _rows(self, inputs: Mapping[str, Array]) -> Array:
+        """The inputs as the library takes them: the one table."""
+        return inputs[self.signature.inputs[0].name]
+
     def _scores(self, booster: Any, rows: Array) -> Array:
         """Scores of rows in the form that the settings name. Raises `model.run`."""
         raise NotImplementedError
 
 
-def outputs(signature: Signature, form: str, scores: Array) -> dict[str, Array]:
+def outputs(signature: Signature, form: str, scores: Array, limit: float = 0.5) -> dict[str, Array]:
     """Name a booster's scores.
 
     Args:
         form: `binary` (scores are P(class 1), [N]), `multi` ([N, classes]), `margin` (a label by the sign, [N]) or
             `value` (scores are the answer).
+        limit: above it a row is of class 1, where there are two.
     """
     if form == "value":
         only = signature.outputs[0]
@@ -59,7 +64,7 @@ def outputs(signature: Signature, form: str, scores: Array) -> dict[str, Array]:
     if form == "multi":
         index, second = scores.argmax(axis=1), scores
     elif form == "binary":
-        index, second = (scores > 0.5).astype(np.int64), np.stack([1 - scores, scores], axis=1)
+        index, second = (scores > limit).astype(np.int64), np.stack([1 - scores, scores], axis=1)
     else:
         index, second = (scores > 0).astype(np.int64), scores
     label, other = signature.outputs
