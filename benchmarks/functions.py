@@ -94,7 +94,7 @@ def asker(url: str, model: str) -> Callable[[], None]:
 
 def measured(file: Path, rounds: int, times: int) -> dict[str, tuple[list[float], list[float]]]:
     """Name of a measurement -> seconds in-process and isolated."""
-    inside, isolated = Inside(file), AppRunner(Spec(file, "score"), Terms(), "calls", lambda _: None)
+    inside, isolated = Inside(file), AppRunner(Spec(file, "score").entry, Terms(), "calls", lambda _: None)
     sides: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {}
     for rows in (1, 64, 4096):
         x = {"x": np.random.default_rng(0).standard_normal((rows, 30))}

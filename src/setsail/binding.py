@@ -21,7 +21,7 @@ import numpy as np
 from setsail.casting import cell, exact, listed, nested, typed
 from setsail.envelope import numbered, opened, placed, raw, renamed
 from setsail.errors import SetsailError
-from setsail.messages import Body, Cells, Columns, Rows, Tensor, Tensors
+from setsail.messages import Body, Cells, Columns, Rows, Tensor, Tensors, Unread
 from setsail.shortcut import at_once
 from setsail.signature import Signature, TensorSpec
 from setsail.tensors import Array, Numbers
@@ -54,6 +54,8 @@ def _bind(signature: Signature, body: Body) -> dict[str, Array]:
         arrays = _from_columns(signature, body)
     elif isinstance(body, Cells):
         arrays = _from_cells(signature, body)
+    elif isinstance(body, Unread):
+        raise body.fault
     else:
         return _bind(signature, body.again())
     return signature.check(arrays)

@@ -211,6 +211,8 @@ def _blob(spec: TensorSpec, value: Any, row: int) -> Any:
     """Bytes as they came, or out of base64 (also as a `data:` URL), which is how JSON and CSV have them."""
     if isinstance(value, bytes) or value == NULL:
         return value
+    if spec.content == "request":  # a text is the body itself
+        return value.encode("utf-8", "replace")
     text = value.partition(",")[2] if value.startswith("data:") else value
     try:
         return b64decode(text, validate=True)

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from setsail.errors import SetsailError
-from setsail.messages import Body, Cells, Columns, Digits, Form, Portion, Rows, Tensor, Tensors
+from setsail.messages import Body, Cells, Columns, Digits, Form, Portion, Rows, Tensor, Tensors, Unread
 
 __all__ = ["merge", "portion"]
 
@@ -113,12 +113,17 @@ def _of_cells(body: Cells) -> Portion | None:
     return Portion((Cells, body.header, body.loose, body.ignore_unknown, body.nulls), len(body.rows))
 
 
+def _of_unread(body: Unread) -> None:
+    return None
+
+
 def _of_digits(body: Digits) -> Portion | None:
     return body.form.portion
 
 
 _PORTIONS: Final[Mapping[type, Callable[[Any], Portion | None]]] = {
     Rows: _of_rows, Tensors: _of_tensors, Columns: _of_columns, Cells: _of_cells, Digits: _of_digits,
+    Unread: _of_unread,
 }  # fmt: skip
 
 

@@ -11,13 +11,15 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct, field
 
+from setsail.errors import SetsailError
+from setsail.letters import Letter
 from setsail.shares import Share
 from setsail.signature import Signature
 from setsail.tensors import Array, DType
 
 __all__ = [
     "Body", "Cells", "Columns", "Digits", "Form", "ModelRef", "Portion", "Request", "Response", "Rows", "Tensor",
-    "Tensors",
+    "Tensors", "Unread",
 ]  # fmt: skip
 
 
@@ -133,11 +135,20 @@ class Digits(Struct, gc=False):
         return self.read(self.source)
 
 
-Body = Tensors | Rows | Columns | Cells | Digits
+class Unread(Struct, frozen=True):
+    """A body that is nothing we read: `fault` says why, to every model but one that reads requests by itself."""
+
+    fault: SetsailError
+
+
+Body = Tensors | Rows | Columns | Cells | Digits | Unread
 
 
 class Request(Struct, frozen=True):
-    """Ask a model for a prediction. `outputs` None means the wire's own idea of a full answer: all of them."""
+    """Ask a model for a prediction. `outputs` None means the wire's own idea of a full answer: all of them.
+
+    `letter` is the request as it came, for models that are code which reads it (`letters.py`).
+    """
 
     model: ModelRef
     body: Body
@@ -145,6 +156,7 @@ class Request(Struct, frozen=True):
     signature: str = "serving_default"
     id: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    letter: Callable[[], Letter] | None = None
 
 
 class Response(Struct, frozen=True):

@@ -23,7 +23,8 @@ from setsail.tensors import BY_NAME, NULL, Array, DType, dtype_of, finite
 __all__ = ["BATCH", "CONTENTS", "Dim", "Signature", "Sole", "TensorSpec"]
 
 BATCH: Final = "N"
-CONTENTS: Final = ("image", "bytes")  # what a string input may hold instead of text
+# What a string input may hold instead of text; `request` is a whole request (`letters.py`), for code that reads it.
+CONTENTS: Final = ("image", "bytes", "request")
 Dim = int | str
 _TEXT = re.compile(r"^\s*(?P<name>[^:\[\]]+?)\s*:\s*(?P<dtype>\w+)\s*(?:\[(?P<dims>[^\[\]]*)\])?\s*$")
 

@@ -71,7 +71,7 @@ def write(folder: Path, code: str = SHOP, name: str = "shop.py") -> Path:
 
 
 def start(file: Path, name: str, terms: Terms | None = None, look: Callable[..., object] = lambda _: None) -> AppRunner:
-    return AppRunner(Spec(file, name), terms or Terms(), name, look)
+    return AppRunner(Spec(file, name).entry, terms or Terms(), name, look)
 
 
 def until(done: Callable[[], object], seconds: float = 10.0) -> None:

@@ -9,16 +9,19 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from setsail.apps.code import WrongAnswerError
 from setsail.apps.hints import Leaf, Record, Shape, read_input, read_output, refused
+from setsail.apps.importing import imported
 from setsail.errors import SetsailError
 from setsail.signature import BATCH, Signature
 from setsail.tensors import NULL, Array
 
-__all__ = ["Function", "WrongAnswerError"]
+__all__ = ["Function", "WrongAnswerError", "load"]
 
 _KINDS: Final[Mapping[str, tuple[type, ...]]] = {
     "float": (float, int, np.floating, np.integer),
@@ -30,8 +33,16 @@ _KINDS: Final[Mapping[str, tuple[type, ...]]] = {
 _FROM: Final[Mapping[str, str]] = {"float": "fiu", "int": "iu", "uint": "iu", "bool": "b", "string": "UOT"}
 
 
-class WrongAnswerError(Exception):
-    """The function returned what its hints do not say. The text is for the operator."""
+def load(options: Mapping[str, Any]) -> Function:
+    """Run the file and find the function. Raises `app.load` or `app.hints`."""
+    file, name = Path(options["file"]), options["name"]
+    module = imported(file)
+    if not callable(getattr(module, name, None)):
+        there = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
+        own = [n for n in there if getattr(getattr(module, n), "__module__", None) == module.__name__]
+        raise SetsailError("app.load", f"{file.name} has no function {name!r}", field="PATH", value=name,
+                           expected=", ".join(own[:12]) or "a function")  # fmt: skip
+    return Function(getattr(module, name))
 
 
 class Function:

@@ -1,5 +1,5 @@
-"""The process that has a person's function: it makes itself harmless, imports the file, and answers calls until its
-parent hangs up.
+"""The process that has a person's code: it makes itself harmless, loads the code, and answers calls until its parent
+hangs up.
 
 Started as `python -I -c … SOCKET MEMORY ROOT` by `process.py`. Nothing but the standard library and the sandbox is
 imported before the sandbox is entered. Standard output and error are the operator's log.
@@ -7,7 +7,6 @@ imported before the sandbox is entered. Standard output and error are the operat
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
@@ -15,10 +14,8 @@ import socket
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Mapping
 from importlib import import_module
-from pathlib import Path
 from typing import Any, Final
 
 from setsail.errors import SetsailError
@@ -29,7 +26,8 @@ __all__ = ["main"]
 _TRACE: Final = 32 << 10
 _FRAMES: Final = "setsail.apps.frames"
 _SLAB: Final = "setsail.apps.slab"
-_CALLING: Final = "setsail.apps.calling"
+_CODE: Final = "setsail.apps.code"
+_IMPORTING: Final = "setsail.apps.importing"
 
 
 def main() -> None:
@@ -42,11 +40,10 @@ def main() -> None:
         signal.signal(number, lambda *_: None)
     refusal = _enter(order)
     sys.path.extend(path for path in order["path"] if path not in sys.path)
-    frames, calling = import_module(_FRAMES), import_module(_CALLING)
-    sys.path[:0] = [os.path.dirname(order["file"])]  # after numpy and ours: a person's random.py is no part of them
+    frames = import_module(_FRAMES)
     channel = frames.Channel(end)
     if refusal is not None:
-        fault = SetsailError("source.sandbox", "the process of the function cannot be cut off on this machine",
+        fault = SetsailError("source.sandbox", "the process of the code cannot be cut off on this machine",
                              value=refusal, expected="Linux with user namespaces",
                              todo="pass --no-sandbox if you trust the code with your network")  # fmt: skip
         channel.send(_failed(frames, fault))
@@ -54,14 +51,14 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        function = calling.Function(_load(Path(order["file"]), order["name"]))
-        channel.send(frames.Message(0, frames.READY, text=json.dumps(_about(function)).encode()))
+        code = _load(order)
+        channel.send(frames.Message(0, frames.READY, text=json.dumps(_about(code)).encode()))
     except SetsailError as fault:
         channel.send(_failed(frames, fault))
         return
     slab = import_module(_SLAB).Slab(int(sys.argv[2]), order["size"])
     try:
-        _answer(channel, slab, function)
+        _answer(channel, slab, code)
     except frames.BrokenError:  # the parent is gone
         return
 
@@ -104,36 +101,25 @@ def _end_with(parent: int) -> None:
 # -- loading -----------------------------------------------------------------------------------------------------------
 
 
-def _load(file: Path, name: str) -> Any:
-    """Run the file and find the function. Raises `app.load` with the trace among its facts."""
-    known = file.stem in sys.modules or file.stem in sys.stdlib_module_names
-    module_name = f"app_{file.stem}" if known or not file.stem.isidentifier() else file.stem
-    spec = importlib.util.spec_from_file_location(module_name, file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
+def _load(order: Mapping[str, Any]) -> Any:
+    """The code, ready to be run. Raises SetsailError: `app.load` with the trace among its facts, or its own."""
+    module, _, name = order["load"].partition(":")
     try:
-        spec.loader.exec_module(module)
-    except BaseException as fault:  # whatever a person's file raises, SystemExit included
-        todo = "see the trace above; run the file in a Python of your own"
-        if isinstance(fault, PermissionError):
-            todo = "the function may read its own folder and Python's: name others with --app-read"
-        raise SetsailError("app.load", f"{file.name} cannot be imported: {_last(fault)}", todo=todo,
-                           trace=_trace(fault)) from fault  # fmt: skip
-    if not callable(getattr(module, name, None)):
-        there = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
-        own = [n for n in there if getattr(getattr(module, n), "__module__", None) == module_name]
-        raise SetsailError("app.load", f"{file.name} has no function {name!r}", field="PATH", value=name,
-                           expected=", ".join(own[:12]) or "a function")  # fmt: skip
-    return getattr(module, name)
+        return getattr(import_module(module), name)(order["options"])
+    except SetsailError:
+        raise
+    except BaseException as fault:  # whatever a person's code raises, SystemExit included
+        importing = import_module(_IMPORTING)
+        raise SetsailError("app.load", f"{order['title']} cannot be loaded: {importing.last_line(fault)}",
+                           todo="see the trace above; run it in a Python of your own",
+                           trace=importing.trace(fault)) from fault  # fmt: skip
 
 
-def _about(function: Any) -> dict[str, Any]:
+def _about(code: Any) -> dict[str, Any]:
     """What the parent must know, as data."""
     return {
-        "signature": function.signature.to_json(), "defaults": list(function.signature.defaults),
-        "arrays": function.arrays, "python": ".".join(map(str, sys.version_info[:3])),
+        "signature": code.signature.to_json(), "defaults": list(code.signature.defaults),
+        "python": ".".join(map(str, sys.version_info[:3])),
     }  # fmt: skip
 
 
@@ -144,20 +130,20 @@ def _failed(frames: Any, fault: SetsailError) -> Any:
 # -- answering ---------------------------------------------------------------------------------------------------------
 
 
-def _answer(channel: Any, slab: Any, function: Any) -> None:
+def _answer(channel: Any, slab: Any, code: Any) -> None:
     """Answer one call after the other, until the parent hangs up."""
     frames = sys.modules[_FRAMES]
-    wrong = import_module(_CALLING).WrongAnswerError
+    wrong, importing = import_module(_CODE).WrongAnswerError, import_module(_IMPORTING)
     full = sys.modules[_SLAB].NoRoomError
-    names = [spec.name for spec in function.signature.inputs]
-    outputs = [spec.name for spec in function.signature.outputs]
+    names = [spec.name for spec in code.signature.inputs]
+    outputs = [spec.name for spec in code.signature.outputs]
     while (message := channel.receive()) is not None:
         if message.kind == frames.PING:
             channel.send(frames.Message(message.number, frames.PONG))
             continue
         try:
             inputs = {name: slab.read(place) for name, place in zip(names, message.places, strict=True)}
-            answers = function.run(inputs)
+            answers = code.run(inputs)
             places = slab.write([answers[name] for name in outputs], upper=True)
             reply = frames.Message(message.number, frames.DONE, places)
         except wrong as fault:
@@ -165,7 +151,7 @@ def _answer(channel: Any, slab: Any, function: Any) -> None:
         except full as fault:
             reply = _fault(message.number, "app.answer", f"its answer is larger than {fault.args[0]} bytes")
         except BaseException as fault:  # a person's code may raise anything, SystemExit included
-            reply = _fault(message.number, "app.fault", _trace(fault))
+            reply = _fault(message.number, "app.fault", importing.trace(fault))
         channel.send(reply)
 
 
@@ -173,22 +159,3 @@ def _fault(number: int, code: str, text: str) -> Any:
     frames = sys.modules[_FRAMES]
     data = json.dumps({"code": code, "text": text[-_TRACE:]}).encode()
     return frames.Message(number, frames.FAULT, text=data)
-
-
-def _trace(fault: BaseException) -> str:
-    """A traceback that begins with the person's own frames."""
-    ours = os.path.dirname(__file__)
-    frames = fault.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename.startswith((ours, "<frozen importlib")):
-        frames = frames.tb_next
-    try:
-        return "".join(traceback.format_exception(type(fault), fault, frames))
-    except Exception:  # its text is a person's own code too
-        return type(fault).__name__
-
-
-def _last(fault: BaseException) -> str:
-    try:
-        return f"{type(fault).__name__}: {fault}"[:500]
-    except Exception:
-        return type(fault).__name__

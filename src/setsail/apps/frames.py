@@ -1,4 +1,4 @@
-"""What a server and the process with a person's function say to each other, over a pair of connected sockets.
+"""What a server and the process with a person's code say to each other, over a pair of connected sockets.
 
 A message is a head of twelve bytes (sequence number, kind, count, length) and a body of `length` bytes. The body is
 either `count` tensors of one fixed struct each, whose values lie in shared memory (`slab.py`), or one text in UTF-8,
@@ -19,8 +19,8 @@ from typing import Final, NamedTuple
 from setsail.tensors import DTYPES
 
 __all__ = [
-    "CALL", "CODES", "DONE", "FAILED", "FAULT", "MAX_DIMS", "MAX_TENSORS", "MAX_TEXT", "ORDER", "PING", "PONG", "READY",
-    "BrokenError", "Channel", "Message", "Place",
+    "BYTES", "CALL", "CODES", "DONE", "FAILED", "FAULT", "MAX_DIMS", "MAX_TENSORS", "MAX_TEXT", "ORDER", "PING", "PONG",
+    "READY", "BrokenError", "Channel", "Message", "Place",
 ]  # fmt: skip
 
 ORDER, CALL, PING, READY, FAILED, DONE, FAULT, PONG = range(1, 9)
@@ -28,6 +28,7 @@ MAX_TEXT: Final = 1 << 20
 MAX_TENSORS: Final = 256
 MAX_DIMS: Final = 8
 CODES: Final = {dtype.name: dtype.onnx for dtype in DTYPES}  # one number a dtype, the same in every version
+BYTES: Final = 255  # of a string tensor whose values are bytes
 _HEAD: Final = struct.Struct("<IBxHI")
 _PLACE: Final = struct.Struct(f"<BB6xQQ{MAX_DIMS}Q")
 _TENSORS: Final = (CALL, DONE)

@@ -1,4 +1,4 @@
-"""One child process with a function, as its parent sees it: started, asked, ended. It is asked by one thread at a time.
+"""One child process with a person's code, as its parent sees it: started, asked, ended, by one thread at a time.
 
 Whatever it says is the word of a stranger: sizes, places and texts are checked, and a child that says what cannot be is
 ended. What it prints goes to the log, line by line, as much as a log should take.
@@ -23,13 +23,14 @@ from pathlib import Path
 from time import monotonic
 from typing import IO, Any, Final
 
+from setsail.apps.code import KINDS, Entry
 from setsail.apps.frames import CALL, DONE, FAILED, FAULT, PING, PONG, READY, BrokenError, Channel, Message
 from setsail.apps.slab import SIZE, Slab
-from setsail.apps.spec import INSIDE, Spec
+from setsail.apps.spec import INSIDE
 from setsail.apps.terms import Terms
 from setsail.errors import SetsailError
 from setsail.isolation import environment, fault_from_json, printable
-from setsail.signature import Signature, TensorSpec
+from setsail.signature import CONTENTS, Signature, TensorSpec
 from setsail.tensors import Array
 
 __all__ = ["About", "FunctionError", "Process"]
@@ -53,18 +54,18 @@ _LINES: Final = 200  # a second
 
 
 class FunctionError(Exception):
-    """The function did not answer this call, and its process lives. `args`: the code, and words for the operator."""
+    """The code did not answer this call, and its process lives. `args`: the code, and words for the operator."""
 
 
 class About:
-    """What a child says of its function, checked. Raises BrokenError for what no child of ours says."""
+    """What a child says of its code, checked. Raises BrokenError for what no child of ours says."""
 
     def __init__(self, text: bytes) -> None:
         try:
             body = json.loads(text)
             defaults = tuple(map(str, body["defaults"]))
             self.signature = _checked(Signature.from_json(body["signature"], defaults))
-            self.arrays, self.python = bool(body["arrays"]), printable(str(body["python"]), 20)
+            self.python = printable(str(body["python"]), 20)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
             raise BrokenError(f"no signature: {fault!r}") from fault
 
@@ -76,8 +77,9 @@ class Process:
         log: what it prints goes there, at level INFO.
     """
 
-    def __init__(self, spec: Spec, terms: Terms, log: logging.Logger) -> None:
-        self._spec, self._terms, self._log = spec, terms, log
+    def __init__(self, entry: Entry, terms: Terms, log: logging.Logger) -> None:
+        self._entry, self._terms, self._log = entry, terms, log
+        self._python = entry.interpreter(terms.python)
         self._number = 0
         self._reaping, self._ended = threading.Lock(), threading.Event()
         self._slab = Slab.make()
@@ -103,25 +105,25 @@ class Process:
 
     def _spawn(self, end: socket.socket) -> subprocess.Popen[bytes]:
         inherited = (end.fileno(), self._slab.handle)
-        variables = environment(Path(self._folder), self._terms.environment) | {INSIDE: str(self._spec)}
+        variables = environment(Path(self._folder), self._terms.environment) | {INSIDE: self._entry.title}
         if not self._terms.sandbox:
             variables.pop("CUDA_VISIBLE_DEVICES")
         for name in _THREADS:
             variables.setdefault(name, str(self._terms.threads))
-        command = [self._terms.interpreter, "-I", "-c", _BOOT, *map(str, inherited), _ROOT]
+        command = [self._python, "-I", "-c", _BOOT, *map(str, inherited), _ROOT]
         try:
             return subprocess.Popen(
-                command, cwd=self._spec.file.parent, env=variables, pass_fds=inherited, start_new_session=True,
+                command, cwd=self._entry.folder, env=variables, pass_fds=inherited, start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             )  # fmt: skip
         except OSError as fault:
-            raise SetsailError("app.load", "the Python of the function cannot be started", field="--app-python",
-                               value=f"{self._terms.interpreter}: {fault.strerror}") from fault  # fmt: skip
+            raise SetsailError("app.load", f"the Python of the {self._entry.noun} cannot be started",
+                               field="--app-python", value=f"{self._python}: {fault.strerror}") from fault  # fmt: skip
 
     # -- asking --------------------------------------------------------------------------------------------------------
 
     def begin(self) -> About:
-        """Have it load the function.
+        """Have it load the code.
 
         Raises:
             SetsailError: `app.load`, `app.hints` or `source.sandbox`.
@@ -135,22 +137,24 @@ class Process:
                 return About(message.text)
             raise self._refused(message)
         except TimeoutError:
-            raise SetsailError("app.load", f"{self._spec} was not imported in time", field="--app-start-timeout",
+            raise SetsailError("app.load", f"{self._entry.title} was not imported in time", field="--app-start-timeout",
                                expected=f"at most {self._terms.start_seconds:g} seconds",
                                todo="raise --app-start-timeout if its imports take longer") from None  # fmt: skip
         except (BrokenError, OSError) as fault:
-            raise SetsailError("app.load", f"the process of {self._spec} failed", value=str(fault),
+            raise SetsailError("app.load", f"the process of {self._entry.title} failed", value=str(fault),
                                todo="the log has what it said last") from fault  # fmt: skip
 
     def _order(self) -> dict[str, Any]:
-        terms = self._terms
+        terms, entry = self._terms, self._entry
         limits = replace(terms.limits, memory=terms.memory + SIZE if terms.memory else None)
-        path = [entry for entry in sys.path if os.path.isabs(entry)] if terms.shared else []
+        shared = self._python == sys.executable  # then it has all that is importable here
+        path = [place for place in sys.path if os.path.isabs(place)] if shared else []
         return {
-            "file": str(self._spec.file), "name": self._spec.name, "size": self._slab.size, "folder": self._folder,
+            "load": KINDS[entry.kind].load, "title": entry.title, "options": dict(entry.options),
+            "size": self._slab.size, "folder": self._folder,
             "limits": limits.to_json(), "cut": "require" if terms.sandbox else "off", "network": terms.network,
             "parent": os.getpid(), "path": path,
-            "readable": [str(self._spec.file.parent), _ROOT + "/setsail", self._folder, *path, *terms.readable],
+            "readable": [str(entry.folder), _ROOT + "/setsail", self._folder, *path, *entry.readable, *terms.readable],
         }  # fmt: skip
 
     def _refused(self, message: Message) -> SetsailError:
@@ -159,11 +163,11 @@ class Process:
             raise BrokenError(f"a message of kind {message.kind} instead of a signature")
         trace = fault.facts.pop("trace", None)
         if isinstance(trace, str):
-            self._log.error("%s cannot be imported:\n%s", self._spec, printable(trace, 32 << 10))
+            self._log.error("%s cannot be imported:\n%s", self._entry.title, printable(trace, 32 << 10))
         return fault
 
     def ask(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
-        """Call the function. The arrays that come back are ours.
+        """Call the code. The arrays that come back are ours.
 
         Raises:
             FunctionError: it failed, and lives.
@@ -275,7 +279,7 @@ def _sound(spec: TensorSpec) -> bool:
     texts = (spec.name, *spec.categories, *spec.labels, *(d for d in spec.shape if isinstance(d, str)))
     sizes = [d for d in spec.shape if not isinstance(d, str)]
     return (
-        spec.name.isidentifier() and len(spec.shape) <= 8
+        spec.name.isidentifier() and len(spec.shape) <= 8 and spec.content in ("", *CONTENTS)
         and all(isinstance(t, str) and t.isprintable() and len(t) <= 256 for t in texts)
         and all(type(size) is int and 0 < size < 1 << 31 for size in sizes)
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A function as a runner: one child process after the other, each as good as the last.
+"""A person's code as a runner: one child process after the other, each as good as the last.
 
 A thread of its own (`setsail-app`) starts the child, waits for its end and starts the next, later each time while they
 end quickly. While there is none, runs fail with `app.ended` at once, and whoever looks (`down`) knows. The child is
@@ -17,10 +17,10 @@ from threading import Event, Lock, Thread
 from time import monotonic
 from typing import Final
 
+from setsail.apps.code import Entry
 from setsail.apps.frames import BrokenError
 from setsail.apps.process import About, FunctionError, Process
 from setsail.apps.slab import NoRoomError
-from setsail.apps.spec import Spec
 from setsail.apps.terms import Terms
 from setsail.errors import SetsailError
 from setsail.runtime import Weights
@@ -45,7 +45,7 @@ class AppRunner:
 
     Attributes:
         down: why there is no process; empty while there is one.
-        python: the version that runs the function.
+        python: the version that runs the code.
 
     Raises:
         SetsailError: what keeps the first child from answering: `app.load`, `app.hints`, `source.sandbox`.
@@ -53,11 +53,11 @@ class AppRunner:
 
     signature: Signature
 
-    def __init__(self, spec: Spec, terms: Terms, name: str, look: Callable[[AppRunner], object]) -> None:
-        self.max_batch: int | None = None
+    def __init__(self, entry: Entry, terms: Terms, name: str, look: Callable[[AppRunner], object]) -> None:
+        self.max_batch = entry.max_batch
         self.weights = Weights()
         self.down = "it was not started"
-        self._spec, self._terms, self._look = spec, terms, look
+        self._entry, self._terms, self._look = entry, terms, look
         self._log = logging.getLogger(f"setsail.app.{name}")
         if self._log.level == logging.NOTSET:
             self._log.setLevel(logging.INFO)  # what a function prints is meant to be seen
@@ -72,7 +72,7 @@ class AppRunner:
         self.signature, self.python = about.signature, about.python
 
     def _first(self) -> About:
-        """What the first child says of the function."""
+        """What the first child says of the code."""
         self._begun.wait()
         if self._about is None:
             raise self._fault or SetsailError("model.not_ready", "the model was unloaded")
@@ -85,7 +85,7 @@ class AppRunner:
         return None if process is None else process.pid
 
     def ladder(self) -> dict[int, float]:
-        """Seconds by rows of a function that costs nothing: what is known before anybody calls it for good."""
+        """Seconds by rows of code that costs nothing: what is known before anybody calls it for good."""
         with self._calls:
             if self._process is None:
                 return {}
@@ -98,10 +98,10 @@ class AppRunner:
     # -- answering -----------------------------------------------------------------------------------------------------
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Call the function.
+        """Call the code.
 
         Raises:
-            SetsailError: `app.fault` or `app.answer` for the function's own doing, `app.timeout`, `app.ended`,
+            SetsailError: `app.fault` or `app.answer` for the code's own doing, `app.timeout`, `app.ended`,
                 `request.too_large`, or `model.not_ready` once closed.
         """
         arrays = [inputs[spec.name] for spec in self.signature.inputs]
@@ -110,7 +110,7 @@ class AppRunner:
                 raise SetsailError("model.not_ready", "the model was unloaded")
             process = self._process
             if process is None:
-                raise _ended("the process of the function has ended, and is being started again")
+                raise _ended(f"the process of the {self._entry.noun} has ended, and is being started again")
             try:
                 answers = process.ask(arrays)
                 self._check(answers, len(arrays[0]))
@@ -118,21 +118,21 @@ class AppRunner:
                 raise self._failed(*fault.args) from None
             except NoRoomError as full:
                 raise SetsailError("request.too_large", "the inputs are larger than the memory shared with the "
-                                   "function", expected=f"at most {full.args[0]} bytes more",
+                                   f"{self._entry.noun}", expected=f"at most {full.args[0]} bytes more",
                                    todo="send fewer rows a request") from None  # fmt: skip
             except UnicodeEncodeError:
                 raise SetsailError("input.dtype", "a text is not Unicode", expected="UTF-8 text") from None
             except TimeoutError:
                 self._end(process, f"a call took longer than {self._terms.seconds:g} seconds")
-                raise SetsailError("app.timeout", "the function took longer than one call may",
+                raise SetsailError("app.timeout", f"the {self._entry.noun} took longer than one call may",
                                    expected=f"at most {self._terms.seconds:g} seconds") from None  # fmt: skip
             except BrokenError as fault:
                 self._end(process, str(fault))
-                raise _ended("the process of the function ended before it answered") from None
+                raise _ended(f"the process of the {self._entry.noun} ended before it answered") from None
         return {spec.name: array for spec, array in zip(self.signature.outputs, answers, strict=True)}
 
     def rest(self, inputs: Mapping[str, Array]) -> None:
-        """Nothing: what the function keeps is its own affair."""
+        """Nothing: what the code keeps is its own affair."""
 
     def _check(self, answers: tuple[Array, ...], rows: int) -> None:
         """The child has held its answers against the hints; this holds the child against its word."""
@@ -144,8 +144,8 @@ class AppRunner:
         """The log gets the trace, the client an id to ask for it."""
         ident = os.urandom(4).hex()
         self._log.error("%s (id %s):\n%s", code, ident, text.rstrip())
-        what = "failed on this request" if code == "app.fault" else "did not answer as its type hints say"
-        return SetsailError(code, f"the function {what} (id {ident})", id=ident)
+        what = "failed on this request" if code == "app.fault" else "did not answer as it was declared to"
+        return SetsailError(code, f"the {self._entry.noun} {what} (id {ident})", id=ident)
 
     def _end(self, process: Process, why: str) -> None:
         """No more calls to this child."""
@@ -183,13 +183,13 @@ class AppRunner:
         self._begun.set()
 
     def _start(self) -> tuple[Process | None, SetsailError | None]:
-        """A child that has loaded the function, or why there is none."""
+        """A child that has loaded the code, or why there is none."""
         process = None
         try:
-            process = Process(self._spec, self._terms, self._log)
+            process = Process(self._entry, self._terms, self._log)
             about = process.begin()
             if self._about is not None and about.signature != self._about.signature:
-                raise SetsailError("app.hints", "the function takes or gives other tensors than when it was loaded",
+                raise SetsailError("app.hints", f"the {self._entry.noun} has other tensors than when it was loaded",
                                    todo="load the model again, or restart the server")  # fmt: skip
         except Exception as fault:
             if process is not None:
@@ -199,7 +199,7 @@ class AppRunner:
             if isinstance(fault, SetsailError):
                 return None, fault
             self._log.exception("a process could not be started")
-            return None, SetsailError("app.load", "the process of the function could not be started",
+            return None, SetsailError("app.load", f"the process of the {self._entry.noun} could not be started",
                                       value=f"{type(fault).__name__}: {fault}")  # fmt: skip
         again = self._about is not None
         self._about = self._about or about

@@ -19,7 +19,7 @@ from typing import Final
 
 import numpy as np
 
-from setsail.apps.frames import CODES, MAX_DIMS, BrokenError, Place
+from setsail.apps.frames import BYTES, CODES, MAX_DIMS, BrokenError, Place
 from setsail.tensors import BY_ONNX, Array, DType, dtype_of
 
 __all__ = ["SIZE", "NoRoomError", "Slab"]
@@ -83,18 +83,20 @@ class Slab:
         return Place(CODES[dtype.name], array.shape, at, array.nbytes)
 
     def _write_text(self, array: Array, at: int, end: int) -> Place:
-        """Where each text ends, counted from the first (one int64 each), then all texts in UTF-8."""
-        texts = [str(text).encode() for text in array.ravel().tolist()]
+        """Where each text ends, counted from the first (one int64 each), then all texts in UTF-8, or all bytes."""
+        values = array.ravel().tolist()
+        code = BYTES if values and isinstance(values[0], bytes) else CODES["string"]
+        texts = [bytes(value) if isinstance(value, bytes) else str(value).encode() for value in values]
         ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
         data = ends.tobytes() + b"".join(texts)
         if at + len(data) > end:
             raise NoRoomError(end - at)
         self._memory[at : at + len(data)] = data
-        return Place(CODES["string"], array.shape, at, len(data))
+        return Place(code, array.shape, at, len(data))
 
     def read(self, place: Place, *, upper: bool = False) -> Array:
         """A copy of a tensor out of a half. Raises BrokenError for a place that is none."""
-        dtype = BY_ONNX.get(place.code)
+        dtype = BY_ONNX.get(CODES["string"] if place.code == BYTES else place.code)
         begin = self.half if upper else 0
         count = math.prod(place.shape)
         if dtype is None or len(place.shape) > MAX_DIMS or count > self.size:
@@ -124,7 +126,7 @@ class Slab:
             start = stop
         array = np.empty(count, dtype=object)
         try:
-            array[:] = [text.decode() for text in texts]
+            array[:] = texts if place.code == BYTES else [text.decode() for text in texts]
         except UnicodeDecodeError as fault:
             raise BrokenError("a text that is not UTF-8") from fault
         return array.reshape(place.shape)

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Final, NamedTuple
 
+from setsail.apps.code import Entry
 from setsail.errors import SetsailError
 
 __all__ = ["INSIDE", "Spec", "is_spec"]
@@ -54,6 +55,12 @@ class Spec(NamedTuple):
     def path(self) -> Path:
         """As a PATH of the command line."""
         return Path(f"{self.file}:{self.name}")
+
+    @property
+    def entry(self) -> Entry:
+        """As code that runs."""
+        options = {"file": str(self.file), "name": self.name}
+        return Entry("function", self.file, str(self), options, self.name)
 
     def __str__(self) -> str:
         return f"{self.file.name}:{self.name}"

@@ -1,8 +1,7 @@
-"""How a function is run: what its process may use, and how long it may take."""
+"""How code is run: what its process may use, and how long it may take."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 
 from setsail.isolation import Limits
@@ -36,12 +35,3 @@ class Terms:
     readable: tuple[str, ...] = ()
     threads: int = 1
     limits: Limits = field(default_factory=lambda: Limits(cpu_seconds=0, file_bytes=1 << 30))
-
-    @property
-    def interpreter(self) -> str:
-        return self.python or sys.executable
-
-    @property
-    def shared(self) -> bool:
-        """Whether it runs in this very environment."""
-        return self.interpreter == sys.executable

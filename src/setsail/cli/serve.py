@@ -82,8 +82,8 @@ def command(console: Console, paths: tuple[Path, ...], name: str | None, config:
     if not paths and foreign is None and not settings.model_store:
         raise SetsailError("command.usage", "there is nothing to serve", field="PATH",
                            todo="name an artifact, a model file or a directory")  # fmt: skip
-    if functions := [path for path in paths if is_spec(path)]:
-        settings = import_module("setsail.cli.trust").asked(console, functions, settings)
+    if code := [path for path in paths if is_spec(path) or path.suffix != ".setsail"]:
+        settings = import_module("setsail.cli.trust").asked(console, code, settings)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     _end_on_sigterm()
     # numpy's BLAS multiplies nothing here, and starting its threads is an eighth of the time until the first answer

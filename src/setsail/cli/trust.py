@@ -1,4 +1,4 @@
-"""The question before a function is served: its file is run, so somebody must say that they trust it."""
+"""The question before code is served: it is run, so somebody must say that they trust it."""
 
 from __future__ import annotations
 
@@ -9,21 +9,27 @@ from pathlib import Path
 import click
 
 from setsail.cli.console import Console
-from setsail.server.apps import TRUST, is_trusted
+from setsail.errors import SetsailError
+from setsail.server.apps import entry_of, is_trusted
 from setsail.server.settings import Settings
 
 __all__ = ["asked"]
 
 
 def asked(console: Console, paths: Sequence[Path], settings: Settings) -> Settings:
-    """The settings, with trust in functions if a person at a terminal says so.
+    """The settings, with trust in the code that paths mean if a person at a terminal says so.
 
     Without a terminal nobody is asked, and the server refuses with `source.trust`.
     """
-    if is_trusted(settings) or not console.interactive:
-        return settings
-    names = ", ".join(str(path) for path in paths)
-    click.echo(f"Serving {names} runs the code in it, in a process of its own.", err=True)
-    if console.yes or click.confirm("Do you trust where this code comes from?", err=True):
-        return replace(settings, trust=",".join(filter(None, (settings.trust, TRUST))))
+    for path in paths if console.interactive else ():
+        try:
+            entry = entry_of(path)
+        except SetsailError:  # the server says it again, where faults are told
+            continue
+        if entry is None or is_trusted(settings, entry.trust):
+            continue
+        click.echo(f"Serving {entry.title} runs the code in it, in a process of its own.", err=True)
+        if not (console.yes or click.confirm("Do you trust where this code comes from?", err=True)):
+            break
+        settings = replace(settings, trust=",".join(filter(None, (settings.trust, entry.trust))))
     return settings

@@ -1,73 +1,104 @@
-"""Functions as models of a server: from settings and `app.py:predict` to something a house opens.
+"""Code as models of a server: from settings and a path to something a house opens.
 
-Imported when a function is served and not before: a server of artifacts has nothing of it.
+Imported when code is served and not before: a server of artifacts has nothing of it. A path is code when it names a
+function (`app.py:predict`), or when what it holds is of a format of ENTRIES and that row's function says so.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
+from setsail.apps.code import Entry
 from setsail.apps.runner import AppRunner
-from setsail.apps.spec import Spec
+from setsail.apps.spec import Spec, is_spec
 from setsail.apps.terms import Terms
 from setsail.errors import SetsailError
 from setsail.server.settings import Settings
 from setsail.serving.leases import Facts, Loaded
 from setsail.serving.samples import example
 
-__all__ = ["TRUST", "App", "app", "is_trusted"]
+__all__ = ["ENTRIES", "App", "app", "entry_of", "is_trusted"]
 
-TRUST: Final = "app"
+# Format of `convert/formats.py` -> `module:function`, path -> Entry; or None for a model that is to be packed.
+ENTRIES: Final[Mapping[str, str]] = {}
+_ARTIFACT: Final = ".setsail"
 
 
 @dataclass(frozen=True)
 class App:
     """See `serving.hosting.Hosted`."""
 
-    spec: Spec
+    entry: Entry
     terms: Terms
     name: str
     version: int = 1
 
     @property
     def source(self) -> str:
-        return str(self.spec)
+        return self.entry.title
 
     def open(self, look: Callable[[Any], object]) -> Loaded:
         """Start its process. Raises `app.load`, `app.hints` or `source.sandbox`."""
-        digest = hashlib.sha256(self.spec.file.read_bytes()).hexdigest()
-        runner = AppRunner(self.spec, self.terms, self.name, look)
-        # Rows of one call never see each other, or are one array by the function's own word; so requests may share it.
-        facts = Facts(f"Python {runner.python}", example(runner.signature, None), "function", digest, runner.ladder(),
-                      invariant=True, apart=True)  # fmt: skip
+        entry = self.entry
+        digest = entry.digest or hashlib.sha256(entry.place.read_bytes()).hexdigest()
+        runner = AppRunner(entry, self.terms, self.name, look)
+        # Rows of one call never see each other, or are one array by the code's own word; so requests may share it.
+        facts = Facts(f"Python {runner.python}", example(runner.signature, None), entry.kind, digest, runner.ladder(),
+                      invariant=True, apart=True, delay=entry.delay)  # fmt: skip
         return Loaded(runner, facts)
 
 
-def is_trusted(settings: Settings) -> bool:
-    """Whether functions may be run."""
-    return TRUST in _listed(settings.trust)
+def is_trusted(settings: Settings, kind: str) -> bool:
+    """Whether code of a `--trust` kind may be run."""
+    return kind in _listed(settings.trust)
 
 
-def app(path: Path, name: str | None, settings: Settings) -> App:
-    """The function that a PATH names, on the operator's terms.
+def entry_of(path: Path) -> Entry | None:
+    """The code that a PATH means; None where it is an artifact, a model to be packed, or a repository.
 
     Raises:
-        SetsailError: `source.trust` unless `--trust app` was given; `source.missing`.
+        SetsailError: `source.missing`, and what is wrong with code of a format that is known.
     """
-    spec = Spec.parse(path)
-    if not is_trusted(settings):
-        raise SetsailError("source.trust", f"serving {spec} runs the code in it", field="--trust",
-                           expected=f"--trust {TRUST}", todo=f"if you trust the file, add --trust {TRUST}")  # fmt: skip
+    if is_spec(path):
+        return Spec.parse(path).entry
+    if not ENTRIES or path.suffix == _ARTIFACT or not path.exists():
+        return None
+    try:
+        found = import_module("setsail.convert").recognise(path)
+    except SetsailError:  # whoever packs it says what is wrong
+        return None
+    maker = ENTRIES.get(found.format)
+    if maker is None:
+        return None
+    module, _, name = maker.partition(":")
+    entry: Entry | None = getattr(import_module(module), name)(found.path)
+    return entry
+
+
+def app(path: Path, name: str | None, settings: Settings) -> App | None:
+    """The code that a PATH means, on the operator's terms; None where it means none.
+
+    Raises:
+        SetsailError: `source.trust` unless `--trust` names its kind; what `entry_of` raises.
+    """
+    entry = entry_of(path)
+    if entry is None:
+        return None
+    if not is_trusted(settings, entry.trust):
+        raise SetsailError("source.trust", f"serving {entry.title} runs the code in it", field="--trust",
+                           expected=f"--trust {entry.trust}",
+                           todo=f"if you trust the file, add --trust {entry.trust}")  # fmt: skip
     terms = Terms(
         python=settings.app_python, sandbox=settings.app_sandbox == "on", network=settings.app_network == "on",
         seconds=settings.app_timeout, start_seconds=settings.app_start_timeout, memory=settings.app_memory,
         environment=_listed(settings.app_env), readable=_listed(settings.app_read), threads=settings.threads,
     )  # fmt: skip
-    return App(spec, terms, name or spec.name)
+    return App(entry, terms, name or entry.name, entry.version)
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -10,13 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Final
 
 from msgspec import Struct
 
 from setsail.apps.spec import is_spec
 from setsail.errors import SetsailError
+from setsail.server.settings import Settings
 
-__all__ = ["Opening", "Progress", "is_repository", "pack_source", "resolve"]
+__all__ = ["Opening", "Progress", "is_repository", "pack_source", "resolve", "trusted"]
+
+_APPS: Final = "setsail.server.apps"
 
 Progress = Callable[[str], None]
 
@@ -39,11 +43,14 @@ def is_repository(path: Path) -> bool:
     return len(models) != 1 and not _is_model(path)
 
 
-def resolve(path: Path, *, name: str | None = None, progress: Progress | None = None) -> Opening:
-    """The artifact that a file or a model directory stands for; sources are packed into the cache.
+def resolve(
+    path: Path, *, name: str | None = None, progress: Progress | None = None, trust: tuple[str, ...] = ()
+) -> Opening:
+    """The artifact that a file or a model directory stands for; sources are packed into the cache, code stays.
 
     Args:
         progress: told a line for every stage of packing.
+        trust: kinds of format whose loading may run code.
 
     Raises:
         SetsailError: `source.*` and whatever packing raises; when an example or trust is missing, its advice is the
@@ -55,15 +62,24 @@ def resolve(path: Path, *, name: str | None = None, progress: Progress | None = 
         raise SetsailError("source.missing", f"there is no model at {path}", field="PATH", value=str(path))
     if path.is_file() and (path.suffix == ".setsail" or _format(path) == "setsail"):
         return Opening(path, name)
-    artifact, found = pack_source(path, name=name, progress=progress)
+    if import_module(_APPS).entry_of(path) is not None:
+        return Opening(path, name)
+    artifact, found = pack_source(path, name=name, progress=progress, trust=trust)
     kind = "found in the cache" if found else "packed into the cache"
     return Opening(artifact, name, f"{path.name}: {kind} as {artifact}")
 
 
-def pack_source(path: Path, *, name: str | None = None, progress: Progress | None = None) -> tuple[Path, bool]:
+def trusted(settings: Settings) -> tuple[str, ...]:
+    """The kinds of format whose loading may run code here."""
+    return tuple(filter(None, map(str.strip, settings.trust.split(","))))
+
+
+def pack_source(
+    path: Path, *, name: str | None = None, progress: Progress | None = None, trust: tuple[str, ...] = ()
+) -> tuple[Path, bool]:
     """Pack a source into the cache. Returns the artifact and whether it was there already."""
     packing = import_module("setsail.packing")
-    given = {"name": name, "progress": progress}
+    given = {"name": name, "progress": progress, "trust": trust}
     options = packing.PackOptions(**{key: value for key, value in given.items() if value is not None})
     try:
         packed: tuple[Path, bool] = packing.pack_cached(path, options)

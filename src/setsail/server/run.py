@@ -19,7 +19,6 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Final
 
-from setsail.apps.spec import is_spec
 from setsail.catalog import Control, Index, Metadata, ModelMetadata, VersionStatus
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef
@@ -35,7 +34,7 @@ from setsail.server.grpc_engines import grpc_engine
 from setsail.server.lazy import Lazy
 from setsail.server.listeners import bind, url
 from setsail.server.marks import Tracing, open_tracer
-from setsail.server.opening import Opening, Progress, is_repository, pack_source, resolve
+from setsail.server.opening import Opening, Progress, is_repository, resolve, trusted
 from setsail.server.origins import NO_ORIGINS, Origins
 from setsail.server.plane import Plane
 from setsail.server.settings import Settings
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["Server", "data_application"]
 
 _LOG = logging.getLogger("setsail.server")
+_APPS: Final = "setsail.server.apps"
 _QUIET: Final = 1.0  # see Plane.drain
 
 
@@ -78,7 +78,8 @@ class Server:
         share = self.settings.weights_cache == "auto"
         self.house = House(
             threads=self.settings.threads, share_weights=share, meter=self.meter, poll=self.settings.repository_poll,
-            pack=lambda source: pack_source(source)[0], room=self.settings.queue_rows,
+            pack=self._packed, host=lambda path: import_module(_APPS).app(path, None, self.settings),
+            room=self.settings.queue_rows,
         )  # fmt: skip
         self.house.management.at_start = True
         for folder in self.settings.model_store.split(","):
@@ -118,16 +119,12 @@ class Server:
             SetsailError: what keeps the model from being ready; a repository is refused only when nothing in it loads.
         """
         if not is_repository(path):
-            opening = resolve(path, name=name, progress=progress)
-            if is_spec(opening.path):
-                app = import_module("setsail.server.apps").app(opening.path, opening.name, self.settings)
-                self.house.load(app, app.name)
-            else:
-                self.house.load(opening.path, opening.name)
+            opening = resolve(path, name=name, progress=progress, trust=trusted(self.settings))
+            self.house.load(opening.path, opening.name)
             return [opening]
 
         def pack(source: Path) -> Path:
-            return pack_source(source, progress=progress)[0]
+            return self._packed(source, progress)
 
         self.house.management.store.allow(path)
         repository = Repository(self.house, path, poll=self.settings.repository_poll, pack=pack)
@@ -136,6 +133,10 @@ class Server:
         if faults and not self._ready() and not self.settings.repository_poll:
             raise faults[0][1]
         return [Opening(place, note=f"not loaded: {fault}") for place, fault in faults]
+
+    def _packed(self, source: Path, progress: Progress | None = None) -> Path:
+        """What a source is packed into; code stays where it is."""
+        return resolve(source, progress=progress, trust=trusted(self.settings)).path
 
     def do(self, ask: Control) -> None:
         """What another server's configuration asks for, once paths are open. Raises what it raises."""

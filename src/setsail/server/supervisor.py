@@ -30,7 +30,7 @@ from setsail.server.crew import GRACE, Crew
 from setsail.server.doors import Door, admin_port, doors, write_tokens
 from setsail.server.listeners import bind, slots, url
 from setsail.server.loop import Loop
-from setsail.server.opening import Opening, Progress, is_repository, resolve
+from setsail.server.opening import Opening, Progress, is_repository, resolve, trusted
 from setsail.server.settings import Settings
 
 __all__ = ["Supervisor"]
@@ -69,7 +69,7 @@ class Supervisor:
         Raises:
             SetsailError: `source.missing`, and whatever packing raises.
         """
-        opening = _opened(path, name, progress)
+        opening = _opened(path, name, self.settings, progress)
         self._given.append((path.absolute(), name))
         self._paths.append(_entry(opening))
         return [opening]
@@ -209,7 +209,7 @@ class Supervisor:
 
     def _look_again(self) -> None:
         try:
-            paths = [_entry(_opened(path, name)) for path, name in self._given]
+            paths = [_entry(_opened(path, name, self.settings)) for path, name in self._given]
         except SetsailError as fault:
             _LOG.error("no worker is replaced: %s", fault)
             return
@@ -244,9 +244,11 @@ class Supervisor:
         return f"<setsail server at {self.url}: {self._count} workers>"
 
 
-def _opened(path: Path, name: str | None, progress: Progress | None = None) -> Opening:
+def _opened(path: Path, name: str | None, settings: Settings, progress: Progress | None = None) -> Opening:
     """What a path stands for; a repository stands for itself."""
-    return Opening(path) if is_repository(path) else resolve(path, name=name, progress=progress)
+    if is_repository(path):
+        return Opening(path)
+    return resolve(path, name=name, progress=progress, trust=trusted(settings))
 
 
 def _entry(opening: Opening) -> tuple[str, str | None]:

@@ -1,7 +1,7 @@
 """A model that is no artifact: something in this process that runs on its own, and may fall down and get up again.
 
 The house asks it to open and is told when to look at it again. `server/apps.py` has the one that there is: a person's
-function in a process of its own.
+code in a process of its own. A `Host` makes it of a path, where the path is such code.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from setsail.artifact import Artifact
 from setsail.serving.leases import Loaded
 
-__all__ = ["Hosted", "Source"]
+__all__ = ["Host", "Hosted", "Source"]
 
 
 class Hosted(Protocol):
@@ -39,3 +39,4 @@ class Hosted(Protocol):
 
 
 Source = Path | Artifact | Hosted
+Host = Callable[[Path], Hosted | None]  # raises what keeps the code from being run, such as `source.trust`

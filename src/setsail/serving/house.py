@@ -44,13 +44,13 @@ from setsail.messages import ModelRef, Request, Response
 from setsail.monitor.meter import Meter
 from setsail.monitor.statistics import statistics
 from setsail.serving import loading
-from setsail.serving.hosting import Hosted, Source
+from setsail.serving.hosting import Host, Hosted, Source
 from setsail.serving.leases import Loaded
 from setsail.serving.loader import Loader
 from setsail.serving.management import NAME, Management
 from setsail.serving.observers import Observer
 from setsail.serving.predict import predict
-from setsail.serving.store import Packer
+from setsail.serving.store import SUFFIX, Packer
 from setsail.serving.table import Entry, Swap, Table
 
 __all__ = ["DRAIN_SECONDS", "House"]
@@ -67,7 +67,8 @@ class House:
         share_weights: keep large weights on disk in the form that the runtime needs, so that processes share them.
         observers: told of every finished request (`observers.py`).
         meter: counts what runs; asked for statistics.
-        pack: turns a registered model that is no artifact into the path of one.
+        pack: turns a registered model that is no artifact into the path of one; code it leaves where it is.
+        host: makes a model of a path that is code.
         poll: seconds between looks at configured base paths.
         room: rows that may wait for a model, where they wait (`intake.py`): only told.
 
@@ -77,18 +78,19 @@ class House:
 
     def __init__(
         self, *, threads: int = 1, share_weights: bool = True, observers: Iterable[Observer] = (),
-        meter: Meter | None = None, pack: Packer | None = None, poll: float = 0.0, room: int = 0,
+        meter: Meter | None = None, pack: Packer | None = None, host: Host | None = None, poll: float = 0.0,
+        room: int = 0,
     ) -> None:  # fmt: skip
         self.table = Table()
         self.observers = tuple(observers)
         self._meter = meter or Meter()
-        self._threads, self._share = threads, share_weights
+        self._threads, self._share, self._host = threads, share_weights, host
         self._changed = Condition()  # held by whoever swaps the table; notified after
         self._loader = Loader()
         self._sources: dict[tuple[str, int], Source] = {}
         self._looks: list[Callable[[str], None]] = []
         self._then: dict[tuple[str, int], Swap] = {}  # what becomes of a version that is leaving
-        self.management = Management(self, pack=pack, poll=poll, room=room)
+        self.management = Management(self, pack=pack, host=host, poll=poll, room=room)
 
     # -- changing the table --------------------------------------------------------------------------------------
 
@@ -288,7 +290,7 @@ class House:
         if name is not None and version is not None and (name, version) not in self._sources:
             raise SetsailError("model.not_ready", f"version {version} of {name!r} was unloaded meanwhile", model=name)
         try:
-            opened = artifacts.read(source) if isinstance(source, Path) else source
+            opened = self._opened(source) if isinstance(source, Path) else source
         except SetsailError as fault:
             if name is not None and version is not None:
                 self._failed(name, version, fault)
@@ -304,6 +306,11 @@ class House:
         finally:
             if isinstance(source, Path) and isinstance(opened, Artifact):
                 opened.close()  # a runner keeps nothing of the file
+
+    def _opened(self, path: Path) -> Artifact | Hosted:
+        """What is at a path: code, or an artifact."""
+        hosted = self._host(path) if self._host is not None and path.suffix != SUFFIX else None
+        return artifacts.read(path) if hosted is None else hosted
 
     def _bring_up(self, opened: Artifact | Hosted, name: str, version: int) -> None:
         if not self.wait(lambda table: not _is(table, name, version, "draining"), DRAIN_SECONDS):

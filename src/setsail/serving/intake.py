@@ -137,6 +137,7 @@ class Intake:
         loaded = prediction.loaded
         facts, runner = loaded.facts, loaded.runner
         rules = replace(self._rules, inline_seconds=0.0) if facts.apart else self._rules
+        rules = rules if facts.delay is None else replace(rules, max_delay=facts.delay)
         scheduler = Scheduler(
             rules, RunTimes.from_ladder(facts.ladder), batches=facts.invariant and runner.signature.batched,
             max_rows=runner.max_batch, shared=self._turn,

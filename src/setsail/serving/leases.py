@@ -27,6 +27,7 @@ class Facts(Struct, frozen=True):
         invariant: whether a row's answer is the same alone and among others, so that requests may share a run.
         weights: where they are: the file that processes share, or why they are not shared ("" for small ones).
         apart: a run may block for as long as it likes, so none may be on the event loop.
+        delay: seconds that a request may wait for others to share its run; None for the server's rule.
     """
 
     framework: str
@@ -37,6 +38,7 @@ class Facts(Struct, frozen=True):
     invariant: bool = False
     weights: str = ""
     apart: bool = False
+    delay: float | None = None
 
 
 class Loaded:

@@ -38,7 +38,8 @@ from setsail.catalog import (
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef
 from setsail.serving.configured import Configured
-from setsail.serving.hosting import Source
+from setsail.serving.hosting import Host, Source
+from setsail.serving.rehearsal import Rehearsal
 from setsail.serving.store import Packer, Store
 from setsail.serving.table import Swap, Table
 
@@ -67,6 +68,7 @@ class Housing(Protocol):
     def swap(self, change: Swap) -> None: ...
     def wait(self, done: Callable[[Table], bool], seconds: float) -> bool: ...
     def refuse(self, name: str, version: int, fault: Exception) -> None: ...
+    def rehearse(self, name: str, version: int, rehearsal: Rehearsal | None) -> None: ...
     def before_load(self, look: Callable[[str], None]) -> None: ...
 
 
@@ -83,6 +85,7 @@ class Management:
 
     Args:
         pack: turns a model that is no artifact into the path of one.
+        host: makes a model of a path that is code.
         poll: seconds between looks at configured base paths; 0 looks when it is configured.
         room: rows that may wait for a model.
 
@@ -90,8 +93,9 @@ class Management:
         at_start: whether what is registered now counts as there since the start.
     """
 
-    def __init__(self, house: Housing, *, pack: Packer | None = None, poll: float = 0.0, room: int = 0) -> None:
-        self.store, self._room = Store(pack), room
+    def __init__(self, house: Housing, *, pack: Packer | None = None, host: Host | None = None, poll: float = 0.0,
+                 room: int = 0) -> None:  # fmt: skip
+        self.store, self._room = Store(pack, host), room
         self.at_start = False
         self._house = house
         self._given: dict[tuple[str, int], _Given] = {}

@@ -17,11 +17,13 @@ from time import perf_counter
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from setsail.binding import bind
 from setsail.errors import SetsailError
+from setsail.letters import REQUEST, Letter
 from setsail.merging import merge
-from setsail.messages import Body, Digits, ModelRef, Request, Response
+from setsail.messages import Body, Digits, ModelRef, Request, Response, Tensor, Tensors
 from setsail.runtime import Runner
 from setsail.serving.leases import Loaded
 from setsail.serving.observers import Finished, Observer, tell
@@ -91,6 +93,12 @@ def begin(tables: Callable[[], Table], request: Request, began: float) -> Predic
         version, loaded = entry.version, entry.loaded
     else:
         version, loaded = lease(tables, request.model)
+    if request.letter is not None and loaded.runner.signature.inputs[0].content == REQUEST:
+        try:
+            request = _unread(request, request.letter, loaded.runner.signature)
+        except BaseException:
+            loaded.release()
+            raise
     if request.outputs is None and request.signature == "serving_default":
         return Prediction(request, version, loaded, None, began)
     try:
@@ -98,6 +106,12 @@ def begin(tables: Callable[[], Table], request: Request, began: float) -> Predic
     except BaseException:
         loaded.release()
         raise
+
+
+def _unread(request: Request, letter: Callable[[], Letter], signature: Signature) -> Request:
+    """The same for code that reads requests by itself: it gets this one as it came, and answers all it has."""
+    body = Tensors((Tensor(signature.inputs[0].name, [letter().sealed()]),))
+    return replace(request, body=body, letter=None)
 
 
 def lease(tables: Callable[[], Table], ref: ModelRef) -> tuple[int, Loaded]:

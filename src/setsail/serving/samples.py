@@ -11,6 +11,7 @@ import numpy as np
 from msgspec import Struct
 
 from setsail.artifact import Artifact
+from setsail.letters import REQUEST
 from setsail.signature import Signature, TensorSpec
 from setsail.tensors import NULL, Array
 
@@ -92,6 +93,8 @@ def _made_up(spec: TensorSpec, shape: tuple[int | str, ...]) -> object:
     if shape:
         size = shape[0] if isinstance(shape[0], int) else 1
         return [_made_up(spec, shape[1:])] * size
+    if spec.content == REQUEST:
+        return "{}"
     if spec.content:
         return _PIXEL
     if spec.dtype.kind == "string":

@@ -18,10 +18,11 @@ from msgspec import Struct
 from setsail import artifact as artifacts
 from setsail.catalog import Registered
 from setsail.errors import SetsailError
+from setsail.serving.hosting import Host, Hosted
 
-__all__ = ["Packer", "Store"]
+__all__ = ["SUFFIX", "Packer", "Store"]
 
-_SUFFIX: Final = ".setsail"
+SUFFIX: Final = ".setsail"
 _MAR: Final = ".mar"
 _ARCHIVE: Final = "setsail.serving.archive"  # what it needs takes time to import, and few register models
 _URLS: Final = "urllib.parse"
@@ -33,10 +34,11 @@ class Store:
 
     Args:
         pack: turns a model that is no artifact into the path of one; without it only artifacts can be registered.
+        host: makes a model of a path that is code; without it code is refused.
     """
 
-    def __init__(self, pack: Packer | None = None) -> None:
-        self._pack = pack
+    def __init__(self, pack: Packer | None = None, host: Host | None = None) -> None:
+        self._pack, self._host = pack, host
         self._folders: list[Path] = []
 
     @property
@@ -58,13 +60,20 @@ class Store:
             SetsailError: as `catalog.Locate`, and what reading or packing it raises.
         """
         place = self._beside(url) or self.find(url)
-        import_module(_ARCHIVE).refuse(place)
-        path = _only_file(place)
-        artifact = path if path.suffix == _SUFFIX else self._packed(path)
         named = self._by_folders(place)
+        if (hosted := self._hosted(place)) is not None:
+            return Registered(name or named.name or hosted.name, version or named.version or hosted.version, str(place))
+        path = _only_file(place)
+        artifact = path if path.suffix == SUFFIX else self._packed(path)
         with artifacts.read(artifact) as opened:
             return Registered(name or named.name or opened.name, version or named.version or opened.version,
                               str(artifact))  # fmt: skip
+
+    def _hosted(self, place: Path) -> Hosted | None:
+        if self._host is None:
+            import_module(_ARCHIVE).refuse(place)
+            return None
+        return self._host(place) if place.suffix != SUFFIX else None
 
     def find(self, url: str) -> Path:
         """The file or folder that a client means, links followed. Raises `store.none`, `.outside` or `.missing`."""
@@ -94,7 +103,7 @@ class Store:
         if not url.endswith(_MAR):
             return None
         try:
-            return self.find(url.removesuffix(_MAR) + _SUFFIX)
+            return self.find(url.removesuffix(_MAR) + SUFFIX)
         except SetsailError:
             return None
 
@@ -110,14 +119,14 @@ class Store:
     def _packed(self, path: Path) -> Path:
         if self._pack is None:
             raise SetsailError("store.source", f"{path.name} is no artifact", field="url", value=path.name,
-                               expected=f"a file *{_SUFFIX}")  # fmt: skip
+                               expected=f"a file *{SUFFIX}")  # fmt: skip
         return self._pack(path)
 
     def _by_folders(self, place: Path) -> _Named:
         """`credit/3.setsail` and `credit/3` below an allowed folder are version 3 of credit."""
         folder = next(f for f in self._folders if place.is_relative_to(f))
         parts = place.relative_to(folder).parts
-        version = parts[-1].removesuffix(_SUFFIX) if len(parts) == 2 else ""
+        version = parts[-1].removesuffix(SUFFIX) if len(parts) == 2 else ""
         if version.isascii() and version.isdigit() and int(version) > 0:
             return _Named(parts[0], int(version))
         return _Named()
@@ -164,7 +173,7 @@ def _only_file(place: Path) -> Path:
     if not place.is_dir():
         return place
     inside = [p for p in place.iterdir() if not p.name.startswith(".")]
-    ours = [p for p in inside if p.suffix == _SUFFIX]
+    ours = [p for p in inside if p.suffix == SUFFIX]
     if len(ours) == 1:
         return ours[0]
     return inside[0] if len(inside) == 1 else place

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from setsail.letters import REQUEST
 from setsail.signature import TensorSpec
 from setsail.tensors import DType
 
@@ -57,6 +58,8 @@ def scalar(spec: TensorSpec, *, answer: bool = False, strict: bool = False) -> S
         made["format"] = _FORMATS[spec.dtype.name]
     if answer:
         return _answered(spec, made, strict)
+    if spec.content == REQUEST:  # a text is the body itself
+        return made
     if spec.content:
         return made | {"contentEncoding": "base64"}
     made |= _limits(spec.dtype)
