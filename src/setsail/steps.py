@@ -122,6 +122,8 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
     "scores.sigmoid": Schema(after=True),
     # scores [N] or [N, 1] of the second class -> [N, 2]
     "scores.pair": Schema(after=True),
+    # scores [N, classes] -> those of one class [N]
+    "scores.one": Schema({"position": lambda v: _whole(v) and v >= 0}, after=True),
     # scores [N, classes] -> the label of the greatest [N]
     "scores.label": Schema({"labels": _cells}, after=True),
     # scores [N, classes] -> the k greatest [N, k] and their labels [N, k]

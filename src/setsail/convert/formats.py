@@ -27,6 +27,8 @@ class Format:
         converter: `module:function`, (live model, or path without a loader; intent) -> Conversion; "" where the live
             model's own class must tell.
         later: set for what is recognised but not converted by this version: what to do instead.
+        served: set for code that is served as it is and never packed: the advice for who tries to.
+        whole: whether the converter takes the Source, for a file or folder in which other formats lie.
     """
 
     title: str
@@ -35,6 +37,8 @@ class Format:
     loader: str = ""
     converter: str = ""
     later: str = ""
+    served: str = ""
+    whole: bool = False
 
 
 _TORCH: Final = "setsail.convert.torch"
@@ -59,6 +63,8 @@ FORMATS: Final[Mapping[str, Format]] = {
     "joblib": Format("joblib file", "", "pickle", f"{_LOADERS}:joblib_file"),
     "skops": Format("skops file", "sklearn", None, f"{_LOADERS}:skops_file"),
     "skops-types": Format("skops file with types beyond scikit-learn's", "sklearn", "pickle", f"{_LOADERS}:skops_file_trusted"),
+    "mlflow": Format("MLflow model directory", converter="setsail.convert.mlflow.directory:convert", whole=True),
+    "mlflow-pyfunc": Format("MLflow model directory (python_function)", trust="pyfunc", served="serve it as it is: setsail serve DIR --trust pyfunc"),
     "setsail": Format("setsail artifact", later="it is packed already: setsail serve FILE, setsail inspect FILE"),
     # -- recognised, not yet converted -------------------------------------------------------------------------
     "keras": Format("Keras model (.keras)", later="call model.export(\"model.onnx\", format=\"onnx\") in Keras, then pack the .onnx file"),
@@ -82,7 +88,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "onnx": "onnx", "sklearn": "sklearn", "skl2onnx": "sklearn", "joblib": "sklearn", "scipy": "sklearn", "xgboost":
     "xgboost", "lightgbm": "lightgbm", "catboost": "catboost", "torch": "torch", "onnxscript": "torch", "skops": "skops",
     "pandas": "pandas",
-    "pyarrow": "parquet",
+    "pyarrow": "parquet", "yaml": "mlflow",
 }  # fmt: skip
 
 
@@ -97,6 +103,7 @@ class Source:
         trust: the `--trust` kind it takes to load it, None where loading runs no code.
         files: all files that belong to it, for a directory.
         findings: what a scan saw inside, where there is something to scan.
+        inner: the model inside, for a directory or archive that is the packaging of another.
     """
 
     path: Path
@@ -105,10 +112,18 @@ class Source:
     trust: str | None = None
     files: tuple[Path, ...] = ()
     findings: Findings | None = None
+    inner: Source | None = None
+
+    @property
+    def innermost(self) -> Source:
+        """The model itself."""
+        return self if self.inner is None else self.inner.innermost
 
     def describe(self) -> str:
         """One clause for people: `pickle of sklearn, model.pkl`."""
         title = FORMATS[self.format].title
+        if self.inner is not None:
+            return f"{title} {self.path.name} with a {self.inner.describe()}"
         if self.framework and not FORMATS[self.format].framework:
             title += f" of {self.framework}"
         return f"{title}, {self.path.name}"

@@ -60,7 +60,7 @@ def from_file(source: Source, intent: Intent) -> Conversion:
             "source.unknown", f"{source.path.name} is a {row.title}", value=source.format, todo=row.later
         )
     if not row.loader:
-        return _converted(entry(row.converter, row.framework)(source.path, intent))
+        return _converted(entry(row.converter, row.framework)(source if row.whole else source.path, intent))
     model = load(source)
     if row.converter:
         return _converted(entry(row.converter, row.framework)(model, intent))
@@ -130,7 +130,7 @@ def missing(fault: ModuleNotFoundError, framework: str) -> SetsailError | None:
     if package not in EXTRAS:
         return None
     # An extra holds what its converter needs beside the framework, so `xgboost` is right where `onnx` is missing.
-    own = package in ("skops", "pandas", "pyarrow") or (framework not in EXTRAS.values())
+    own = package in ("skops", "pandas", "pyarrow", "yaml") or (framework not in EXTRAS.values())
     extra = EXTRAS[package] if own else framework
     line = f'pip install "setsail[{extra}]"'
     return SetsailError("dependency.missing", f"{package} is not installed", field=package, todo=f"run: {line}",

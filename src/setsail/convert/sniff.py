@@ -11,11 +11,13 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from setsail.convert import pickles
 from setsail.convert.formats import FORMATS, FRAMEWORKS, Source
+from setsail.convert.mlflow.flavours import FLAVOURS, find
 from setsail.convert.skops_schema import unknown_types
 from setsail.errors import SetsailError
 
@@ -62,7 +64,7 @@ def recognise(path: Path, framework: str | None = None) -> Source:
         if row.framework:
             raise SetsailError("source.unknown", f"{path.name} is a {row.title}", field="--framework", value=framework,
                                expected=row.framework)  # fmt: skip
-        found = Source(found.path, found.format, framework, found.trust, found.files, found.findings)
+        found = replace(found, framework=framework)
     return found
 
 
@@ -290,8 +292,9 @@ def _skops(path: Path, archive: zipfile.ZipFile) -> Source:
 def _directory(path: Path, framework: str | None) -> Source | None:
     files = tuple(sorted(p for p in path.rglob("*") if p.is_file()))[:10_000]
     top = {p.name: p for p in files if p.parent == path}
+    if "MLmodel" in top:
+        return _mlflow(path, files)
     for marker, name in (
-        ("MLmodel", "mlflow"),
         ("saved_model.pb", "saved-model"),
         ("saved_model.pbtxt", "saved-model"),
     ):
@@ -306,6 +309,28 @@ def _directory(path: Path, framework: str | None) -> Source | None:
         return None
     only = chosen[0]
     return Source(only.path, only.format, only.framework, only.trust, files, only.findings)
+
+
+def _mlflow(path: Path, files: tuple[Path, ...]) -> Source:
+    """By the flavour whose model we read; else what only MLflow's own `python_function` runs."""
+    document, known = find(path)
+    inner = None
+    if known is not None:
+        inner = _directory(known.path, None) if known.path.is_dir() else _file(known.path)
+        if inner is None or inner.format not in known.row.formats:
+            raise SetsailError(
+                "source.damaged", f"{path.name} says its {known.path.name} is a model of flavour {known.flavour}",
+                field="MLmodel", value=inner.describe() if inner else "no model we know", expected=known.flavour,
+            )  # fmt: skip
+        if not FORMATS[inner.format].later:
+            return Source(path, "mlflow", inner.framework, inner.trust, files, inner.findings, inner)
+    if document.pyfunc is not None:
+        return Source(path, "mlflow-pyfunc", None, "pyfunc", files)
+    raise SetsailError(
+        "source.unknown", f"{path.name} is an MLflow model directory without a flavour that is read here",
+        field="MLmodel", value=list(document.flavours), expected=", ".join(FLAVOURS),
+        todo=FORMATS[inner.format].later if inner else "save it with the python_function flavour, or export it to ONNX",
+    )  # fmt: skip
 
 
 def _quietly(path: Path) -> Source | None:

@@ -16,6 +16,7 @@ from setsail import __version__, artifact, binding, caches, convert, isolation
 from setsail.artifact import Artifact, gate, verdict
 from setsail.convert import Source, child, parcel
 from setsail.convert.conversion import Conversion, Intent, Probe, Program
+from setsail.convert.formats import FORMATS
 from setsail.errors import SetsailError
 from setsail.messages import Body
 from setsail.packing.reference import sketch
@@ -130,9 +131,12 @@ def _name(text: str, derived: bool) -> str:
 
 def _convert(source: Source, intent: Intent, options: PackOptions) -> Conversion:
     """Convert a file, always in a child process: its framework's reader may run code, or crash on a bad file."""
+    if served := FORMATS[source.format].served:
+        raise SetsailError("convert.unsupported", f"{source.path.name} is code, which is not packed",
+                           value=source.describe(), todo=served)  # fmt: skip
     _ask_trust(source, options)
-    if source.format == "onnx":
-        gate.inspect_path(source.path)
+    if source.innermost.format == "onnx":
+        gate.inspect_path(source.innermost.path)
     folder = Path(tempfile.mkdtemp(prefix="setsail-convert-"))
     try:
         arguments = child.arguments(source, intent, folder)

@@ -48,6 +48,7 @@ KINDS: Final[Mapping[str, str]] = {
     "scores.softmax": f"{_HERE}.scores:softmax",
     "scores.sigmoid": f"{_HERE}.scores:sigmoid",
     "scores.pair": f"{_HERE}.scores:pair",
+    "scores.one": f"{_HERE}.scores:one",
     "scores.label": f"{_HERE}.scores:label",
     "scores.top": f"{_HERE}.scores:top",
     "scores.threshold": f"{_HERE}.scores:threshold",

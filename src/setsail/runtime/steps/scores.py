@@ -11,7 +11,7 @@ from setsail.errors import SetsailError
 from setsail.runtime.steps import Apply, Files, misused
 from setsail.tensors import Array
 
-__all__ = ["label", "pair", "sigmoid", "softmax", "threshold", "top"]
+__all__ = ["label", "one", "pair", "sigmoid", "softmax", "threshold", "top"]
 
 
 def softmax(_: Mapping[str, Any], __: Files) -> Apply:
@@ -47,6 +47,18 @@ def pair(_: Mapping[str, Any], __: Files) -> Apply:
         return np.stack([1 - flat, flat], axis=-1)
 
     return _each(one)
+
+
+def one(options: Mapping[str, Any], _: Files) -> Apply:
+    """The scores of one class, counted from 0."""
+    position = options["position"]
+
+    def picked(scores: Array) -> Array:
+        if scores.ndim < 2 or position >= scores.shape[-1]:
+            raise misused("step 'scores.one' takes more classes", list(scores.shape), f"more than {position}")
+        return np.ascontiguousarray(scores[..., position])
+
+    return _each(picked)
 
 
 def label(options: Mapping[str, Any], _: Files) -> Apply:
