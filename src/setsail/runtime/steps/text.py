@@ -13,19 +13,21 @@ from typing import Any, Final
 import numpy as np
 
 from setsail.runtime.steps import Apply, Files
-from setsail.tensors import Array
+from setsail.tensors import NULL, Array
 
 __all__ = ["normalize"]
 
 
 def normalize(options: Mapping[str, Any], _: Files) -> Apply:
-    """Lower-case, then strip accents, as scikit-learn's text vectorisers do (in that order)."""
+    """Lower-case, then strip accents, as scikit-learn's text vectorisers do (in that order). Missing ones stay so."""
     lower = bool(options.get("lowercase", False))
     strip = _ACCENTS[options.get("strip_accents")]
 
     def one(texts: Array) -> Array:
         changed = np.empty(texts.shape, dtype=object)
-        changed.ravel()[:] = [strip(text.lower() if lower else text) for text in texts.ravel().tolist()]
+        changed.ravel()[:] = [
+            text if text == NULL else strip(text.lower() if lower else text) for text in texts.ravel().tolist()
+        ]
         return changed
 
     def apply(arrays: Sequence[Array]) -> Sequence[Array]:

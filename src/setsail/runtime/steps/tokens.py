@@ -9,7 +9,7 @@ import numpy as np
 from tokenizers import Encoding, Tokenizer
 
 from setsail.errors import SetsailError
-from setsail.runtime.steps import Apply, Files, UnfitError
+from setsail.runtime.steps import Apply, Files, UnfitError, misused
 from setsail.tensors import NULL, Array
 
 __all__ = ["CHARACTERS", "tokenize"]
@@ -29,8 +29,9 @@ def tokenize(options: Mapping[str, Any], files: Files) -> Apply:
     """
     tokenizer = _read(options["file"], bytes(files[options["file"]]))
     limit, least = options.get("max_characters", CHARACTERS), options.get("pad_to", 1)
-    if "max_length" in options:
-        _truncated(tokenizer, options["max_length"], options.get("truncate_side", "right"))
+    longest = options.get("max_length")
+    if longest is not None:
+        tokenizer.enable_truncation(longest, direction=options.get("truncate_side", "right"))
     parts = [(_PARTS[name][0], options.get(_PARTS[name][1], 0)) for name in options["makes"]]
     left = options.get("pad_side", "right") == "left"
 
@@ -43,11 +44,15 @@ def tokenize(options: Mapping[str, Any], files: Files) -> Apply:
                                  expected=f"at most {limit} characters")  # fmt: skip
         try:
             encoding = tokenizer.encode(texts[0], texts[1] if len(texts) > 1 else None)
-        except Exception as fault:  # a truncation that leaves no room for a pair, half a surrogate
+        except Exception as fault:  # half a surrogate, say
             raise UnfitError("input.text", row, f"cannot be split into tokens ({str(fault)[:80]})") from fault
         if not encoding.ids:
             raise UnfitError("input.text", row, "has no tokens", expected="a text that is not empty",
                              todo="send a text that is not empty")  # fmt: skip
+        if longest is not None and len(encoding) > longest:  # the library gives up without a word
+            raise misused(
+                "step 'text.tokenize' leaves no room between its special tokens", longest, "a larger max_length"
+            )
         return encoding
 
     def apply(arrays: Sequence[Array]) -> Sequence[Array]:
@@ -71,14 +76,6 @@ def _read(name: str, raw: bytes) -> Tokenizer:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
-
-
-def _truncated(tokenizer: Tokenizer, length: int, side: str) -> None:
-    try:
-        tokenizer.enable_truncation(length, direction=side)
-    except Exception as fault:
-        raise SetsailError("model.failed", "step 'text.tokenize' leaves no room for tokens", field="steps",
-                           value=length, expected="a larger max_length") from fault  # fmt: skip
 
 
 def _padded(encodings: Sequence[Encoding], name: str, fill: int, length: int, left: bool) -> Array:
