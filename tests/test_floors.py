@@ -36,7 +36,7 @@ PACKAGES = {
     "artifact": {"msgspec"},
     "convert": {
         *("onnx", "onnxruntime", "google", "sklearn", "skl2onnx", "xgboost", "lightgbm", "catboost", "torch"),
-        *("onnxscript", "safetensors", "joblib", "skops", "yaml"),
+        *("onnxscript", "safetensors", "joblib", "skops", "tensorflow", "keras", "tf2onnx", "h5py", "yaml", "transformers", "tokenizers", "PIL"),
     },
     "runtime": {"PIL", "tokenizers", "onnxruntime", "xgboost", "lightgbm", "catboost"},
     "monitor": {"msgspec", "opentelemetry"},

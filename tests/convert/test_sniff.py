@@ -204,7 +204,15 @@ def test_large_language_models_are_sent_elsewhere(tmp_path: Path) -> None:
         assert "vLLM" in str(refused(path, "source.llm"))
     (folder / "config.json").write_text(json.dumps({"model_type": "bert", "architectures": ["BertModel"]}))
     save_file({"w": np.zeros(3)}, folder / "model.safetensors")
-    assert "transformers" in str(refused(folder))
+    assert recognise(folder).format == "transformers"
+
+
+def test_a_transformers_directory_with_pickled_weights_needs_trust(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", "architectures": ["BertModel"]}))
+    (tmp_path / "pytorch_model.bin").write_bytes(pickle.dumps({"w": 1}))
+    assert recognise(tmp_path).trust == "pickle"
+    save_file({"w": np.zeros(3)}, tmp_path / "model.safetensors")  # which are read in their place
+    assert recognise(tmp_path).trust is None
 
 
 @pytest.mark.parametrize(

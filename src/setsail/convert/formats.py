@@ -42,6 +42,7 @@ class Format:
 
 
 _TORCH: Final = "setsail.convert.torch"
+_TENSORFLOW: Final = "setsail.convert.tensorflow"
 _LOADERS: Final = "setsail.convert.loaders"
 _ONNX: Final = "export it to ONNX with its own framework, then pack the .onnx file"
 
@@ -59,6 +60,16 @@ FORMATS: Final[Mapping[str, Format]] = {
     "state-dict": Format("PyTorch weights (a state dict; needs --factory pkg.mod:fn)", "torch", "factory", converter=f"{_TORCH}.factory:convert"),
     "safetensors": Format("safetensors weights (needs --factory pkg.mod:fn)", "torch", "factory", converter=f"{_TORCH}.factory:convert"),
     "factory": Format("Python file with a model factory", "torch", "factory", converter=f"{_TORCH}.factory:convert"),
+    "transformers": Format("Hugging Face transformers directory", "transformers", converter="setsail.convert.transformers.directory:convert"),
+    "transformers-bin": Format("Hugging Face transformers directory with pickled weights", "transformers", "pickle", converter="setsail.convert.transformers.directory:convert_pickled"),
+    # what their configuration or graph names beyond their own data decides on trust: `sniff.py` scans both
+    "keras": Format("Keras model (.keras)", "tensorflow", converter=f"{_TENSORFLOW}.keras:convert_file"),
+    "keras-code": Format("Keras model with code of its own (.keras)", "tensorflow", "pickle", converter=f"{_TENSORFLOW}.keras:convert_trusted"),
+    "hdf5": Format("Keras model (.h5)", "tensorflow", converter=f"{_TENSORFLOW}.keras:convert_file"),
+    "hdf5-code": Format("Keras model with code of its own (.h5)", "tensorflow", "pickle", converter=f"{_TENSORFLOW}.keras:convert_trusted"),
+    "saved-model": Format("TensorFlow SavedModel", "tensorflow", converter=f"{_TENSORFLOW}.saved_model:convert_directory"),
+    "saved-model-code": Format("TensorFlow SavedModel whose graph reaches beyond it", "tensorflow", "pickle", converter=f"{_TENSORFLOW}.saved_model:convert_trusted"),
+    "tflite": Format("TensorFlow Lite model", "tensorflow", converter=f"{_TENSORFLOW}.lite:convert"),
     "pickle": Format("pickle", "", "pickle", f"{_LOADERS}:joblib_file"),
     "joblib": Format("joblib file", "", "pickle", f"{_LOADERS}:joblib_file"),
     "skops": Format("skops file", "sklearn", None, f"{_LOADERS}:skops_file"),
@@ -67,28 +78,24 @@ FORMATS: Final[Mapping[str, Format]] = {
     "mlflow-pyfunc": Format("MLflow model directory (python_function)", trust="pyfunc", served="serve it as it is: setsail serve DIR --trust pyfunc"),
     "setsail": Format("setsail artifact", later="it is packed already: setsail serve FILE, setsail inspect FILE"),
     # -- recognised, not yet converted -------------------------------------------------------------------------
-    "keras": Format("Keras model (.keras)", later="call model.export(\"model.onnx\", format=\"onnx\") in Keras, then pack the .onnx file"),
-    "hdf5": Format("HDF5 file (Keras .h5)", later="call model.export(\"model.onnx\", format=\"onnx\") in Keras, then pack the .onnx file"),
-    "saved-model": Format("TensorFlow SavedModel", later="run python -m tf2onnx.convert --saved-model DIR --output model.onnx, then pack the .onnx file"),
-    "tflite": Format("TensorFlow Lite model", later=_ONNX),
     "pmml": Format("PMML document", later=_ONNX),
     "mar": Format("TorchServe archive (.mar)", trust="mar", later="pack the model file inside it (MAR-INF/MANIFEST.json names it)"),
-    "mlflow": Format("MLflow model directory", trust="pyfunc", later="pack the model file inside it (MLmodel names it)"),
     "r": Format("R data file", trust="r", later=_ONNX),
-    "transformers": Format("Hugging Face transformers directory", later="export it to ONNX (optimum-cli export onnx), then pack the .onnx file"),
     "torch-legacy": Format("PyTorch file of the format before 1.6", later="load it in PyTorch and torch.save it again"),
     "xgboost-binary": Format("XGBoost model in the old binary format", later="load it with the XGBoost that wrote it and save it as .ubj"),
 }
 # fmt: on
 
-FRAMEWORKS: Final = ("onnx", "sklearn", "xgboost", "lightgbm", "catboost", "torch")
+FRAMEWORKS: Final = ("onnx", "sklearn", "xgboost", "lightgbm", "catboost", "torch", "tensorflow", "transformers")
 
 # Package -> the extra that installs it.
 EXTRAS: Final[Mapping[str, str]] = {
     "onnx": "onnx", "sklearn": "sklearn", "skl2onnx": "sklearn", "joblib": "sklearn", "scipy": "sklearn", "xgboost":
     "xgboost", "lightgbm": "lightgbm", "catboost": "catboost", "torch": "torch", "onnxscript": "torch", "skops": "skops",
     "pandas": "pandas",
-    "pyarrow": "parquet", "yaml": "mlflow",
+    "pyarrow": "parquet",
+    "tensorflow": "tensorflow", "keras": "tensorflow", "tf2onnx": "tensorflow", "h5py": "tensorflow", "ai_edge_litert": "tensorflow",
+    "transformers": "transformers", "tokenizers": "transformers", "PIL": "transformers",
 }  # fmt: skip
 
 

@@ -21,14 +21,15 @@ LIVE: Final[Mapping[str, tuple[str, str]]] = {
     "xgboost": ("setsail.convert.xgboost:convert", "xgboost"),
     "lightgbm": ("setsail.convert.lightgbm:convert", "lightgbm"),
     "catboost": ("setsail.convert.catboost:convert", "catboost"),
+    "transformers": ("setsail.convert.transformers:convert", "transformers"),
+    "keras": ("setsail.convert.tensorflow.keras:convert", "tensorflow"),
+    "tensorflow": ("setsail.convert.tensorflow.saved_model:convert", "tensorflow"),
     "torch": ("setsail.convert.torch:convert", "torch"),
 }
 # Live models that another way leads to.
 _ELSEWHERE: Final[Mapping[str, str]] = {
-    "keras": 'call model.export("model.onnx", format="onnx"), then pack the .onnx file',
-    "tensorflow": "export it to ONNX (tf2onnx), then pack the .onnx file",
+    "tf_keras": 'call model.export("folder"), then pack that SavedModel',
     "onnx": "write it with onnx.save, then pack the file",
-    "transformers": "export it to ONNX, then pack the .onnx file",
 }
 
 

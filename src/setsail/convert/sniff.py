@@ -19,6 +19,7 @@ from setsail.convert import pickles
 from setsail.convert.formats import FORMATS, FRAMEWORKS, Source
 from setsail.convert.mlflow.flavours import FLAVOURS, find
 from setsail.convert.skops_schema import unknown_types
+from setsail.convert.tensorflow import graph_operators, keras_config
 from setsail.errors import SetsailError
 
 __all__ = ["recognise"]
@@ -35,6 +36,7 @@ _MAGIC: Final = (
     (0, b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "torch-legacy"),
     (0, b"tree\nversion=", "lightgbm-text"),
 )
+_SAVED_MODEL: Final = ("saved_model.pb", "saved_model.cpb", "saved_model.pbtxt")
 _ROWS: Final = ((b"\x93NUMPY", "a numpy array"), (b"PAR1", "a Parquet table"))
 
 
@@ -91,6 +93,14 @@ def _plain(path: Path, name: str) -> Source:
     return Source(path, name, row.framework or None, row.trust)
 
 
+def _scanned(path: Path, name: str, found: tuple[str, ...]) -> Source:
+    """A format that is data unless a scan found more in it; then it is the format of that name with `-code`."""
+    if not found:
+        return _plain(path, name)
+    row = FORMATS[f"{name}-code"]
+    return Source(path, f"{name}-code", row.framework, row.trust, findings=pickles.Findings(dangerous=found))
+
+
 # -- files -----------------------------------------------------------------------------------------------------------
 
 
@@ -103,7 +113,7 @@ def _file(path: Path) -> Source | None:
             raise _llm(path, "a GGUF file")
         for offset, magic, name in _MAGIC:
             if head[offset : offset + len(magic)] == magic:
-                return _plain(path, name)
+                return _scanned(path, name, keras_config.text_findings(path)) if name == "hdf5" else _plain(path, name)
         if head.startswith(b"PK\x03\x04"):
             return _zip(path)
         if learner := _json_like(head):
@@ -122,8 +132,8 @@ def _file(path: Path) -> Source | None:
         return _plain(path, "pmml")
     if path.suffix == ".py" and b"\0" not in head:
         return _plain(path, "factory")
-    if path.name in ("saved_model.pb", "saved_model.pbtxt"):
-        return _plain(path, "saved-model")
+    if path.name in _SAVED_MODEL:
+        return _saved_model(path.parent)
     return None
 
 
@@ -244,7 +254,7 @@ def _archive(path: Path, archive: zipfile.ZipFile, names: list[str]) -> Source |
     if {"serialized_exported_program.json", "version"} <= set(names):
         return _plain(path, "pt2")
     if {"config.json", "metadata.json"} <= set(names) or "model.weights.h5" in names:
-        return _plain(path, "keras")
+        return _scanned(path, "keras", keras_config.archive_findings(path))
     if "schema.json" in names:
         return _skops(path, archive)
     if "constants.pkl" in bare and any(n.startswith("code/") for n in bare):
@@ -294,12 +304,8 @@ def _directory(path: Path, framework: str | None) -> Source | None:
     top = {p.name: p for p in files if p.parent == path}
     if "MLmodel" in top:
         return _mlflow(path, files)
-    for marker, name in (
-        ("saved_model.pb", "saved-model"),
-        ("saved_model.pbtxt", "saved-model"),
-    ):
-        if marker in top:
-            return _plain(path, name)
+    if any(marker in top for marker in _SAVED_MODEL):
+        return _saved_model(path)
     if "config.json" in top and (hugging := _hugging_face(path, top["config.json"], top)) is not None:
         return hugging
     models = [found for p in top.values() if (found := _quietly(p)) is not None and found.format != "setsail"]
@@ -333,6 +339,16 @@ def _mlflow(path: Path, files: tuple[Path, ...]) -> Source:
     )  # fmt: skip
 
 
+def _saved_model(path: Path) -> Source:
+    """A SavedModel by its `saved_model.pb`. TensorFlow prefers other files that say the same; those are not scanned."""
+    others = [name for name in _SAVED_MODEL[1:] if (path / name).exists()]
+    if others:
+        raise SetsailError("source.unknown", f"{path.name} is a SavedModel in the form of {others[0]}",
+                           value=others[0], expected=_SAVED_MODEL[0],
+                           todo="load it in TensorFlow and save it with tf.saved_model.save")  # fmt: skip
+    return _scanned(path, "saved-model", graph_operators.findings(path / _SAVED_MODEL[0]))
+
+
 def _quietly(path: Path) -> Source | None:
     """A file beside others: not every one must be a model; Python files never are the model of a directory."""
     if path.suffix == ".py":
@@ -355,9 +371,12 @@ def _hugging_face(path: Path, config: Path, top: Mapping[str, Path]) -> Source |
     architectures = body.get("architectures") or []
     if any(str(a).endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")) for a in architectures):
         raise _llm(path, str(architectures[0]))
-    if any(n.endswith((".safetensors", ".bin")) for n in top) and not any(n.endswith(".onnx") for n in top):
+    if any(n.endswith(".onnx") for n in top):
+        return None
+    if any(n in top for n in ("model.safetensors", "model.safetensors.index.json")):
         return _plain(path, "transformers")
-    return None
+    pickled = next((top[n] for n in sorted(top) if n.startswith("pytorch_model") and n.endswith(".bin")), None)
+    return None if pickled is None else replace(_plain(path, "transformers-bin"), findings=pickles.scan(pickled))
 
 
 def _llm(path: Path, what: str) -> SetsailError:
