@@ -183,6 +183,7 @@ def _rows() -> dict[str, Kind]:
         "port.in_use": Kind("conflict", "The port is taken.", "Choose another --port, or 0 for a free one."),
         "repository.empty": Kind(inv, "The directory holds no model.", "See docs/serving.md for the layout of a repository.", exit=2),
         "repository.layout": Kind(inv, "A version directory is not usable.", "Name versions by positive integers, one model in each.", exit=2),
+        "repository.config": Kind(inv, "What another server's file beside a model says cannot be read, or asks for what is not done here.", "See docs/migrating for what carries over.", exit=2),
         "child.failed": Kind("internal", "A child process died, ran out of time or memory.", "Read its last lines above; raise the limit if the model needs more."),
     }
 # fmt: on

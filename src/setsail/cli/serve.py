@@ -27,7 +27,10 @@ from setsail.server.settings import Row, Settings, rows
 
 __all__ = ["command"]
 
-_CONFIG = "TOML file with settings; or TorchServe's config.properties, TensorFlow Serving's models.config."
+_CONFIG = (
+    "TOML file with settings; or TorchServe's config.properties, TensorFlow Serving's models.config, "
+    "MLServer's settings.json."
+)
 
 
 def _settings(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -60,6 +63,7 @@ def _metavar(row: Row) -> str:
         ("setsail serve model.onnx --port 0 --json", "a free port, told in one line of JSON"),
         ("setsail serve models/ --repository-poll 5", "a repository; new versions take over as they appear"),
         ("setsail serve models/ --as tfserving", "where TensorFlow Serving's clients ask: 8501, and 8500 for gRPC"),
+        ("setsail serve model_repository/ --as triton", "another server's directory of models, as it is"),
         ("setsail serve app.py:predict --trust app", "a typed Python function, in a process of its own"),
         ("setsail serve models/ --listen 8501=tfserving --listen 8000=triton", "the data port, and two more"),
     ),
@@ -119,6 +123,9 @@ def _foreign(paths: Sequence[Path], config: Path | None, flavour: str) -> Any:
     """What another server's file, or the variables of a SageMaker container, say; None where nobody does."""
     if config is not None and config.suffix != ".toml":
         return import_module("setsail.server.foreign.configuration").read(config, flavour)
+    for path in paths if config is None and flavour == "mlserver" else ():
+        if (path / "settings.json").is_file():  # where MLServer has what concerns the whole server
+            return import_module("setsail.server.foreign.configuration").read(path / "settings.json", flavour)
     if not paths and config is None:
         return import_module("setsail.server.foreign.sagemaker").container(os.environ)
     return None

@@ -27,6 +27,7 @@ from setsail.signature import Signature
 __all__ = ["PackOptions", "Progress", "pack", "pack_cached"]
 
 Progress = Callable[[str], None]
+PLAIN: Final = Intent()
 KEPT_ROWS: Final = 64
 _WAIT_SECONDS: Final = 600.0  # for another process that packs the same; then both do, and the file is the same
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -90,13 +91,17 @@ def pack(model: Any, intent: Intent, options: PackOptions) -> Artifact:
     return made
 
 
-def pack_cached(path: Path, options: PackOptions) -> tuple[Path, bool]:
+def pack_cached(path: Path, options: PackOptions, intent: Intent = PLAIN) -> tuple[Path, bool]:
     """Pack a source that needs nothing but itself into the cache, or find it there.
+
+    Args:
+        intent: without an example, which has no name in a cache.
 
     Returns:
         The artifact's path, and whether it was there.
     """
-    key = hashlib.sha256(repr((__version__, options.name, options.version, options.tolerance)).encode())
+    told = (__version__, options.name, options.version, options.tolerance, *(() if intent == PLAIN else (intent,)))
+    key = hashlib.sha256(repr(told).encode())
     for file in _contents(path):
         key.update(file.name.encode())
         with file.open("rb") as opened:
@@ -108,7 +113,7 @@ def pack_cached(path: Path, options: PackOptions) -> tuple[Path, bool]:
     with caches.lock(target.with_suffix(".lock"), _WAIT_SECONDS):  # several processes may look at one repository
         if target.exists():
             return target, True
-        pack(path, Intent(), replace(options, output=target, name=name, force=True)).close()
+        pack(path, intent, replace(options, output=target, name=name, force=True)).close()
     return target, False
 
 

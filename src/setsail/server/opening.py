@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -18,9 +18,10 @@ from setsail.apps.spec import is_spec
 from setsail.errors import SetsailError
 from setsail.server.settings import Settings
 
-__all__ = ["Opening", "Progress", "is_repository", "pack_source", "resolve", "trusted"]
+__all__ = ["Opening", "Progress", "is_repository", "layout", "pack_source", "resolve", "trusted"]
 
 _APPS: Final = "setsail.server.apps"
+_LAYOUTS: Final = "setsail.server.foreign.layouts"
 
 Progress = Callable[[str], None]
 
@@ -41,6 +42,11 @@ def is_repository(path: Path) -> bool:
         return not _is_model(path)
     models = [e for e in path.iterdir() if e.is_file() and _is_model(e)]
     return len(models) != 1 and not _is_model(path)
+
+
+def layout(path: Path, settings: Settings, name: str | None = None, progress: Progress | None = None) -> Any:
+    """The `foreign.layouts.Layout` of a directory that is another server's; None for anything else."""
+    return import_module(_LAYOUTS).find(path, settings, name=name, progress=progress) if path.is_dir() else None
 
 
 def resolve(

@@ -34,7 +34,7 @@ from setsail.server.grpc_engines import grpc_engine
 from setsail.server.lazy import Lazy
 from setsail.server.listeners import bind, url
 from setsail.server.marks import Tracing, open_tracer
-from setsail.server.opening import Opening, Progress, is_repository, resolve, trusted
+from setsail.server.opening import Opening, Progress, is_repository, layout, resolve, trusted
 from setsail.server.origins import NO_ORIGINS, Origins
 from setsail.server.plane import Plane
 from setsail.server.settings import Settings
@@ -118,7 +118,8 @@ class Server:
         Raises:
             SetsailError: what keeps the model from being ready; a repository is refused only when nothing in it loads.
         """
-        if not is_repository(path):
+        theirs = layout(path, self.settings, name, progress)
+        if theirs is None and not is_repository(path):
             opening = resolve(path, name=name, progress=progress, trust=trusted(self.settings))
             self.house.load(opening.path, opening.name)
             return [opening]
@@ -128,11 +129,14 @@ class Server:
 
         self.house.management.store.allow(path)
         repository = Repository(self.house, path, poll=self.settings.repository_poll, pack=pack)
+        if theirs is not None:
+            repository.scan = theirs.scan
         faults = repository.open()
         self._repositories.append(repository)
         if faults and not self._ready() and not self.settings.repository_poll:
             raise faults[0][1]
-        return [Opening(place, note=f"not loaded: {fault}") for place, fault in faults]
+        told = [Opening(path, note=note) for note in (theirs.notes if theirs is not None else ())]
+        return told + [Opening(place, note=f"not loaded: {fault}") for place, fault in faults]
 
     def _packed(self, source: Path, progress: Progress | None = None) -> Path:
         """What a source is packed into; code stays where it is."""

@@ -30,7 +30,7 @@ from setsail.server.crew import GRACE, Crew
 from setsail.server.doors import Door, admin_port, doors, write_tokens
 from setsail.server.listeners import bind, slots, url
 from setsail.server.loop import Loop
-from setsail.server.opening import Opening, Progress, is_repository, resolve, trusted
+from setsail.server.opening import Opening, Progress, is_repository, layout, resolve, trusted
 from setsail.server.settings import Settings
 
 __all__ = ["Supervisor"]
@@ -72,7 +72,8 @@ class Supervisor:
         opening = _opened(path, name, self.settings, progress)
         self._given.append((path.absolute(), name))
         self._paths.append(_entry(opening))
-        return [opening]
+        theirs = layout(path, self.settings, name)
+        return [opening, *(Opening(path, note=note) for note in (theirs.notes if theirs is not None else ()))]
 
     def do(self, ask: Any) -> None:
         """What another server's configuration asks for (`catalog.Control`): every worker does it, paths first."""
@@ -245,7 +246,9 @@ class Supervisor:
 
 
 def _opened(path: Path, name: str | None, settings: Settings, progress: Progress | None = None) -> Opening:
-    """What a path stands for; a repository stands for itself."""
+    """What a path stands for; a repository, ours or another server's, stands for itself."""
+    if layout(path, settings) is not None:
+        return Opening(path, name)
     if is_repository(path):
         return Opening(path)
     return resolve(path, name=name, progress=progress, trust=trusted(settings))

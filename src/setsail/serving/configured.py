@@ -19,7 +19,7 @@ from setsail.serving.repository import Found, Housing, Repository, scan_model
 from setsail.serving.store import Packer
 from setsail.serving.table import Swap, Table
 
-__all__ = ["Configured", "chosen"]
+__all__ = ["Configured", "chosen", "look"]
 
 _LOG = logging.getLogger("setsail.serving")
 
@@ -61,7 +61,7 @@ class Configured:
                 raise SetsailError("request.form", f"model {model.name!r} is configured twice", field="name",
                                    value=model.name, expected="each name once")  # fmt: skip
             looks[model.name] = (model, base)
-            _check_labels(model, _look(model, base, self._pack is not None))
+            _check_labels(model, look(model, base, self._pack is not None))
         with self._changing:
             for name in {**self._models, **looks}:
                 self._set(name, looks.get(name))
@@ -84,7 +84,7 @@ class Configured:
             return
         model, base = wanted
         repository = self._models.setdefault(name, Repository(self._house, base, pack=self._pack))
-        repository.scan = lambda: _look(model, base, self._pack is not None)
+        repository.scan = lambda: look(model, base, self._pack is not None)
         repository.look(at_once=True)  # what fails to load shows as failed
         self._label(model)
 
@@ -100,7 +100,7 @@ class Configured:
         self._house.swap(labelled)
 
     def _statuses(self, model: ModelConfig, base: Path) -> tuple[VersionStatus, ...]:
-        wanted = {found.version for found in _look(model, base, self._pack is not None).values()}
+        wanted = {found.version for found in look(model, base, self._pack is not None).values()}
         if model.name not in self._house.table.models:
             return ()
         return tuple(s for s in self._house.table.status(ModelRef(model.name)) if s.version in wanted)
@@ -122,7 +122,7 @@ def chosen(versions: Sequence[int], policy: Policy) -> set[int]:
     return set(sorted(versions)[-policy.latest :]) if policy.latest else set(versions)
 
 
-def _look(model: ModelConfig, base: Path, packs: bool) -> dict[Path, Found]:
+def look(model: ModelConfig, base: Path, packs: bool) -> dict[Path, Found]:
     """What is there and meant; nothing where the base path does not exist yet."""
     try:
         found = scan_model(base, model.name, packs=packs)

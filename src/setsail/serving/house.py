@@ -50,6 +50,7 @@ from setsail.serving.loader import Loader
 from setsail.serving.management import NAME, Management
 from setsail.serving.observers import Observer
 from setsail.serving.predict import predict
+from setsail.serving.rehearsal import Rehearsal
 from setsail.serving.store import SUFFIX, Packer
 from setsail.serving.table import Entry, Swap, Table
 
@@ -89,6 +90,7 @@ class House:
         self._loader = Loader()
         self._sources: dict[tuple[str, int], Source] = {}
         self._looks: list[Callable[[str], None]] = []
+        self._rehearsals: dict[tuple[str, int], Rehearsal] = {}
         self._then: dict[tuple[str, int], Swap] = {}  # what becomes of a version that is leaving
         self.management = Management(self, pack=pack, host=host, poll=poll, room=room)
 
@@ -157,6 +159,13 @@ class House:
             ):
                 self._queue(name, version)
                 self._failed(name, version, fault)
+
+    def rehearse(self, name: str, version: int, rehearsal: Rehearsal | None) -> None:
+        """Have a version run something whenever it is loaded, before it answers; None takes that back."""
+        if rehearsal is None:
+            self._rehearsals.pop((name, version), None)
+        else:
+            self._rehearsals[name, version] = rehearsal
 
     def before_load(self, look: Callable[[str], None]) -> None:
         """Have `look(name)` called before a Load is answered, to find what came since (`repository.py`)."""
@@ -345,6 +354,8 @@ class House:
             self.swap(lambda table: table.moved(name, version, "warming"))
         try:
             loading.warm(opened, loaded, threads=self._threads)
+            if rehearsal := self._rehearsals.get((name, version)):
+                rehearsal(name, loaded)
         except BaseException:
             loaded.runner.close()
             raise

@@ -22,9 +22,11 @@ from typing import Final, Protocol
 
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef
+from setsail.serving.rehearsal import Rehearsal, recorded
 from setsail.serving.table import Table
 
-__all__ = ["Action", "Found", "Housing", "Repository", "plan", "scan", "scan_model"]
+__all__ = ["Action", "Found", "Housing", "Repository", "Stamp", "plan", "refuse_twins", "scan", "scan_model", "stamp",
+           "versions", "visible"]  # fmt: skip
 
 _LOG = logging.getLogger("setsail.serving")
 _SUFFIX: Final = ".setsail"
@@ -41,6 +43,8 @@ class Found:
         name, version: what the directory calls it, None where the manifest says so.
         stamp: relative path, size, mtime and inode of each of its files.
         problem: why it cannot be loaded whatever its files hold.
+        prepare: gives the artifact instead of the repository's own way (other servers' layouts: `server/foreign/`).
+        rehearsal: what to run before it answers anybody.
     """
 
     source: Path
@@ -48,6 +52,8 @@ class Found:
     version: int | None
     stamp: Stamp
     problem: SetsailError | None = field(default=None, compare=False)
+    prepare: Callable[[], Path] | None = field(default=None, compare=False)
+    rehearsal: Rehearsal | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +89,12 @@ def scan(root: Path, *, packs: bool = False) -> dict[Path, Found]:
         OSError: the directory cannot be listed.
     """
     found: dict[Path, Found] = {}
-    for entry in _visible(root):
+    for entry in visible(root):
         if entry.is_dir():
-            found.update(_versions(Path(entry.path), packs, entry.name))
+            found.update(versions(Path(entry.path), packs, entry.name))
         elif entry.name.endswith(_SUFFIX):
-            found[Path(entry.path)] = Found(Path(entry.path), None, None, _stamp(Path(entry.path)))
-    return _refuse_twins(found)
+            found[Path(entry.path)] = Found(Path(entry.path), None, None, stamp(Path(entry.path)))
+    return refuse_twins(found)
 
 
 def scan_model(base: Path, name: str, *, packs: bool = False) -> dict[Path, Found]:
@@ -96,8 +102,8 @@ def scan_model(base: Path, name: str, *, packs: bool = False) -> dict[Path, Foun
 
     What is called otherwise is nobody's. Opens no file. Raises OSError when the directory cannot be listed.
     """
-    found = {place: one for place, one in _versions(base, packs, name) if one.version is not None}
-    return _refuse_twins(found)
+    found = {place: one for place, one in versions(base, packs, name) if one.version is not None}
+    return refuse_twins(found)
 
 
 class Housing(Protocol):
@@ -108,6 +114,7 @@ class Housing(Protocol):
     def load(self, source: Path, name: str | None = None, version: int | None = None) -> ModelRef | None: ...
     def unload(self, name: str, version: int | None = None, *, forget: bool = False) -> None: ...
     def refuse(self, name: str, version: int, fault: Exception) -> None: ...
+    def rehearse(self, name: str, version: int, rehearsal: Rehearsal | None) -> None: ...
     def before_load(self, look: Callable[[str], None]) -> None: ...
 
 
@@ -215,6 +222,8 @@ class Repository:
             if found.name is not None and found.version is not None:
                 self._house.refuse(found.name, found.version, fault)
             raise
+        if found.name is not None and found.version is not None:
+            self._house.rehearse(found.name, found.version, found.rehearsal)
         loaded = self._house.load(source, found.name, found.version)
         old = self._refs.get(place)
         if loaded is not None and loaded != old:
@@ -231,6 +240,8 @@ class Repository:
     def _artifact(self, found: Found) -> Path:
         if found.problem is not None:
             raise found.problem
+        if found.prepare is not None:
+            return found.prepare()
         if found.source.suffix == _SUFFIX or self._pack is None:
             return found.source
         return self._pack(found.source)
@@ -239,15 +250,15 @@ class Repository:
 # -- reading a directory ------------------------------------------------------------------------------------------
 
 
-def _visible(folder: Path) -> list[os.DirEntry[str]]:
+def visible(folder: Path) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
         kept = [e for e in entries if not e.name.startswith(".") and not e.name.endswith(_UNFINISHED)]
     return sorted(kept, key=lambda e: e.name)
 
 
-def _versions(folder: Path, packs: bool, called: str) -> Iterator[tuple[Path, Found]]:
+def versions(folder: Path, packs: bool, called: str) -> Iterator[tuple[Path, Found]]:
     """The versions of one name. Files beside them (a config, a readme) are nobody's."""
-    for entry in _visible(folder):
+    for entry in visible(folder):
         place, stem = Path(entry.path), entry.name.removesuffix(_SUFFIX)
         if not entry.is_dir() and stem == entry.name:
             continue
@@ -255,12 +266,12 @@ def _versions(folder: Path, packs: bool, called: str) -> Iterator[tuple[Path, Fo
         version = int(stem) if problem is None else None
         name = called if problem is None else None
         if not entry.is_dir():
-            yield place, Found(place, name, version, _stamp(place), problem)
+            yield place, Found(place, name, version, stamp(place), problem)
             continue
-        inside = _visible(place)
+        inside = visible(place)
         if inside:  # an empty one is about to be filled
             source, trouble = _only(place, inside, packs)
-            yield place, Found(source, name, version, _stamp(place), problem or trouble)
+            yield place, Found(source, name, version, stamp(place), problem or trouble, rehearsal=recorded(place))
 
 
 def _only(folder: Path, inside: list[os.DirEntry[str]], packs: bool) -> tuple[Path, SetsailError | None]:
@@ -281,7 +292,7 @@ def _bad_version(name: str, stem: str) -> SetsailError:
                         value=stem, expected=f"{name}/1 or {name}/1{_SUFFIX}")  # fmt: skip
 
 
-def _refuse_twins(found: dict[Path, Found]) -> dict[Path, Found]:
+def refuse_twins(found: dict[Path, Found]) -> dict[Path, Found]:
     """`credit/1/`, `credit/01/` and `credit/1.setsail` are all version 1: none of them can be it."""
     places: dict[tuple[str, int], list[Path]] = {}
     for place, version in found.items():
@@ -296,7 +307,7 @@ def _refuse_twins(found: dict[Path, Found]) -> dict[Path, Found]:
     return found
 
 
-def _stamp(place: Path) -> Stamp:
+def stamp(place: Path) -> Stamp:
     """Sizes, times and inodes of all files, links followed. A file that vanishes meanwhile is left out."""
     if not place.is_dir():
         return _facts(place, place.parent)

@@ -49,6 +49,7 @@ class Format(Struct, frozen=True):
 FORMATS: Final = (
     Format("torchserve", (".properties",), "setsail.server.foreign.torchserve:read"),
     Format("tfserving", (".config", ".pbtxt"), "setsail.server.foreign.tfserving:read"),
+    Format("mlserver", (".json",), "setsail.server.foreign.mlserver:read"),
 )
 
 
