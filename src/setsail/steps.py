@@ -203,6 +203,11 @@ class Processing:
         return bool(self.steps)
 
     @property
+    def unbounded(self) -> bool:
+        """Whether what a client sends decides how long a row takes: pixels to decode, a text to split."""
+        return any(step.kind in ("image.decode", "text.tokenize") for step in self.steps)
+
+    @property
     def before(self) -> tuple[Step, ...]:
         return tuple(step for step in self.steps if not step.after)
 

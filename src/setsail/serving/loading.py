@@ -53,7 +53,8 @@ def open_runner(artifact: Artifact, *, threads: int = 1, share: bool = True) -> 
             continue
         framework = f"{artifact.framework} {artifact.versions.get(artifact.framework, '')}".strip()
         shown = example(artifact.signature, sample)
-        return Loaded(runner, Facts(framework, shown, variant.id, artifact.digest, weights=_where(runner)))
+        return Loaded(runner, Facts(framework, shown, variant.id, artifact.digest, weights=_where(runner),
+                                    apart=artifact.processing.unbounded))  # fmt: skip
     if len(faults) == 1:
         raise faults[0]
     raise SetsailError(
