@@ -64,6 +64,8 @@ class Kind(NamedTuple):
 
 KINDS: Final[Mapping[str, Kind]] = {
     "function": Kind("setsail.apps.calling:load", "function", "app"),
+    "torchserve": Kind("setsail.apps.torchserve.handling:load", "handler", "mar"),
+    "pyfunc": Kind("setsail.apps.pyfunc:load", "model", "pyfunc"),
 }
 
 

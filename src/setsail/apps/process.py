@@ -276,10 +276,10 @@ def _checked(signature: Signature) -> Signature:
 
 
 def _sound(spec: TensorSpec) -> bool:
-    texts = (spec.name, *spec.categories, *spec.labels, *(d for d in spec.shape if isinstance(d, str)))
+    texts = (spec.name, *spec.columns, *spec.categories, *spec.labels, *(d for d in spec.shape if isinstance(d, str)))
     sizes = [d for d in spec.shape if not isinstance(d, str)]
     return (
-        spec.name.isidentifier() and len(spec.shape) <= 8 and spec.content in ("", *CONTENTS)
+        spec.name.strip() != "" and len(spec.shape) <= 8 and spec.content in ("", *CONTENTS)
         and all(isinstance(t, str) and t.isprintable() and len(t) <= 256 for t in texts)
         and all(type(size) is int and 0 < size < 1 << 31 for size in sizes)
     )  # fmt: skip

@@ -23,7 +23,7 @@ def asked(console: Console, paths: Sequence[Path], settings: Settings) -> Settin
     """
     for path in paths if console.interactive else ():
         try:
-            entry = entry_of(path)
+            entry = entry_of(path, settings.trust.split(","))
         except SetsailError:  # the server says it again, where faults are told
             continue
         if entry is None or is_trusted(settings, entry.trust):

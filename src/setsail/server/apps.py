@@ -7,7 +7,7 @@ function (`app.py:predict`), or when what it holds is of a format of ENTRIES and
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -25,7 +25,12 @@ from setsail.serving.samples import example
 __all__ = ["ENTRIES", "App", "app", "entry_of", "is_trusted"]
 
 # Format of `convert/formats.py` -> `module:function`, path -> Entry; or None for a model that is to be packed.
-ENTRIES: Final[Mapping[str, str]] = {}
+ENTRIES: Final[Mapping[str, str]] = {
+    "mar-handler": "setsail.apps.torchserve.entry:entry",
+    "mlflow-pyfunc": "setsail.apps.pyfunc_entry:entry",
+}
+# What would be packed, but only with trust in a format that was not given: the format it is as code.
+AS_CODE: Final[Mapping[str, str]] = {"mlflow": "mlflow-pyfunc"}
 _ARTIFACT: Final = ".setsail"
 
 
@@ -58,8 +63,11 @@ def is_trusted(settings: Settings, kind: str) -> bool:
     return kind in _listed(settings.trust)
 
 
-def entry_of(path: Path) -> Entry | None:
+def entry_of(path: Path, trust: Collection[str] = ()) -> Entry | None:
     """The code that a PATH means; None where it is an artifact, a model to be packed, or a repository.
+
+    Args:
+        trust: the kinds that are given. A model that can be packed or run as code is what they allow.
 
     Raises:
         SetsailError: `source.missing`, and what is wrong with code of a format that is known.
@@ -73,6 +81,8 @@ def entry_of(path: Path) -> Entry | None:
     except SetsailError:  # whoever packs it says what is wrong
         return None
     maker = ENTRIES.get(found.format)
+    if found.trust is not None and found.trust not in trust and (code := AS_CODE.get(found.format)):
+        maker = ENTRIES[code] if import_module("setsail.convert").FORMATS[code].trust in trust else maker
     if maker is None:
         return None
     module, _, name = maker.partition(":")
@@ -86,7 +96,7 @@ def app(path: Path, name: str | None, settings: Settings) -> App | None:
     Raises:
         SetsailError: `source.trust` unless `--trust` names its kind; what `entry_of` raises.
     """
-    entry = entry_of(path)
+    entry = entry_of(path, _listed(settings.trust))
     if entry is None:
         return None
     if not is_trusted(settings, entry.trust):

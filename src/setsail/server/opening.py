@@ -68,7 +68,7 @@ def resolve(
         raise SetsailError("source.missing", f"there is no model at {path}", field="PATH", value=str(path))
     if path.is_file() and (path.suffix == ".setsail" or _format(path) == "setsail"):
         return Opening(path, name)
-    if import_module(_APPS).entry_of(path) is not None:
+    if import_module(_APPS).entry_of(path, trust) is not None:
         return Opening(path, name)
     artifact, found = pack_source(path, name=name, progress=progress, trust=trust)
     kind = "found in the cache" if found else "packed into the cache"
