@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 .PHONY: demo test test-all lint docs clean help
 
 help:
-	@echo "make demo      train three models, pack them, serve them, compare the answers with the models'"
+	@echo "make demo      train five models, pack them, serve them, compare the answers with the models'"
 	@echo "make test      what a change must pass"
 	@echo "make test-all  the slow tests too: before a release"
 	@echo "make lint      format, lint and types"
@@ -57,7 +57,7 @@ clean:
 	@touch $@
 
 .venv/demo.stamp: pyproject.toml | .venv/base.stamp
-	@echo "installing setsail with scikit-learn and XGBoost into .venv"
+	@echo "installing setsail with scikit-learn, XGBoost and Pillow into .venv"
 	@$(PIP) --editable ".[demo]"
 	@touch $@
 

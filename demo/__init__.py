@@ -1,1 +1,1 @@
-"""`make demo`: three real models, trained, packed, served and held against themselves."""
+"""`make demo`: five real models, trained, packed, served and held against themselves."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +14,17 @@ import pandas as pd
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.ensemble import GradientBoostingRegressor
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from xgboost import XGBClassifier
+
+from demo import pictures
+from setsail.artifact import Artifact
 
 __all__ = ["TRAINERS", "Trained"]
 
@@ -27,10 +34,12 @@ class Trained:
     """A trained model and questions for it.
 
     Attributes:
+        model: what `setsail.pack` takes, or a function that writes it into a folder.
         rows: what the demo asks about, none of it seen in training.
         scores: the source model's own answer to rows, as the output called `output`.
         shown: what a person reads out of one row of it.
         options: what `setsail.pack` is told beside the example.
+        around: puts steps around what was packed, into a file.
     """
 
     title: str
@@ -41,6 +50,7 @@ class Trained:
     scores: Callable[[Any], np.ndarray]
     shown: Callable[[np.ndarray], str]
     options: dict[str, Any] = field(default_factory=dict)
+    around: Callable[[Artifact, Path], Artifact] | None = None
 
 
 def cancer() -> Trained:
@@ -89,8 +99,37 @@ def digits() -> Trained:
                    "probabilities", perceptron.predict_proba, best_of(names))  # fmt: skip
 
 
+def reviews() -> Trained:
+    """Text: what lower-cases it, strips its accents and counts its words travels with the model."""
+    subjects, tails = ("the soup", "their café", "this hotel", "the film", "a guide"), ("", " again", " at all", "!")
+    words = {"good": ("was lovely", "délicieux, wonderful", "is a JOY", "made us happy"),
+             "bad": ("was awful", "is a sad bore", "TERRIBLE and cold", "made us ill")}  # fmt: skip
+    told = [(f"{s} {w}{t}", label) for label, group in words.items() for s in subjects for w in group for t in tails]
+    X, rows, y, _ = train_test_split(*zip(*told, strict=True), test_size=32, random_state=0)
+    model = make_pipeline(TfidfVectorizer(strip_accents="unicode"), LogisticRegression(C=10)).fit(X, y)
+    return Trained("scikit-learn pipeline, what people wrote, a text a row", model, X, np.array(rows, dtype=object),
+                   "scores", model.predict_proba, best_of(["bad", "good"]))  # fmt: skip
+
+
+def drawings() -> Trained:
+    """Pictures: a perceptron on 8x8 pixels, and the steps from a PNG file of any size to those."""
+    data = load_digits()
+    X, asked, y, _ = train_test_split(data.images / 16, data.target, test_size=32, random_state=0)
+    perceptron = MLPClassifier((32,), max_iter=300, tol=1e-3, random_state=0).fit(X.reshape(-1, 64), y)
+    names, kept = [str(i) for i in range(10)], pictures.files(X[:3])
+
+    def around(packed: Artifact, file: Path) -> Artifact:
+        return pictures.around(packed, file, names, kept, pictures.answers(perceptron, kept))
+
+    return Trained("scikit-learn perceptron, digits, a PNG file a row", partial(pictures.program, perceptron), None,
+                   pictures.files(asked), "probabilities", partial(pictures.answers, perceptron), best_of(names),
+                   around=around)  # fmt: skip
+
+
 def best_of(names: Sequence[str]) -> Callable[[np.ndarray], str]:
     return lambda row: f"{names[int(np.argmax(row))]} {float(np.max(row)):.1%}"
 
 
-TRAINERS: dict[str, Callable[[], Trained]] = {"cancer": cancer, "diabetes": diabetes, "digits": digits}
+TRAINERS: dict[str, Callable[[], Trained]] = {
+    "cancer": cancer, "diabetes": diabetes, "digits": digits, "reviews": reviews, "drawings": drawings,
+}  # fmt: skip

@@ -1,8 +1,9 @@
-"""Three ways clients ask, written out with nothing but the standard library: what a client of yours would send."""
+"""The ways clients ask, written out with nothing but the standard library: what a client of yours would send."""
 
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from http.client import HTTPConnection
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from setsail.signature import Signature
 
-__all__ = ["WIRES", "Client"]
+__all__ = ["FILES", "WIRES", "Client"]
 
 Inputs = Mapping[str, np.ndarray]
 
@@ -23,7 +24,10 @@ class Client:
         self.connection = HTTPConnection(url.removeprefix("http://"), timeout=30)
 
     def post(self, path: str, body: Any) -> Any:
-        self.connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+        return self.ask("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+
+    def ask(self, verb: str, path: str, body: Any, headers: Mapping[str, str]) -> Any:
+        self.connection.request(verb, path, body, dict(headers))
         reply = self.connection.getresponse()
         answer = json.loads(reply.read())
         if reply.status != 200:
@@ -58,8 +62,17 @@ def plain(client: Client, model: str, signature: Signature, inputs: Inputs, outp
     return answer["outputs"][output]
 
 
+def upload(client: Client, model: str, signature: Signature, inputs: Inputs, output: str) -> Any:
+    """A file as it is, one a request: what `curl -H "Content-Type: image/png" --data-binary @seven.png` sends."""
+    (files,) = inputs.values()
+    answers = [client.ask("POST", f"/predict/{model}", file, {"Content-Type": "image/png"}) for file in files]
+    return [answer["outputs"][output][0] for answer in answers]
+
+
 def listed(array: np.ndarray) -> Any:
-    """As JSON has it: what is missing is null."""
+    """As JSON has it: what is missing is null, and a file's bytes are base64."""
+    if array.dtype == object and isinstance(array[0], bytes):
+        return [b64encode(file).decode() for file in array]
     return np.where(array != array, None, array.astype(object)).tolist()
 
 
@@ -68,3 +81,4 @@ WIRES: Mapping[str, Callable[[Client, str, Signature, Inputs, str], Any]] = {
     "TF Serving": tf_serving,
     "plain JSON": plain,
 }
+FILES: Mapping[str, Callable[[Client, str, Signature, Inputs, str], Any]] = {"the file itself": upload}
