@@ -25,7 +25,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.observability import Loop, Wire
+from benchmarks.inside import Loop
+from benchmarks.observability import Wire
 from setsail.catalog import Metadata
 from setsail.messages import ModelRef
 from setsail.monitor.meter import Meter

@@ -14,9 +14,10 @@ from itertools import chain
 from typing import Any, Final
 
 import numpy as np
+from msgspec.structs import replace
 
 from setsail.errors import SetsailError
-from setsail.messages import Body, Cells, Columns, Digits, Form, Portion, Rows, Tensor, Tensors, Unread
+from setsail.messages import Body, Cells, Columns, Digits, Portion, Rows, Tensor, Tensors, Unread
 
 __all__ = ["merge", "portion"]
 
@@ -172,11 +173,12 @@ def _cells(bodies: Sequence[Cells]) -> Cells:
 
 
 def _digits(bodies: Sequence[Digits]) -> Digits:
-    """Every text has the commas of its own shape: where the joined text is a list of numbers, each is whole rows."""
+    """Every text has the commas, or the bytes, of its shape: where the joined one can be read, each is whole rows."""
     form = bodies[0].form
     rows = sum([body.form.shape[0] for body in bodies])
-    joined = Form((rows, *form.shape[1:]), form.name, form.dtype, loose=form.loose)
-    return Digits(b",".join([body.text for body in bodies]), joined, b"", _apart)
+    joined = replace(form, shape=(rows, *form.shape[1:]), portion=None)
+    mark = b"," if form.raw is None else b""
+    return Digits(mark.join([body.text for body in bodies]), joined, b"", _apart)
 
 
 def _apart(source: bytes) -> Body:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from msgspec import Struct, field
 
 from setsail.errors import SetsailError
@@ -108,7 +109,13 @@ class Portion(NamedTuple):
 class Form(Struct, frozen=True, gc=False):
     """The one input that `Digits` are for: its shape, and name and dtype where the wire says them.
 
-    `loose`: the name may be a word for the whole body instead, as in Columns.
+    Attributes:
+        loose: the name may be a word for the whole body instead, as in Columns.
+        names: of the values of a row, where each was sent with its own.
+        frame: those are ignored by a model that has none, as MLflow's frames are read.
+        headless: a line of a CSV that began with no names; it may be the names itself.
+        raw: the numbers are not text, but the bytes of an array of this dtype.
+        note: what the wire wants to know again of bodies like this.
     """
 
     shape: tuple[int, ...]
@@ -116,14 +123,20 @@ class Form(Struct, frozen=True, gc=False):
     dtype: DType | None = None
     portion: Portion | None = None
     loose: bool = False
+    names: tuple[str, ...] | None = None
+    frame: bool = False
+    headless: bool = False
+    raw: np.dtype[Any] | None = None
+    note: str = ""
 
 
 class Digits(Struct, gc=False):
-    """A body with one flat list of JSON numbers, and their text as it came: nobody has read it yet.
+    """A body of numbers for one input, as they came: nobody has read them yet.
 
-    Requests that come together are joined by their texts and read at once. `text` has as many commas as numbers of
-    that shape have between them; whether it is numbers at all, who reads it finds out. `again()` is the body as the
-    wire's general way reads it, or raises what that raises.
+    Requests that come together are joined by their texts and read at once. A `text` of JSON numbers has as many commas
+    as numbers of that shape have between them (whether it is numbers at all, who reads it finds out); one of bytes has
+    as many as an array of that shape. `again()` is the body as the wire's general way reads it, or raises what that
+    raises.
     """
 
     text: bytes

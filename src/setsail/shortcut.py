@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Mapping
+from functools import lru_cache
 from itertools import chain
 from typing import Any, Final
 
@@ -93,24 +94,58 @@ def _tensor_at_once(sole: Sole, tensor: Tensor) -> Array | None:
 
 def fits(sole: Sole | None, form: Form) -> bool:
     """Whether numbers of this form are all that the model takes, whatever they are."""
+    if sole is None or form.shape[1:] != sole.tail or sole.dtype.kind not in _DECODERS:
+        return False
+    if form.names is not None:
+        named = form.names == sole.columns or (form.frame and not sole.columns)
+        return named and sole.name not in form.names
     return (
-        sole is not None
-        and form.shape[1:] == sole.tail
-        and (form.name is None or form.name == sole.name or (form.loose and form.name not in sole.columns))
-        and (form.dtype is None or form.dtype is sole.dtype)
-        and sole.dtype.kind in _DECODERS
-    )
+        form.name is None or form.name == sole.name or (form.loose and form.name not in sole.columns)
+    ) and (form.dtype is None or form.dtype is sole.dtype)  # fmt: skip
 
 
 def _read(sole: Sole, digits: Digits) -> Array | None:
     """Numbers out of their text."""
-    if not fits(sole, digits.form):
+    form = digits.form
+    if not fits(sole, form):
         return None
+    if form.raw is not None:
+        return _raw(sole, digits.text, form)
     try:
         values = _DECODERS[sole.dtype.kind](b"[" + digits.text + b"]")
     except (msgspec.MsgspecError, ValueError):
         return None
-    return _filled(sole, values, digits.form.shape)
+    array = _filled(sole, values, form.shape)
+    return None if form.headless and array is not None and _has_names(sole, array) else array
+
+
+def _raw(sole: Sole, data: bytes, form: Form) -> Array | None:
+    """Numbers out of their bytes: of a declared dtype as they are, others as JSON's."""
+    array = np.frombuffer(data, form.raw).reshape(form.shape)
+    if form.dtype is None:
+        wide = {"f": np.float64, "i": np.int64}.get(array.dtype.kind) or (
+            np.uint64 if array.dtype.itemsize == 8 else np.int64
+        )
+        return converted(sole.dtype, array.astype(wide, copy=False).view(Numbers), sole.tail)
+    return array if array.size and (sole.dtype.kind != "float" or finite(array)) else None
+
+
+def _has_names(sole: Sole, array: Array) -> bool:
+    """Whether a row may be the names of the columns, which are numbers then."""
+    names = _numeric_names(sole.columns, sole.width)
+    if names is None:
+        return False
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool((np.sort(array, axis=-1) == names.astype(array.dtype)).all(axis=-1).any())
+
+
+@lru_cache(256)
+def _numeric_names(columns: tuple[str, ...], width: int) -> Array | None:
+    """The columns' names as numbers, in their order; a table without names counts its columns."""
+    try:
+        return np.sort(np.array([float(name) for name in columns or range(width)]))
+    except (ValueError, OverflowError):
+        return None
 
 
 def _packed(sole: Sole, values: list[Any], shape: tuple[int, ...] | None) -> Array | None:

@@ -52,7 +52,7 @@ def outcome(path: str, raw: str, sig: Signature) -> Any:
 
 def padded(raw: str) -> str:
     """The same document in words that nothing is remembered for."""
-    return raw.replace("[", "[ \t\n" + " " * 600)
+    return raw.replace("[", "[ \t\n" + " " * 2100, 1)
 
 
 @pytest.mark.parametrize("path", WIRES)
@@ -162,4 +162,4 @@ def test_surroundings_are_learnt_once_and_forgotten_when_there_are_too_many() ->
 
 def test_long_surroundings_are_not_kept() -> None:
     memo = Memo(b"[[", b"", lambda raw, count: Form((1, count)), lambda raw: Rows([]))
-    assert memo.find(b" " * 600 + b"[[1]]") is None
+    assert memo.find(b" " * 2100 + b"[[1]]") is None

@@ -88,7 +88,9 @@ def test_bodies_that_are_not_what_their_type_says(raw: bytes, kind: str, code: s
 
 
 def test_numpy_files_are_numbers_as_json_has_them() -> None:
-    rows = payload.read(saved(np.array([[1.5, 2]], np.float32)), NPY)
+    found = payload.read(saved(np.array([[1.5, 2]], np.float32)), NPY)
+    assert isinstance(found, Digits)
+    rows = found.again()
     assert isinstance(rows, Rows)
     assert rows.rows.listed() == [[1.5, 2.0]]
     assert rows.rows.dtype == np.float64

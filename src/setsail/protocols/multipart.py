@@ -8,6 +8,8 @@ passed the server's limit.
 from __future__ import annotations
 
 import logging
+import re
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -48,6 +50,47 @@ def parts(body: bytes | memoryview, content_type: str) -> tuple[Part, ...]:
     Raises:
         SetsailError: `request.form` for a body that is cut off, not of this form, or of more than 1,000 parts.
     """
+    return _at_once(bytes(body), content_type) or _parsed(body, content_type)
+
+
+_SAID: Final = re.compile(r"multipart/form-data; boundary=([0-9A-Za-z_-]{1,70})")
+
+
+def _at_once(body: bytes, content_type: str) -> tuple[Part, ...] | None:
+    """The same where the body is as clients write it, cut at its boundaries; None for every other one."""
+    said = _SAID.fullmatch(content_type)
+    if said is None:
+        return None
+    mark = b"\r\n--" + said[1].encode()
+    pieces = body.split(mark + b"\r\n")
+    first, last = mark[2:] + b"\r\n", mark + b"--\r\n"
+    whole = body.startswith(first) and body.endswith(last) and body.count(mark) == len(pieces)
+    if not whole or len(pieces) > _MOST:
+        return None
+    pieces[0] = pieces[0][len(first) :]
+    pieces[-1] = pieces[-1][: -len(last)]
+    found = []
+    for piece in pieces:
+        head, blank, data = piece.partition(b"\r\n\r\n")
+        part = _described(head) if blank and len(head) <= _HEADER_SIZE else None
+        if part is None:
+            return None
+        found.append(Part(part.name, data, part.filename, part.kind))
+    return tuple(found)
+
+
+@lru_cache(256)
+def _described(head: bytes) -> Part | None:
+    """What the headers of a part say."""
+    try:
+        found = _parsed(b"--x\r\n%b\r\n\r\n\r\n--x--\r\n" % head, MULTIPART + "; boundary=x")
+    except SetsailError:
+        return None
+    return found[0] if len(found) == 1 and not found[0].data else None
+
+
+def _parsed(body: bytes | memoryview, content_type: str) -> tuple[Part, ...]:
+    """Any body the parser knows."""
     from python_multipart.exceptions import FormParserError  # here, because few requests are forms
     from python_multipart.multipart import MultipartParser, parse_options_header
 

@@ -13,17 +13,20 @@ from ast import literal_eval
 from functools import lru_cache
 from io import BytesIO
 from math import prod
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
+from zlib import crc32
 from zlib import error as ZlibError  # noqa: N812
 
 import numpy as np
 
 from setsail.errors import SetsailError
-from setsail.messages import Body, Columns, Rows
+from setsail.messages import Body, Columns, Digits, Form, Portion, Rows
+from setsail.protocols.alike import Alike
+from setsail.protocols.packed import LONG
 from setsail.tensors import Array, Numbers
 
-__all__ = ["LARGEST", "array_of", "npy", "npz"]
+__all__ = ["LARGEST", "array_of", "npy", "npz", "unread_npy", "unread_npz"]
 
 LARGEST: Final = 64 << 20  # bytes of all arrays of a .npz once they are inflated
 _MAGIC: Final = b"\x93NUMPY"
@@ -62,6 +65,8 @@ def npz(raw: bytes, limit: int = LARGEST) -> Columns:
                 if name in columns or member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
                     raise _bad(f"the .npz's member {name[:80]!r} is there twice, or packed in an unknown way")
                 columns[name] = _values(np.atleast_1d(array_of(archive.read(member))))
+            if len(raw) < LONG:
+                _learn(raw, archive)
     except (BadZipFile, ZlibError, EOFError, OSError, RuntimeError, ValueError, NotImplementedError) as fault:
         raise _bad(f"the .npz cannot be read: {str(fault)[:80]}") from fault
     return Columns(columns)
@@ -134,3 +139,80 @@ def _bad(what: str, *, field: str | None = None, value: object = None, expected:
     return SetsailError(
         "request.binary", what, field=field, value=value, expected=expected or "what numpy.save or numpy.savez writes"
     )
+
+
+# -- files like those before -------------------------------------------------------------------------------------------
+
+
+class _Member(NamedTuple):
+    """The one file of an archive.
+
+    Attributes:
+        file, values, end: where it begins, its values begin, and both end.
+        crcs: where the archive has its CRC, before it and behind it.
+        form: what its header says.
+    """
+
+    file: int
+    values: int
+    end: int
+    crcs: tuple[int, int]
+    form: Form
+
+
+_FIRST: Final = _MAGIC + b"\x01\x00"
+_ARCHIVES: Final[Alike[_Member]] = Alike()
+
+
+def unread_npy(raw: bytes) -> Digits | None:
+    """A small file of plain numbers, by its header alone; None for every other file."""
+    if not 10 <= len(raw) < LONG or raw[:8] != _FIRST:
+        return None
+    end = 10 + raw[8] + (raw[9] << 8)
+    found = _form(raw[:end])
+    return Digits(raw[end:], found[0], raw, npy) if found is not None and len(raw) - end == found[1] else None
+
+
+def unread_npz(raw: bytes) -> Digits | None:
+    """A small archive of one such file, where one like it was read before; None for every other archive."""
+    known = _ARCHIVES.find(raw) if len(raw) < LONG else None
+    if known is None:
+        return None
+    crc = crc32(raw[known.file : known.end]).to_bytes(4, "little")
+    if any(raw[at : at + 4] != crc for at in known.crcs):
+        return None
+    return Digits(raw[known.values : known.end], known.form, raw, npz)
+
+
+@lru_cache(256)
+def _form(head: bytes) -> tuple[Form, int] | None:
+    """The form of a file with this header, and how many bytes follow it."""
+    try:
+        dtype, fortran, shape, _ = _header(head)
+    except SetsailError:
+        return None
+    if fortran or dtype.kind not in "iuf" or not dtype.isnative or not shape or not prod(shape):
+        return None
+    return Form(shape, portion=Portion((Digits, "npy", dtype, shape[1:]), shape[0]), raw=dtype), prod(
+        shape
+    ) * dtype.itemsize
+
+
+def _learn(raw: bytes, archive: ZipFile) -> None:
+    """Remember all of an archive but its values and its CRC."""
+    member = archive.infolist()[0]
+    plain = not (member.header_offset or member.flag_bits or member.compress_type != ZIP_STORED)
+    start = 30 + int.from_bytes(raw[26:28], "little") + int.from_bytes(raw[28:30], "little")
+    end = start + member.file_size
+    digits = unread_npy(raw[start:end])
+    if digits is None or not plain or len(archive.infolist()) != 1:
+        return
+    name, values = member.filename.removesuffix(".npy"), end - len(digits.text)
+    rows, crcs = digits.form.shape[0], (_LOCAL_CRC, archive.start_dir + _CENTRAL_CRC)
+    key = Portion((Digits, "npz", name, digits.form.raw, digits.form.shape[1:]), rows)
+    spans = [(crcs[0], crcs[0] + 4), (values, end), (crcs[1], crcs[1] + 4)]
+    form = Form(digits.form.shape, name, portion=key, raw=digits.form.raw)
+    _ARCHIVES.learn(raw, spans, _Member(start, values, end, crcs, form))
+
+
+_LOCAL_CRC, _CENTRAL_CRC = 14, 16  # where a member's records have it: APPNOTE.TXT 4.3.7 and 4.3.12

@@ -10,18 +10,22 @@ import csv
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache, lru_cache
 from importlib import import_module
 from typing import Any, Final
 
 from setsail.errors import SetsailError
-from setsail.messages import Body, Cells, Columns, Digits, Form, Portion, Rows
+from setsail.messages import Body, Cells, Columns, Digits, Form, Rows
 from setsail.protocols import packed
-from setsail.protocols.digits import Memo
+from setsail.protocols.digits import CELLS, COLUMNS, RECORDS, Fields, Lines, Memo, one_line, one_row
 from setsail.protocols.http import JSON
 from setsail.protocols.multipart import FORM, MULTIPART, Part, parts, urlencoded
 from setsail.protocols.values import parse
 
-__all__ = ["CSV", "CSV_TYPES", "ENVELOPES", "cells", "form", "json_body", "json_lines", "json_value", "kind_of", "read"]
+__all__ = [
+    "CSV", "CSV_TYPES", "ENVELOPES", "FORM_NOTE", "cells", "form", "header_of", "json_body", "json_lines", "json_value",
+    "kind_of", "read",
+]  # fmt: skip
 
 CSV: Final = "text/csv"
 CSV_TYPES: Final = frozenset((CSV, "application/csv"))
@@ -46,17 +50,19 @@ def read(raw: bytes | memoryview, content_type: str, *, header: bool = True) -> 
         return json_body(raw)
     kind = kind_of(content_type)
     if kind in CSV_TYPES:
-        return cells(raw, header=header)
+        return csv_body(raw, header=header)
+    if (kind in _JSON_TYPES or kind == FORM) and _is_media(raw):  # curl says a form of whatever file it sends
+        return _raw(bytes(raw))
     if kind in _JSON_TYPES or kind.endswith("+json"):
         return json_body(raw)
     if kind == FORM:  # which is also what curl -d says of JSON
         text = bytes(raw).lstrip()
-        return json_body(raw) if text[:1] in b'{["' or b"=" not in text else form(urlencoded(raw))
+        return json_body(raw) if text[:1] in b'{["' or b"=" not in text else form_body(bytes(raw))
     if kind == MULTIPART:
         return form(parts(raw, content_type))
     if kind in _BINARY:
         return _BINARY[kind](bytes(raw))
-    if kind.startswith("image/"):
+    if kind.startswith(_MEDIA_TYPES):
         return _raw(bytes(raw))
     raise SetsailError(
         "request.media_type", "a body of this type is not read here", field="content-type", value=kind,
@@ -78,8 +84,12 @@ def json_body(raw: bytes | memoryview) -> Body:
     Raises:
         SetsailError: `request.json`, `request.form` for null.
     """
-    if type(raw) is bytes and len(raw) < packed.LONG and (digits := _MEMO.find(raw)) is not None:
-        return digits
+    if type(raw) is bytes and len(raw) < packed.LONG:
+        digits = _MEMO.find(raw)
+        if digits is None and raw.startswith(b"{"):
+            digits = (_COLUMNS if b"[" in raw else _ROW).find(raw)
+        if digits is not None:
+            return digits
     return _json(raw)
 
 
@@ -100,14 +110,38 @@ def _learn(raw: bytes, count: int) -> Form | None:
     except SetsailError:
         return None
     if value == [[]]:
-        return Form((1, count), portion=Portion((Digits, count), 1))
+        return one_row(count)
     if not isinstance(value, dict) or list(value.values()) != [[[]]]:
         return None
     (name,) = value
-    return Form((1, count), name, portion=Portion((Digits, count, name), 1), loose=name in ENVELOPES)
+    return one_row(count, name, name=name, loose=name in ENVELOPES)
+
+
+def _learn_columns(raw: bytes, count: int) -> Form | None:
+    """A column a name, all of one value."""
+    names = _names(raw, count)
+    return None if names is None else one_row(count, "columns", names=names)
+
+
+def _learn_row(raw: bytes, count: int) -> Form | None:
+    """An object without lists: a value a name."""
+    names = _names(raw, count)
+    return None if names is None else one_row(count, "object", names=names)
+
+
+def _names(raw: bytes, count: int) -> tuple[str, ...] | None:
+    """The names of an object of empty lists, where they are so many and none is a word for the whole body."""
+    try:
+        value = parse(raw)
+    except SetsailError:
+        return None
+    named = isinstance(value, dict) and list(value.values()) == [[]] * count
+    return tuple(value) if named and not (count == 1 and not ENVELOPES.isdisjoint(value)) else None
 
 
 _MEMO: Final = Memo(b"[[", b"", _learn, _json)
+_COLUMNS: Final = Fields(COLUMNS, _learn_columns, _json)
+_ROW: Final = Fields(RECORDS, _learn_row, _json)
 
 
 def json_value(value: Any) -> Body:
@@ -162,6 +196,42 @@ def json_lines(raw: bytes | memoryview) -> Rows:
 # -- CSV ---------------------------------------------------------------------------------------------------------------
 
 
+def csv_body(raw: bytes | memoryview, *, header: bool = True) -> Body:
+    """A CSV table. Raises `request.csv`."""
+    raw = bytes(raw)
+    if len(raw) < packed.LONG:
+        if header:
+            digits = _LINES.find(raw)
+            if digits is not None:
+                return digits
+        elif (text := one_line(raw)) is not None:
+            return Digits(text, _headless(text.count(b",") + 1), raw, _no_header)
+    return cells(raw, header=header)
+
+
+@lru_cache(256)
+def _headless(count: int) -> Form:
+    return one_row(count, Cells, headless=True)
+
+
+def _no_header(raw: bytes) -> Cells:
+    return cells(raw, header=False)
+
+
+def header_of(raw: bytes, count: int) -> tuple[str, ...] | None:
+    """The names of a table that is its header alone, where they are so many."""
+    try:
+        table = cells(raw)
+    except SetsailError:
+        return None
+    return table.header if not table.rows and table.header and len(table.header) == count else None
+
+
+def _learn_header(raw: bytes, count: int) -> Form | None:
+    names = header_of(raw, count)
+    return None if names is None else one_row(count, Cells, names, names=names)
+
+
 def cells(raw: bytes | memoryview, *, header: bool = True) -> Cells:
     """A CSV table; empty lines are left out. Raises `request.csv`."""
     try:
@@ -176,7 +246,35 @@ def cells(raw: bytes | memoryview, *, header: bool = True) -> Cells:
     return Cells(tuple(name.strip() for name in lines[0]), lines[1:]) if header else Cells(None, lines)
 
 
+_LINES: Final = Lines(_learn_header, cells)
+
+
 # -- forms -------------------------------------------------------------------------------------------------------------
+
+FORM_NOTE: Final = "form"  # of numbers that were sent as a form
+
+
+def form_body(raw: bytes) -> Body:
+    """An URL-encoded form. Raises `request.form`."""
+    digits = _FORM.find(raw) if len(raw) < packed.LONG else None
+    return _form(raw) if digits is None else digits
+
+
+def _form(raw: bytes) -> Body:
+    return form(urlencoded(raw))
+
+
+def _learn_form(raw: bytes, count: int) -> Form | None:
+    try:
+        table = _form(raw)
+    except SetsailError:
+        return None
+    if type(table) is not Cells or table.loose or [list(row) for row in table.rows] != [[""] * count]:
+        return None
+    return one_row(count, Cells, "form", table.header, names=table.header, note=FORM_NOTE)
+
+
+_FORM: Final = Fields(CELLS, _learn_form, _form, texts=True)
 
 
 def form(fields: Sequence[Part]) -> Body:
@@ -237,6 +335,8 @@ def _inputs(fields: Sequence[Part]) -> Body:
             columns[part.name] = parse(part.data)
             continue
         body = _file(part) if part.filename is not None else Rows([part.text()])
+        if isinstance(body, Digits):
+            body = body.again()
         if isinstance(body, Columns) and isinstance(body.columns, bytes):
             body = Rows([body.columns])
         if not isinstance(body, Rows):
@@ -251,6 +351,13 @@ def _inputs(fields: Sequence[Part]) -> Body:
 # -- bytes -------------------------------------------------------------------------------------------------------------
 
 _BYTES: Final = "application/octet-stream"
+_MEDIA_TYPES: Final = ("image/", "audio/", "video/", "application/x-image")
+_MEDIA_STARTS: Final = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"RIFF")  # nothing of JSON's or a form's
+
+
+def _is_media(raw: bytes | memoryview) -> bool:
+    """Whether a body that does not say so is plainly a picture."""
+    return bytes(raw[:6]).startswith(_MEDIA_STARTS)
 
 
 def _raw(raw: bytes) -> Body:
@@ -258,16 +365,18 @@ def _raw(raw: bytes) -> Body:
     return Columns(raw, loose=True)
 
 
+@cache
+def _numpy_file() -> Any:
+    return import_module("setsail.protocols.numpy_file")  # when used: it loads zipfile
+
+
 def _npy(raw: bytes) -> Body:
-    return _numpy_file(raw, "npy")
+    body: Body = _numpy_file().unread_npy(raw) or _numpy_file().npy(raw)
+    return body
 
 
 def _npz(raw: bytes) -> Body:
-    return _numpy_file(raw, "npz")
-
-
-def _numpy_file(raw: bytes, reader: str) -> Body:
-    body: Body = getattr(import_module("setsail.protocols.numpy_file"), reader)(raw)  # when used: it loads zipfile
+    body: Body = _numpy_file().unread_npz(raw) or _numpy_file().npz(raw)
     return body
 
 

@@ -8,7 +8,6 @@ the manner of a tutorial or a form, is answered with `prediction`, too (docs/wir
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from itertools import repeat
@@ -50,8 +49,7 @@ def _predict(request: HttpRequest, params: Params) -> Exchange:
     body = payload.read(request.body, request.headers.get("content-type", ""))
     if "csv" in request.headers.get("accept", "").lower() and _wants_csv(request):
         return Exchange(Request(model, body, outputs), _encode_csv)
-    kind = type(body)
-    encode = encode_prediction if _is_tutorial(body) or _is_form(request, kind) else _encode_json
+    encode = encode_prediction if _is_tutorial(body) or _is_form(request, body) else _encode_json
     return Exchange(Request(model, body, outputs), encode)
 
 
@@ -60,12 +58,14 @@ def _is_tutorial(body: Body) -> bool:
     return body.form.loose if type(body) is Digits else type(body) is Columns and body.loose
 
 
-def _is_form(request: HttpRequest, kind: type) -> bool:
+def _is_form(request: HttpRequest, body: Body) -> bool:
     """Whether the body was a form: curl says so of JSON, too, whose objects never are cells."""
-    if kind is Digits:
-        return False
     told = request.headers.get("content-type", "")
-    return told.startswith(MULTIPART) or (kind is Cells and told.startswith(FORM))
+    if told == JSON:
+        return False
+    if type(body) is Digits:
+        return body.form.note == payload.FORM_NOTE or told.startswith(MULTIPART)
+    return told.startswith(MULTIPART) or (type(body) is Cells and told.startswith(FORM))
 
 
 def _chosen(query: str) -> tuple[str, ...] | None:
@@ -140,18 +140,46 @@ def _top(model: str, version: int) -> bytes:
     return dump({"model": model, "version": version})[:-1] + b',"outputs":{'
 
 
+_CSV_HEADERS: Final = (("content-type", f"{CSV}; charset=utf-8"),)
+
+
 def _encode_csv(response: Response) -> HttpReply:
+    if type(response.outputs) is Share:
+        return HttpReply(200, response.outputs.text(_tables, response), _CSV_HEADERS)
+    header, rows = _table(response, response.outputs)
+    return HttpReply(200, header + b"".join(rows), _CSV_HEADERS)
+
+
+def _tables(response: Response, outputs: Mapping[str, Array]) -> list[bytes]:
+    """The whole answer for every row by itself."""
+    header, rows = _table(response, outputs)
+    return [header + row for row in rows]
+
+
+def _table(response: Response, outputs: Mapping[str, Array]) -> tuple[bytes, list[bytes]]:
+    """The line of the names, and those of the rows."""
     columns: dict[str, list[Any]] = {}
-    for name, array in response.outputs.items():
+    for name, array in outputs.items():
         columns |= _csv_columns(response.signature.output(name), array)
-    out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
     lengths = {len(c) for c in columns.values()}
     if len(lengths) > 1:
         raise _no_table("the outputs have different numbers of rows")
+    lines = _Lines()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(columns)
     writer.writerows(zip(*columns.values(), strict=True))
-    return HttpReply(200, out.getvalue().encode(), (("content-type", f"{CSV}; charset=utf-8"),))
+    header, *rows = lines.told
+    return header, rows
+
+
+class _Lines:
+    """What a csv writer wrote, a line each."""
+
+    def __init__(self) -> None:
+        self.told: list[bytes] = []
+
+    def write(self, line: str) -> None:
+        self.told.append(line.encode())
 
 
 def _csv_columns(spec: TensorSpec, array: Array) -> dict[str, list[Any]]:
