@@ -180,7 +180,7 @@ def facts(model: Any) -> Facts:
 def _loss(model: Any) -> str:
     """The loss's name. A sum of models keeps it elsewhere."""
     kept = dict(model.get_metadata())
-    told = json.loads(kept["params"])["loss_function"] if "params" in kept else json.loads(kept["loss_function"])
+    told = json.loads(kept["params"])["loss_function"] if kept.get("params") else json.loads(kept["loss_function"])
     return str(told["type"])
 
 

@@ -21,7 +21,18 @@ from setsail.signature import BATCH, TensorSpec
 from setsail.steps import Step
 from setsail.tensors import BY_NAME, NULL, Array
 
-__all__ = ["Column", "Columns", "Levels", "frame_of", "is_frame", "pandas", "read_columns", "unfit"]
+__all__ = [
+    "Column",
+    "Columns",
+    "Levels",
+    "category_frame",
+    "frame_of",
+    "is_frame",
+    "level_values",
+    "pandas",
+    "read_columns",
+    "unfit",
+]
 
 Levels = tuple[str, ...] | tuple[int, ...]
 _MATRIX: Final = "input"
@@ -36,6 +47,7 @@ class Column:
         levels: of a categorical column, in the order of its numbers; () for all others, and where nobody knows them.
         closed: whether the source refuses a level that is not among them.
         nullable: whether the source takes a missing value.
+        ordered: whether the source knows the levels by their order alone, which its users must keep.
     """
 
     name: str
@@ -43,12 +55,14 @@ class Column:
     levels: Levels = ()
     closed: bool = False
     nullable: bool = True
+    ordered: bool = False
 
     def spec(self) -> TensorSpec:
         kind = BY_NAME[self.dtype].kind
+        texts = tuple(map(str, self.levels)) if kind != "float" else ()  # of floats the step itself refuses others
         return TensorSpec(
-            self.name, BY_NAME[self.dtype], (BATCH,), categories=tuple(map(str, self.levels)),
-            closed=self.closed and bool(self.levels), nullable=self.nullable and kind in ("float", "string"),
+            self.name, BY_NAME[self.dtype], (BATCH,), categories=texts,
+            closed=self.closed and bool(texts), nullable=self.nullable and kind in ("float", "string"),
         )  # fmt: skip
 
 
@@ -78,7 +92,10 @@ class Columns:
         return (TensorSpec(_MATRIX, BY_NAME[self.matrix], (BATCH, len(self.columns)), nullable=True),)
 
     def steps(self) -> tuple[Step, ...]:
-        """From the columns to the matrix. An unknown or missing level is NaN, as it is to the frameworks."""
+        """From the columns to the matrix.
+
+        A missing level is NaN, as it is to the frameworks; so is an unknown one where it is not refused.
+        """
         if not self.matrix:
             return ()
         taken = {column.name for column in self.columns}
@@ -88,12 +105,9 @@ class Columns:
             while column.levels and name in taken:  # a name of its own: columns are called anything
                 name = f"level of {name}"
             if column.levels:
-                options = {
-                    "levels": list(column.levels),
-                    "dtype": self.matrix,
-                    "unknown_nan": True,
-                    "missing_nan": True,
-                }
+                taken.add(name)
+                options = {"levels": list(column.levels), "dtype": self.matrix, "missing_nan": True}
+                options |= {} if column.closed else {"unknown_nan": True}
                 made.append(Step("table.levels", (column.name,), (name,), options))
             stacked.append(name)
         return (*made, Step("table.stack", tuple(stacked), (_MATRIX,), {"dtype": self.matrix}))
@@ -112,6 +126,16 @@ class Columns:
                 known = replace(Range.of(self.example[column.name]), missing=False)
             found[column.name] = (known,)
         return found
+
+
+def level_values(values: Sequence[Any]) -> Levels:
+    """A column's categories in order. Raises `convert.unsupported` for any but texts and whole numbers."""
+    kept = [v.item() if isinstance(v, np.generic) else v for v in values]
+    if all(isinstance(v, str) for v in kept) or all(type(v) is int for v in kept):
+        return tuple(kept)
+    raise SetsailError("convert.unsupported", "a column's categories are neither all texts nor all whole numbers",
+                       field="categories", value=kept, expected="texts or whole numbers",
+                       todo="make the column's categories texts, and train again")  # fmt: skip
 
 
 # -- the example -------------------------------------------------------------------------------------------------------
@@ -164,25 +188,22 @@ def read_columns(columns: Sequence[Column], frame: Any) -> tuple[tuple[Column, .
     """An example's rows by column, and the columns with the dtypes that it shows.
 
     A number keeps its own float dtype and is float64 otherwise; texts and whole numbers with levels stay what they are.
-    Rows that lack a whole number are left out: no request can.
+    Whole numbers of which some are missing are float64, in which NaN says so.
 
     Raises:
         SetsailError: `convert.input` for text where the model has numbers, and the other way round.
     """
-    whole = [i for i, column in enumerate(columns) if column.dtype == "int64"]
-    frame = frame[frame.iloc[:, whole].notna().all(axis=1)] if whole else frame
-    if not len(frame):
-        raise unfit("has no rows without missing values in its columns of whole numbers", list(frame.columns),
-                    "a few rows without")  # fmt: skip
     found: list[Column] = []
     rows: dict[str, Array] = {}
     for index, column in enumerate(columns):
         series = frame.iloc[:, index]
         name = str(frame.columns[index])
         kind = BY_NAME[column.dtype].kind
-        if kind in ("string", "int"):
-            dtype = column.dtype
-            values = _texts(series, name) if kind == "string" else _whole(series, name)
+        if kind == "string":
+            dtype, values = column.dtype, _texts(series, name)
+        elif kind == "int":
+            values = _whole(series, name, column.nullable)
+            dtype = values.dtype.name
         else:
             dtype = _number(series.dtype)
             values = _numbers(series, name, dtype)
@@ -211,9 +232,40 @@ def _texts(series: Any, name: str) -> Array:
     return np.where(gone, NULL, values).astype(object)
 
 
-def _whole(series: Any, name: str) -> Array:
-    values = series.to_numpy(dtype=object)
+def _whole(series: Any, name: str, nullable: bool) -> Array:
+    gone = series.isna().to_numpy()
+    values = series.to_numpy(dtype=object)[~gone]
     odd = next((v for v in values if isinstance(v, bool | str) or v != int(v)), None)
-    if odd is not None:
+    if odd is not None or (gone.any() and not nullable):
         raise unfit(f"has a column {name!r} that is not all whole numbers", odd, "whole numbers")
-    return np.asarray(values.astype(np.int64))
+    if not gone.any():
+        return np.asarray(values.astype(np.int64))
+    found = np.full(len(gone), np.nan)
+    found[~gone] = values.astype(np.float64)
+    return found
+
+
+# -- the source's own rows ---------------------------------------------------------------------------------------------
+
+
+def category_frame(columns: Sequence[Column]) -> Callable[[Mapping[str, Array]], Any]:
+    """The signature's inputs as a data frame with columns of categories, as a person would make it of these rows.
+
+    The categories of a column are those of its rows in their own order, not the order of training: what the source
+    answers shows whether it goes by name.
+    """
+
+    def given(inputs: Mapping[str, Array]) -> Any:
+        pd = pandas()
+        made = {}
+        for column in columns:
+            values: Any = inputs[column.name]
+            if column.levels:
+                texts = values.dtype.kind == "O"
+                present = [None if v == NULL or v != v else v if texts else int(v) for v in values.tolist()]
+                order = column.levels if column.ordered else sorted({v for v in present if v is not None})
+                values = pd.Categorical(present, categories=list(order))
+            made[column.name] = values
+        return pd.DataFrame(made)
+
+    return given

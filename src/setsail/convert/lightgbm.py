@@ -6,20 +6,36 @@ differs from a threshold only beyond float32 still goes the right way.
 
 What is missing depends on the node: `NaN` sends NaN the default way; `None` reads NaN as zero, which way that goes is
 known when converting; `Zero` (`zero_as_missing`) sends NaN and everything within 1e-35 of zero the default way.
+
+Categories are numbers to LightGBM: the places of a data frame's categories in their list, which the model text holds
+(`pandas_categorical`). Clients send the categories themselves and get those places (`columns.py`). A categorical split
+goes left for the numbers of its set and right for all else, NaN included. Numbers that stood for categories in the
+table itself (`categorical_feature=[0]`) stay numbers.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import lightgbm
 import numpy as np
 
-from setsail.convert.booster import Model, assemble, package_versions, plain_values, read_rows
+from setsail.convert.booster import Model, Rows, assemble, package_versions, plain_values, read_rows
+from setsail.convert.categories import gather
+from setsail.convert.columns import (
+    Column,
+    Columns,
+    Levels,
+    category_frame,
+    frame_of,
+    level_values,
+    read_columns,
+)
 from setsail.convert.conversion import Conversion, Intent, Program
 from setsail.convert.links import Plan
 from setsail.convert.trees import Ensemble, Tree
@@ -85,7 +101,8 @@ def convert(model: Any, intent: Intent) -> Conversion:
     """Convert a Booster, or a fitted LGBMClassifier, LGBMRegressor or LGBMRanker.
 
     Raises:
-        SetsailError: `convert.unsupported` for categorical features and objectives without a row; `convert.input` for
+        SetsailError: `convert.unsupported` for objectives without a row and categories that are neither texts nor whole
+            numbers; `convert.example` where only an example can say which columns hold categories; `convert.input` for
             an example or labels that do not fit; `convert.run`.
     """
     known = facts(model)
@@ -95,12 +112,13 @@ def convert(model: Any, intent: Intent) -> Conversion:
         estimator=type(model).__name__,
         versions=package_versions("lightgbm", "onnx", "numpy"),
         plan=known.plan,
-        rows=read_rows(intent, width=known.width, names=known.names, dtype="float64"),
+        rows=_rows(known, intent),
         ensemble=known.ensemble,
         run=_booster_answers(known) if model is known.booster else _wrapper_answers(model, known.plan),
         native=_native(known),
         hyperparameters=parameters | {"objective": known.objective},
         ranges=known.ranges,
+        levels=known.numbers,
     )
     return assemble(described, intent)
 
@@ -115,6 +133,8 @@ class Facts:
     Attributes:
         ensemble: None where only LightGBM itself can run it (linear trees).
         ranges: lowest and highest value of each column in training, where known.
+        levels: of the data frame's categorical columns, in order; `categorical` are the columns that splits ask sets
+            of, and `numbers` the categories' numbers by column.
         text: the model text, without paths.
     """
 
@@ -126,6 +146,9 @@ class Facts:
     names: tuple[str, ...]
     ranges: tuple[tuple[float, float] | None, ...]
     text: str
+    levels: tuple[Levels, ...] = ()
+    categorical: tuple[int, ...] = ()
+    numbers: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
 
 def facts(model: Any) -> Facts:
@@ -138,19 +161,25 @@ def facts(model: Any) -> Facts:
     row = OBJECTIVES.get(objective)
     if row is None:
         raise _refused(f"objective {objective!r}", "predicts in a way we do not know", ", ".join(OBJECTIVES))
-    _check_numeric(head, trees, text)
+    levels = tuple(level_values(level) for level in _pandas_categorical(text))
     width, groups = int(head["max_feature_idx"]) + 1, int(head["num_tree_per_iteration"])
     zeros = _zero_columns(trees, width)
     linear = any(t.get("is_linear", "0") != "0" for t in trees)
     ensemble = None
-    if not linear and zeros is not None:
-        parsed = tuple(_tree(t, i % groups) for i, t in enumerate(trees))
-        ensemble = Ensemble(parsed, width, groups, "<=", "float64", np.zeros(groups))
+    asked = gather((s for t in trees for s in _sets(t)), width, member=0.0, missing=1.0, low=-1.0)
+    if not linear and zeros is not None and asked is not None:
+        sets, places = asked
+        parsed = tuple(_tree(t, i % groups, places) for i, t in enumerate(trees))
+        ensemble = Ensemble(parsed, width, groups, "<=", "float64", np.zeros(groups), sets)
     average = max(1, len(trees) // groups) if "average_output" in head else 1
     plan = _plan(row, options.split(), wrapper, groups, average, zeros or ())
     names = tuple(head["feature_names"].split())
     default = names == tuple(f"Column_{i}" for i in range(width))
-    return Facts(booster, objective, plan, ensemble, width, () if default else names, _ranges(head), text)
+    numbers = _numbers_of_categories(head)
+    told = re.search(r"^\[categorical_feature: ([\d,]+)\]$", text, re.MULTILINE)
+    categorical = {*numbers, *(map(int, told[1].split(",")) if told else ())}
+    return Facts(booster, objective, plan, ensemble, width, () if default else names, _ranges(head), text, levels,
+                 tuple(sorted(categorical)), numbers)  # fmt: skip
 
 
 def _fitted(wrapper: Any) -> Any:
@@ -170,15 +199,17 @@ def _sections(text: str) -> Iterator[dict[str, str]]:
         yield {key: value for key, _, value in lines}
 
 
-def _check_numeric(head: Mapping[str, str], trees: list[dict[str, str]], text: str) -> None:
-    pandas = re.search(r"^pandas_categorical:(.*)$", text, re.MULTILINE)
-    encoded = pandas is not None and pandas[1].strip() not in ("null", "[]")
-    if encoded or any(int(t.get("num_cat", 0)) for t in trees):
-        raise SetsailError(
-            "convert.unsupported", "a booster trained on categorical features", field="categorical_feature",
-            expected="numeric features",
-            todo="encode the categories with scikit-learn's OneHotEncoder in a Pipeline and train again",
-        )  # fmt: skip
+def _pandas_categorical(text: str) -> list[Any]:
+    """The categories of each categorical column of the data frame, as the last line of a model text has them."""
+    found = re.search(r"^pandas_categorical:(.*)$", text, re.MULTILINE)
+    return (json.loads(found[1]) if found else None) or []
+
+
+def _numbers_of_categories(head: Mapping[str, str]) -> dict[int, tuple[int, ...]]:
+    """Of the columns that hold categories, the numbers seen in training: `0:2:5` where others have `[low:high]`."""
+    infos = enumerate(head.get("feature_infos", "").split())
+    found = {i: tuple(int(n) for n in info.split(":")) for i, info in infos if re.fullmatch(r"-?\d+(:-?\d+)*", info)}
+    return {i: tuple(n for n in numbers if n >= 0) for i, numbers in found.items()}
 
 
 def _ranges(head: Mapping[str, str]) -> tuple[tuple[float, float] | None, ...]:
@@ -209,6 +240,51 @@ def _refused(what: str, why: str, expected: str) -> SetsailError:
     return SetsailError("convert.unsupported", f"{what} {why}", field=what, expected=expected)
 
 
+# -- rows --------------------------------------------------------------------------------------------------------------
+
+
+def _rows(known: Facts, intent: Intent) -> Rows | Columns:
+    """One table of numbers, or a column each where a data frame had categories."""
+    if not known.levels:
+        return read_rows(intent, width=known.width, names=known.names, dtype="float64")
+    names = known.names or tuple(f"Column_{i}" for i in range(known.width))
+    frame = None if intent.example is None else frame_of(intent.example, names)
+    where = _placed(known, frame)
+    columns = [Column(name, "float64") for name in names]
+    for index, levels in zip(where, known.levels, strict=True):
+        texts = all(isinstance(level, str) for level in levels)
+        columns[index] = Column(names[index], "string" if texts else "int64", levels)
+    example = None
+    if frame is not None:
+        read, example = read_columns(columns, frame)
+        columns = list(read)
+    return Columns(tuple(columns), "float64", category_frame(columns), example)
+
+
+def _placed(known: Facts, frame: Any) -> Sequence[int]:
+    """Which columns the lists of categories belong to: LightGBM keeps the lists in order, and not whose they are.
+
+    The example's columns of categories or texts; without such, the columns that splits ask sets of. (Ordered categories
+    are numbers to LightGBM: then only an example tells.)
+    """
+    wanted = len(known.levels)
+    if frame is not None:
+        numbers = [getattr(dtype, "kind", "O") in "biuf" for dtype in frame.dtypes]
+        for found in ([i for i, dtype in enumerate(frame.dtypes) if str(dtype) == "category"],
+                      [i for i, number in enumerate(numbers) if not number]):  # fmt: skip
+            if len(found) == wanted:
+                return found
+    pairs = zip(known.categorical, known.levels, strict=False)
+    if len(known.categorical) == wanted and all(
+        max(known.numbers.get(i, ()), default=0) < len(found) for i, found in pairs
+    ):
+        return known.categorical
+    raise SetsailError(
+        "convert.example", f"the model does not say which of its columns hold its {wanted} lists of categories",
+        field="example", expected=f"a data frame in which {wanted} columns are categories or texts",
+    )  # fmt: skip
+
+
 # -- trees -----------------------------------------------------------------------------------------------------------
 
 
@@ -222,6 +298,8 @@ def _zero_columns(trees: list[dict[str, str]], width: int) -> tuple[int, ...] | 
     for tree in trees:
         for column, decision in zip(_numbers(tree, "split_feature", int), _numbers(tree, "decision_type", int),
                                     strict=True):  # fmt: skip
+            if decision & 1:
+                continue  # categories are never zero
             kinds[column].add(_MISSING[(decision >> 2) & 3])
     if any("zero" in k and len(k) > 1 for k in kinds):
         return None
@@ -238,9 +316,23 @@ def _beside_zero(threshold: Array) -> Array:
     return np.where(inside & (threshold < 0), below, np.where(inside, ZERO, threshold))
 
 
-def _tree(spec: Mapping[str, str], group: int) -> Tree:
-    """One tree. The text numbers splits 0, 1, … and refers to leaf i as -i - 1; here leaves follow the splits."""
+def _sets(spec: Mapping[str, str]) -> Iterator[tuple[int, frozenset[int]]]:
+    """Column and categories of each categorical split. Its `threshold` says which stretch of the list of words."""
+    ends, words = _numbers(spec, "cat_boundaries", np.int64), _numbers(spec, "cat_threshold", np.uint32)
+    rows = (_numbers(spec, key, np.int64) for key in ("decision_type", "split_feature", "threshold"))
+    for decision, column, number in zip(*rows, strict=True):
+        if decision & 1:
+            bits = np.unpackbits(words[ends[number] : ends[number + 1]].astype("<u4").view(np.uint8), bitorder="little")
+            yield int(column), frozenset(np.flatnonzero(bits).tolist())
+
+
+def _tree(spec: Mapping[str, str], group: int, places: Mapping[tuple[int, frozenset[int]], int]) -> Tree:
+    """One tree. The text numbers splits 0, 1, … and refers to leaf i as -i - 1; here leaves follow the splits.
+
+    A categorical split asks whether its set's column, one of `places`, is 0.
+    """
     threshold = _beside_zero(_numbers(spec, "threshold", np.float64))
+    column = _numbers(spec, "split_feature", np.int64)
     decision = _numbers(spec, "decision_type", np.int64)
     leaves = _numbers(spec, "leaf_value", np.float64)
     splits, missing = len(threshold), (decision >> 2) & 3
@@ -248,13 +340,16 @@ def _tree(spec: Mapping[str, str], group: int) -> Tree:
     # Read as zero: goes wherever zero goes. A single leaf is a tree without splits.
     left_if_missing = np.where(missing == 0, threshold >= 0, default_left)
     pad = np.zeros(len(leaves))
+    categorical = np.flatnonzero(decision & 1)
+    column[categorical] = [places[found] for found in _sets(spec)]
+    threshold[categorical] = 0.5
 
     def children(key: str) -> Array:
         nodes = _numbers(spec, key, np.int64)[:splits]
         return np.concatenate([np.where(nodes < 0, splits - nodes - 1, nodes), pad]).astype(np.int64)
 
     return Tree(
-        feature=np.concatenate([_numbers(spec, "split_feature", np.int64), pad - 1]).astype(np.int64),
+        feature=np.concatenate([column, pad - 1]).astype(np.int64),
         threshold=np.concatenate([threshold, pad]),
         left=children("left_child"),
         right=children("right_child"),

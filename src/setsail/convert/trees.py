@@ -8,6 +8,7 @@ of ai.onnx.ml 3, the newest version with kernels. What onnxruntime does with it,
   would be rounded; `_split` keeps the other digits (0.3, not 0.30000001) by summing them as targets of their own.
 * `nodes_missing_value_tracks_true` sends NaN to the true branch, which is `left` here.
 * Links (sigmoid, softmax, exp) are written as nodes: the operator's own post-transforms are approximations.
+* It has no test for "one of these categories": `categories.py` makes columns of them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any, Final
 import numpy as np
 from onnx import numpy_helper
 
+from setsail.convert.categories import Sets, lookup
 from setsail.convert.graph import ML, Graph
 from setsail.tensors import Array
 
@@ -89,6 +91,7 @@ class Ensemble:
 
     Attributes:
         features, targets: columns of the input and of the sum.
+        sets: what stands behind the input's columns, in order; trees count on from `features`.
         mode: `<` or `<=`, what a node asks of value and threshold.
         dtype: `float32` or `float64`, what the source compares and sums in.
         base: `[targets]`, added to the sum.
@@ -100,6 +103,7 @@ class Ensemble:
     mode: str
     dtype: str
     base: Array
+    sets: tuple[Sets, ...] = ()
 
     @property
     def leaf_span(self) -> float:
@@ -108,17 +112,18 @@ class Ensemble:
 
     @cached_property
     def thresholds(self) -> tuple[tuple[float, ...], ...]:
-        """For each column, the values at which something changes, ascending."""
+        """For each column of the input, the values at which something changes, ascending."""
         found: list[set[float]] = [set() for _ in range(self.features)]
         for tree in self.trees:
             for column, threshold in zip(tree.feature.tolist(), tree.threshold.tolist(), strict=True):
-                if column >= 0:
+                if 0 <= column < self.features:
                     found[column].add(threshold)
         return tuple(tuple(sorted(f)) for f in found)
 
     def sums(self, rows: Array) -> Array:
         """Raw sums in numpy, `[N, targets]`: the reference that tests hold programs against."""
         rows = rows.astype(self.dtype)
+        rows = np.concatenate([rows, *(sets.columns(rows) for sets in self.sets)], axis=1).astype(self.dtype)
         total = np.zeros((len(rows), self.targets), dtype=self.dtype) + self.base.astype(self.dtype)
         for tree in self.trees:
             width = tree.value.shape[1]
@@ -129,6 +134,8 @@ class Ensemble:
 
 def emit(graph: Graph, ensemble: Ensemble, x: str) -> str:
     """Append an ensemble. `x` is `[N, features]` in the ensemble's dtype; returns sums `[N, targets]` in it."""
+    if ensemble.sets:
+        x = str(graph.node("Concat", x, *(lookup(graph, sets, x, ensemble.dtype) for sets in ensemble.sets), axis=1))
     if ensemble.dtype == "float32":
         # XGBoost begins with the base, and float32 sums depend on the order.
         trees = (_constant(ensemble.base), *ensemble.trees)

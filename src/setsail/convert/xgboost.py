@@ -7,21 +7,39 @@ with `missing=`, take each node's default direction.
 What a bare booster answers follows its objective (OBJECTIVES). A `Booster` has no labels, so its classes are 0, 1, …;
 and it predicts with all its trees, where a wrapper stops at the best iteration of early stopping. A file that a wrapper
 saved says so in an attribute and is read as the wrapper would.
+
+Categories are numbers to XGBoost: the places of a data frame's categories in their list, which models of XGBoost 3.1
+and newer hold. Clients send the categories themselves and get those places (`columns.py`); one that was not there in
+training is refused, as XGBoost does. A model without the lists takes them from the example; without one, its columns
+take the numbers. A categorical split goes right for the numbers of its set and left for all others; NaN goes the
+default way.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import xgboost
 
-from setsail.convert.booster import Model, assemble, package_versions, plain_values, read_rows
+from setsail.convert.booster import Model, Rows, assemble, package_versions, plain_values, read_rows
+from setsail.convert.categories import gather
+from setsail.convert.columns import (
+    Column,
+    Columns,
+    Levels,
+    category_frame,
+    frame_of,
+    is_frame,
+    level_values,
+    read_columns,
+)
 from setsail.convert.conversion import Conversion, Intent, Program
 from setsail.convert.links import Plan
 from setsail.convert.trees import Ensemble, Tree
@@ -83,6 +101,10 @@ OBJECTIVES: Final[Mapping[str, Objective]] = {
 }
 
 
+# What lies above it and below zero has the number 0 after all; no data holds it.
+_BELOW_ZERO: Final = -float(np.finfo(np.float32).tiny)
+
+
 def load(path: Path | str) -> xgboost.Booster:
     """Read a `.ubj` or `.json` model file. Raises `source.damaged`."""
     booster = xgboost.Booster({"nthread": 1})
@@ -101,11 +123,12 @@ def convert(model: Any, intent: Intent) -> Conversion:
     """Convert a Booster, or a fitted XGBClassifier, XGBRegressor, XGBRanker or XGBRF… wrapper.
 
     Raises:
-        SetsailError: `convert.unsupported` for objectives without a row, categorical features and multi-label
-            classifiers; `convert.input` for an example or labels that do not fit; `convert.run`.
+        SetsailError: `convert.unsupported` for objectives without a row, multi-label classifiers and categories that
+            are neither texts nor whole numbers; `convert.example` for categories that only an example tells;
+            `convert.input` for an example or labels that do not fit; `convert.run`.
     """
     known = facts(model)
-    rows = read_rows(intent, width=known.width, names=known.names, dtype="float32" if model is known.booster else None)
+    rows = _rows(known, intent, "float32" if model is known.booster else None)
     parameters = {} if model is known.booster else plain_values(model.get_params())
     described = Model(
         framework="XGBoost",
@@ -118,11 +141,42 @@ def convert(model: Any, intent: Intent) -> Conversion:
         native=_native(known),
         hyperparameters=parameters | {"objective": known.objective},
         notes=known.notes,
+        levels=known.numbers,
     )
     return assemble(described, intent)
 
 
 # -- reading a model -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A column's categories in a model: whole numbers, or one run of UTF-8 with the texts' ends.
+
+    XGBoost 3.2 counts characters where it should count bytes: of texts beyond ASCII it stores pieces, and goes by those
+    pieces when a frame has its categories in another order. Nothing in the model says which texts there were.
+    """
+
+    ends: tuple[int, ...]
+    values: tuple[int, ...]
+
+    @property
+    def plain(self) -> bool:
+        """Whether the stored texts are those of training."""
+        return not self.ends or all(0 <= v < 128 for v in self.values)
+
+    def levels(self) -> Levels:
+        if not self.ends:
+            return level_values(self.values)
+        content = bytes(v & 0xFF for v in self.values)
+        return tuple(content[a:b].decode() for a, b in pairwise(self.ends))
+
+    def fits(self, levels: Sequence[Any]) -> bool:
+        """Whether these texts, in this order, are stored so."""
+        joined = "".join(map(str, levels))
+        sizes = [0, *accumulate(len(str(level)) for level in levels)]
+        stored = tuple(int(v) for v in np.frombuffer(joined.encode()[: len(joined)], np.int8))
+        return tuple(sizes) == self.ends and stored == tuple(v - 256 if v > 127 else v for v in self.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +186,8 @@ class Facts:
     Attributes:
         ensemble: None for a linear booster.
         rounds: how many boosting rounds predict, 0 for all.
+        levels: the stored categories of columns that have them.
+        categorical: all columns of categories; `numbers` are the categories' numbers that splits ask for, by column.
     """
 
     booster: Any
@@ -142,6 +198,9 @@ class Facts:
     names: tuple[str, ...]
     rounds: int
     notes: tuple[str, ...]
+    levels: Mapping[int, Stored] = field(default_factory=dict)
+    categorical: tuple[int, ...] = ()
+    numbers: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
 
 def facts(model: Any) -> Facts:
@@ -153,13 +212,15 @@ def facts(model: Any) -> Facts:
     row = OBJECTIVES.get(objective)
     if row is None:
         raise _refused(f"objective {objective!r}", "predicts in a way we do not know", ", ".join(OBJECTIVES))
-    _check_numeric(learner)
     rounds = _rounds(booster, wrapper)
     ensemble = _ensemble(learner, row, rounds)
     plan = _plan(learner["learner_model_param"], objective, row, wrapper)
     notes = (f"predicts with the first {rounds} rounds, the best of early stopping",) if rounds else ()
     width = int(learner["learner_model_param"]["num_feature"])
-    return Facts(booster, objective, plan, ensemble, width, tuple(learner["feature_names"]), rounds, notes)
+    types = learner.get("feature_types", [])
+    return Facts(booster, objective, plan, ensemble, width, tuple(learner["feature_names"]), rounds, notes,
+                 _levels(learner), tuple(i for i, kind in enumerate(types) if kind == "c"),
+                 _numbers(_gbtree(learner).get("trees", [])))  # fmt: skip
 
 
 def _fitted(wrapper: Any) -> Any:
@@ -171,15 +232,11 @@ def _fitted(wrapper: Any) -> Any:
         raise _refused(type(wrapper).__name__, "is not fitted", "a fitted model") from fault
 
 
-def _check_numeric(learner: Mapping[str, Any]) -> None:
-    types = learner.get("feature_types", [])
-    trees = _gbtree(learner).get("trees", [])
-    if "c" in types or any(tree["categories_nodes"] for tree in trees):
-        raise SetsailError(
-            "convert.unsupported", "a booster trained on categorical features", field="feature_types",
-            expected="numeric features",
-            todo="encode the categories with scikit-learn's OneHotEncoder in a Pipeline and train again",
-        )  # fmt: skip
+def _levels(learner: Mapping[str, Any]) -> dict[int, Stored]:
+    """The categories of each column of categories, as the model stores them."""
+    held = enumerate(_gbtree(learner).get("cats", {}).get("enc", []))
+    return {i: Stored(tuple(column.get("offsets", ())), tuple(column["values"])) for i, column in held
+            if column["values"]}  # fmt: skip
 
 
 def _rounds(booster: Any, wrapper: Any) -> int:
@@ -214,6 +271,50 @@ def _refused(what: str, why: str, expected: str) -> SetsailError:
     return SetsailError("convert.unsupported", f"{what} {why}", field=what, expected=expected)
 
 
+# -- rows --------------------------------------------------------------------------------------------------------------
+
+
+def _rows(known: Facts, intent: Intent, dtype: str | None) -> Rows | Columns:
+    """One table of numbers, or a column each where a data frame had categories."""
+    framed = is_frame(intent.example)
+    names = known.names or tuple(f"x{i}" for i in range(known.width))
+    frame = frame_of(intent.example, names) if framed and known.categorical else None
+    levels = _levels_of(known, frame)
+    if not levels:
+        return read_rows(intent, width=known.width, names=known.names, dtype=dtype)
+    columns = [Column(name, dtype or "float64") for name in names]
+    for index, found in levels.items():
+        by_name = index in known.levels and known.levels[index].plain
+        columns[index] = Column(names[index], "string" if isinstance(found[0], str) else "int64", found, closed=True,
+                                ordered=not by_name)  # fmt: skip
+    example = None
+    if intent.example is not None:
+        read, example = read_columns(columns, frame_of(intent.example, names) if frame is None else frame)
+        columns = list(read)
+    return Columns(tuple(columns), "float32", category_frame(columns), example)
+
+
+def _levels_of(known: Facts, frame: Any) -> dict[int, Levels]:
+    """The levels by column: the model's own, else those that an example's own columns of categories show."""
+    kinds = [] if frame is None else [str(dtype) for dtype in frame.dtypes]
+    shown = {i: list(frame.iloc[:, i].cat.categories) for i, kind in enumerate(kinds) if kind == "category"}
+    if not known.levels:
+        return {i: level_values(shown[i]) for i in known.categorical if i in shown}
+    found: dict[int, Levels] = {}
+    for column, stored in known.levels.items():
+        if stored.plain:
+            found[column] = stored.levels()
+        elif column in shown and stored.fits(shown[column]):
+            found[column] = level_values(shown[column])
+        else:
+            raise SetsailError(
+                "convert.example", f"XGBoost stores only pieces of the categories of column {column}, which are not "
+                "ASCII", field=str(column), expected="a data frame whose columns have the categories of training",
+                todo="pass rows of the training frame as the example, with its categories in their order",
+            )  # fmt: skip
+    return found
+
+
 # -- trees -----------------------------------------------------------------------------------------------------------
 
 
@@ -235,18 +336,46 @@ def _ensemble(learner: Mapping[str, Any], row: Objective, rounds: int) -> Ensemb
     model = _gbtree(learner)
     count = model["iteration_indptr"][rounds] if rounds else len(model["trees"])
     dropped = booster.get("weight_drop") or [1.0] * len(model["trees"])
+    width = int(parameters["num_feature"])
+    used = model["trees"][:count]
+    found = gather((s for t in used for _, s in _sets(t)), width, member=1.0, missing=math.nan, low=_BELOW_ZERO)
+    if found is None:
+        return None
+    sets, places = found
     trees = tuple(
-        _tree(model["trees"][i], model["tree_info"][i], np.float32(dropped[i])) for i in range(count)
+        _tree(used[i], model["tree_info"][i], np.float32(dropped[i]), places) for i in range(count)
     )  # fmt: skip
-    return Ensemble(trees, int(parameters["num_feature"]), targets, "<", "float32", base.astype(np.float64))
+    return Ensemble(trees, width, targets, "<", "float32", base.astype(np.float64), sets)
 
 
-def _tree(spec: Mapping[str, Any], group: int, weight: Any) -> Tree:
-    """One tree of the JSON. Leaves hold their value where splits hold their threshold; vectors have a list."""
+def _sets(spec: Mapping[str, Any]) -> Iterator[tuple[int, tuple[int, frozenset[int]]]]:
+    """A tree's categorical splits: node, and its column with the categories that go right."""
+    rows = (spec[f"categories_{key}"] for key in ("nodes", "segments", "sizes"))
+    for node, start, size in zip(*rows, strict=True):
+        if spec["left_children"][node] >= 0:
+            yield node, (spec["split_indices"][node], frozenset(spec["categories"][start : start + size]))
+
+
+def _numbers(trees: Sequence[Mapping[str, Any]]) -> dict[int, tuple[int, ...]]:
+    """The numbers of categories up to the largest that a split of the column asks for."""
+    most: dict[int, int] = {}
+    for column, categories in (found for tree in trees for _, found in _sets(tree)):
+        most[column] = max(most.get(column, 0), max(categories, default=0))
+    return {column: tuple(range(number + 1)) for column, number in most.items()}
+
+
+def _tree(spec: Mapping[str, Any], group: int, weight: Any, places: Mapping[tuple[int, frozenset[int]], int]) -> Tree:
+    """One tree of the JSON. Leaves hold their value where splits hold their threshold; vectors have a list.
+
+    A categorical split asks whether its set's column, one of `places`, is 0.
+    """
     left = np.asarray(spec["left_children"], dtype=np.int64)
     right = np.asarray(spec["right_children"], dtype=np.int64)
     condition = np.asarray(spec["split_conditions"], dtype=np.float32)
     leaf = left < 0
+    column, threshold = np.asarray(spec["split_indices"], dtype=np.int64), condition.astype(np.float64)
+    for node, asked in _sets(spec):
+        column[node], threshold[node] = places[asked], 0.5
     size = int(spec["tree_param"]["size_leaf_vector"])
     if size > 1:
         if "leaf_weights" not in spec:
@@ -256,8 +385,8 @@ def _tree(spec: Mapping[str, Any], group: int, weight: Any) -> Tree:
     else:
         value = np.where(leaf, condition, np.float32(0))[:, None]
     return Tree(
-        feature=np.where(leaf, -1, np.asarray(spec["split_indices"], dtype=np.int64)),
-        threshold=condition.astype(np.float64),
+        feature=np.where(leaf, -1, column),
+        threshold=threshold,
         left=left,
         right=right,
         missing_left=np.asarray(spec["default_left"], dtype=bool),
@@ -269,9 +398,9 @@ def _tree(spec: Mapping[str, Any], group: int, weight: Any) -> Tree:
 # -- the source's own answers ----------------------------------------------------------------------------------------
 
 
-def _booster_answers(known: Facts) -> Callable[[Array], dict[str, Array]]:
-    def run(rows: Array) -> dict[str, Array]:
-        table = xgboost.DMatrix(rows, nthread=1)
+def _booster_answers(known: Facts) -> Callable[[Any], dict[str, Array]]:
+    def run(rows: Any) -> dict[str, Array]:
+        table = xgboost.DMatrix(rows, nthread=1, enable_categorical=True)
         margin = known.plan.form == "margin" or known.objective == "multi:softmax"
         scores = known.booster.predict(
             table, output_margin=margin, validate_features=False, iteration_range=(0, known.rounds)
@@ -290,8 +419,8 @@ def _booster_answers(known: Facts) -> Callable[[Array], dict[str, Array]]:
     return run
 
 
-def _wrapper_answers(wrapper: Any, plan: Plan) -> Callable[[Array], dict[str, Array]]:
-    def run(rows: Array) -> dict[str, Array]:
+def _wrapper_answers(wrapper: Any, plan: Plan) -> Callable[[Any], dict[str, Array]]:
+    def run(rows: Any) -> dict[str, Array]:
         predicted = np.asarray(wrapper.predict(rows, validate_features=False))
         if plan.kind != "classifier":
             return {"score" if plan.kind == "ranker" else "prediction": predicted}

@@ -29,6 +29,9 @@ def lightgbm(graph: Graph, estimator: Any, x: Value | Frame) -> Results:
 
 def _booster(graph: Graph, estimator: Any, x: Value | Frame, module: str) -> Results:
     known = import_module(module).facts(estimator)
+    if known.levels:
+        raise refuse(estimator, "has categories of a data frame, which no step hands it by name",
+                     "pack the booster alone, or encode the categories in the pipeline")  # fmt: skip
     if known.ensemble is None:
         raise refuse(estimator, "has linear parts that ONNX trees cannot hold", "use a tree booster of constants")
     found = answers(graph, known.ensemble, known.plan, numbers(graph, x, estimator).name, "float64")
