@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any
@@ -128,6 +130,44 @@ def test_requests_of_one_turn_share_a_run_and_get_their_own_rows() -> None:
     stand.loop.turn()
     assert stand.model.runs == [10]
     assert {n: stand.answers[n] for n in range(5)} == {n: [2.0 * n, 200.0 + 2 * n] for n in range(5)}
+
+
+class Asker:
+    """A client's end as connections are one: it is told, and holds the ticket so that it may cancel."""
+
+    ticket: Any = None
+
+    def __init__(self, told: list[Any]) -> None:
+        self.told = told
+
+    def __call__(self, outcome: Any) -> None:
+        self.told.append(outcome)
+
+
+@pytest.mark.parametrize(("ladder", "cancelled"), [(ONCE, False), (ONCE, True), (SLOW, False)])
+def test_whoever_is_told_is_not_kept_by_what_was_asked(ladder: Mapping[int, float], cancelled: bool) -> None:
+    """A ring of the two would keep every body in memory until the garbage collector comes round."""
+    stand = Stand(ladder)
+    if ladder is ONCE:
+        busy(stand)
+    told: list[Any] = []
+    kept = []
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            asker = Asker(told)
+            asker.ticket = stand.intake.submit(Request(ModelRef("m"), Rows([1.0])), asker)
+            asker.ticket.cancelled = cancelled
+            kept.append(weakref.ref(asker))
+        del asker
+        stand.loop.turn()
+        if ladder is SLOW:
+            stand.loop.until(lambda: len(told) == 3)
+        assert [type(outcome) for outcome in told] == [SetsailError if cancelled else Response] * 3
+        assert [ref() for ref in kept] == [None, None, None]
+    finally:
+        gc.enable()
 
 
 def test_a_request_that_is_refused_leaves_its_neighbours_one_run() -> None:

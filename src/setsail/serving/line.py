@@ -177,14 +177,17 @@ class Line:
         self._turns.ran = timings
         for ticket, outcome in zip(batch.tickets, outcomes, strict=True):
             waited += begun - ticket.arrived
-            self._finish(ticket.payload[0], ticket.payload[1], outcome)
+            prediction, done = ticket.payload
+            ticket.payload = None  # whoever is told has the ticket: a ring, which would keep the body until it is found
+            self._finish(prediction, done, outcome)
         self._turns.ran = None
         self.meter.batch(
             self._name, self._version, len(batch.tickets), batch.rows, waited, timings.merge, timings.run, timings.split
         )
 
     def _drop(self, ticket: Ticket) -> None:
-        prediction: Prediction = ticket.payload[0]
+        prediction, done = ticket.payload
+        ticket.payload = None
         if ticket.cancelled:
             fault = SetsailError("request.cancelled", "the client went away")
             self.meter.refused(self._name, fault.code)
@@ -193,7 +196,7 @@ class Line:
             self.meter.refused(self._name, fault.code)
         if self._observers:
             tell(self._observers, Finished(prediction.request, prediction.version, error=fault))
-        self._finish(ticket.payload[0], ticket.payload[1], fault)
+        self._finish(prediction, done, fault)
 
     @staticmethod
     def _finish(prediction: Prediction, done: Done, outcome: Response | BaseException) -> None:
