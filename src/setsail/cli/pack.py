@@ -50,6 +50,7 @@ _PATH: Final = click.Path(path_type=Path)
 @click.option("--framework", type=click.Choice(FRAMEWORKS), help="Whose model it is, where the file does not say.")
 @click.option("--factory", metavar="PKG.MOD:FN", help="Function that builds the module weights belong to.")
 @click.option("--weights", metavar="FILE", type=_PATH, help="Weights for the factory's module.")
+@click.option("--signature", metavar="NAME", help="Which signature of a SavedModel. Default: serving_default.")
 @click.option("--tolerance", metavar="T", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True,
               help="Multiplies the parity rule, 1e-4 + 1e-3 |value|.")  # fmt: skip
 @click.option("--samples", type=click.Choice(("synthetic", "example", "none")), default="synthetic", show_default=True,
@@ -70,6 +71,7 @@ def command(console: Console, source: Path, **given: Any) -> None:
         framework=given["framework"],
         factory=given["factory"],
         weights=str(given["weights"]) if given["weights"] else None,
+        signature=given["signature"],
     )
     with console.stages() as stages:
         options = packing.PackOptions(

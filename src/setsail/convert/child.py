@@ -44,6 +44,7 @@ def arguments(source: Source, intent: Intent, folder: Path) -> dict[str, Any]:
             "framework": intent.framework,
             "factory": intent.factory,
             "weights": str(Path(intent.weights).resolve()) if intent.weights else None,
+            "signature": intent.signature,
         },
         # where a person's own modules are: their current folder, and beside the model file
         "search": [str(Path.cwd()), str(source.path.resolve().parent)] if intent.factory else [],
@@ -67,6 +68,7 @@ def convert(arguments: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         framework=told["framework"],
         factory=told["factory"],
         weights=told["weights"],
+        signature=told["signature"],
     )
     parcel.save(registry.from_file(source, intent), folder)
     return {"saved": True}

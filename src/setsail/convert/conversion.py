@@ -28,7 +28,9 @@ class Intent:
         labels: class labels to use instead of the model's own.
         seed: of every draw a converter makes, so that one model gives one artifact.
         framework: `--framework`, overrides what sniffing says.
-        factory, weights: `--factory pkg.mod:fn` and `--weights FILE`, for PyTorch state dicts.
+        factory, weights: `--factory pkg.mod:fn` and `--weights FILE`, for PyTorch state dicts; for Keras, what
+            registers own classes.
+        signature: `--signature`, which of a SavedModel's.
     """
 
     example: Any = None
@@ -38,6 +40,7 @@ class Intent:
     framework: str | None = None
     factory: str | None = None
     weights: str | None = None
+    signature: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,10 +76,14 @@ FORMATS: Final[Mapping[str, Format]] = {
     "skops-types": Format("skops file with types beyond scikit-learn's", "sklearn", "pickle", f"{_LOADERS}:skops_file_trusted"),
     "mlflow": Format("MLflow model directory", converter="setsail.convert.mlflow.directory:convert", whole=True),
     "mlflow-pyfunc": Format("MLflow model directory (python_function)", trust="pyfunc", served="serve it as it is: setsail serve DIR --trust pyfunc"),
+    # trust is that of the model inside: `sniff.py` says which
+    "mar": Format("TorchServe archive (.mar)", "torch", converter="setsail.convert.mar.vision:convert"),
+    "mar-handler": Format("TorchServe archive with code that handles requests", "torch", "mar", served="serve it as it is: setsail serve FILE --trust mar"),
+    "sagemaker-script": Format("SageMaker inference script", trust="app", served="serve it as it is: setsail serve PATH --trust app"),
+    "azure-script": Format("Azure ML scoring script", trust="app", served="serve it as it is: setsail serve PATH --trust app"),
     "setsail": Format("setsail artifact", later="it is packed already: setsail serve FILE, setsail inspect FILE"),
     # -- recognised, not yet converted -------------------------------------------------------------------------
     "pmml": Format("PMML document", later=_ONNX),
-    "mar": Format("TorchServe archive (.mar)", trust="mar", later="pack the model file inside it (MAR-INF/MANIFEST.json names it)"),
     "r": Format("R data file", trust="r", later=_ONNX),
     "torch-legacy": Format("PyTorch file of the format before 1.6", later="load it in PyTorch and torch.save it again"),
     "xgboost-binary": Format("XGBoost model in the old binary format", later="load it with the XGBoost that wrote it and save it as .ubj"),

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from setsail.convert import pickles
+from setsail.convert import mar, pickles, scripts
 from setsail.convert.formats import FORMATS, FRAMEWORKS, Source
 from setsail.convert.mlflow.flavours import FLAVOURS, find
 from setsail.convert.skops_schema import unknown_types
@@ -36,6 +36,7 @@ _MAGIC: Final = (
     (0, b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "torch-legacy"),
     (0, b"tree\nversion=", "lightgbm-text"),
 )
+_TARS: Final = (".tar.gz", ".tgz")
 _SAVED_MODEL: Final = ("saved_model.pb", "saved_model.cpb", "saved_model.pbtxt")
 _ROWS: Final = ((b"\x93NUMPY", "a numpy array"), (b"PAR1", "a Parquet table"))
 
@@ -116,6 +117,11 @@ def _file(path: Path) -> Source | None:
                 return _scanned(path, name, keras_config.text_findings(path)) if name == "hdf5" else _plain(path, name)
         if head.startswith(b"PK\x03\x04"):
             return _zip(path)
+        if head.startswith(b"\x1f\x8b") and path.name.endswith(_TARS):
+            if mar.holds(path):
+                return _mar(path)
+            if scripts.in_archive(path):
+                return _plain(path, scripts.SAGEMAKER)
         if learner := _json_like(head):
             return _plain(path, learner)
         size = path.stat().st_size
@@ -131,7 +137,7 @@ def _file(path: Path) -> Source | None:
     if b"<PMML" in head:
         return _plain(path, "pmml")
     if path.suffix == ".py" and b"\0" not in head:
-        return _plain(path, "factory")
+        return _plain(path, scripts.of_file(path) or "factory")
     if path.name in _SAVED_MODEL:
         return _saved_model(path.parent)
     return None
@@ -247,8 +253,8 @@ def _archive(path: Path, archive: zipfile.ZipFile, names: list[str]) -> Source |
     bare = {n.partition("/")[2] for n in names} | set(names)
     if {"manifest.json", "seal.json"} <= bare:
         return _plain(path, "setsail")
-    if "MAR-INF/MANIFEST.json" in names:
-        return _plain(path, "mar")
+    if mar.MANIFEST in names:
+        return _mar(path)
     if "archive_format" in bare or any(n.startswith("models/") and n.endswith(".json") for n in bare):
         return _plain(path, "pt2")
     if {"serialized_exported_program.json", "version"} <= set(names):
@@ -262,6 +268,13 @@ def _archive(path: Path, archive: zipfile.ZipFile, names: list[str]) -> Source |
     if "data.pkl" in bare:
         return _torch_zip(path)
     return None
+
+
+def _mar(path: Path) -> Source:
+    """By its manifest: a program, whose own loading may take trust; or code that handles requests."""
+    found = mar.archive(path)
+    source = _plain(path, "mar" if mar.handled(found) else "mar-handler")
+    return Source(path, source.format, source.framework, mar.trust(found), tuple(Path(name) for name in found.members))
 
 
 def _torch_zip(path: Path) -> Source:
@@ -302,8 +315,12 @@ def _skops(path: Path, archive: zipfile.ZipFile) -> Source:
 def _directory(path: Path, framework: str | None) -> Source | None:
     files = tuple(sorted(p for p in path.rglob("*") if p.is_file()))[:10_000]
     top = {p.name: p for p in files if p.parent == path}
+    if path / mar.MANIFEST in files:
+        return _mar(path)
     if "MLmodel" in top:
         return _mlflow(path, files)
+    if script := scripts.in_folder(path):
+        return replace(_plain(path, script[0]), files=files)
     if any(marker in top for marker in _SAVED_MODEL):
         return _saved_model(path)
     if "config.json" in top and (hugging := _hugging_face(path, top["config.json"], top)) is not None:

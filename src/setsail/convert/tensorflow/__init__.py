@@ -1,0 +1,12 @@
+"""TensorFlow: Keras models, live and saved; SavedModels; TensorFlow Lite files.
+
+Everything becomes one traced function, which `tf2onnx` translates (`translation.py`) and `assembly.py` describes by
+running the source. TensorFlow is imported only by the modules that a table names when one of them is chosen:
+
+    keras.py         live Keras models of the TensorFlow backend, `.keras`, `.h5`
+    saved_model.py   a SavedModel, and what `tf.saved_model.load` gives
+    lite.py          `.tflite`
+
+Two modules need no TensorFlow, because they decide whether a file may be loaded at all: `keras_config.py` and
+`graph_operators.py`.
+"""

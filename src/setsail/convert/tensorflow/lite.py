@@ -1,0 +1,118 @@
+"""TensorFlow Lite files, float and quantised.
+
+The source is the file run by the interpreter of `ai_edge_litert`, or TensorFlow's own; the program is what `tf2onnx`
+makes of it. A quantised file computes with whole numbers; its program does the same in floats between `QuantizeLinear`
+and `DequantizeLinear`, which may round the other way.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from setsail.convert.conversion import Conversion, Intent
+from setsail.convert.tensorflow.assembly import Found, assemble, declared, given
+from setsail.convert.tensorflow.strings import texts
+from setsail.convert.tensorflow.translation import Lite, quiet
+from setsail.errors import SetsailError
+from setsail.tensors import Array
+
+__all__ = ["convert"]
+
+_INTERPRETERS: Final = ("ai_edge_litert.interpreter", "tensorflow.lite")
+
+
+def convert(path: Path, intent: Intent) -> Conversion:
+    """Convert a `.tflite` file.
+
+    Raises:
+        SetsailError: `source.load`, `convert.unsupported`, `convert.run`, `convert.input`.
+    """
+    interpreter = _Interpreter(path)
+    rows = [(interpreter.public[d["name"]], np.dtype(d["dtype"]).name, _shape(d)) for d in interpreter.inputs]
+    specs = declared(rows, intent, framework="TensorFlow Lite")
+
+    quantised = any(d["dtype"] in (np.int8, np.uint8, np.int16) for d in interpreter.tensors)
+    notes = ("computed in floats between QuantizeLinear and DequantizeLinear",) if quantised else ()
+    return assemble(
+        Found(
+            interpreter.run, specs, lambda _: Lite(path, interpreter.public), "TensorFlow Lite model", "tflite", notes
+        ),
+        intent,
+    )
+
+
+def _shape(detail: Mapping[str, Any]) -> tuple[int | None, ...]:
+    """The declared shape; -1 is free. Converters from TensorFlow write a free batch so, others fix it to 1."""
+    return tuple(int(d) if d > 0 else None for d in detail["shape_signature"])
+
+
+class _Interpreter:
+    """A file as a function from arrays to arrays.
+
+    Attributes:
+        inputs, outputs, tensors: the interpreter's own descriptions, in its order.
+        public: its names of inputs and outputs -> ours.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._interpreter = _interpreter(str(path))
+            self._interpreter.allocate_tensors()
+        except SetsailError:
+            raise
+        except Exception as fault:
+            raise SetsailError("source.load", f"the interpreter cannot open {path.name}: {type(fault).__name__}",
+                               value=str(fault).strip().partition("\n")[0],
+                               expected="a TensorFlow Lite model of built-in operators") from fault  # fmt: skip
+        self.inputs = list(self._interpreter.get_input_details())
+        self.outputs = list(self._interpreter.get_output_details())
+        self.tensors = list(self._interpreter.get_tensor_details())
+        self.public = _public([d["name"] for d in self.inputs], "input", self._signature("inputs"))
+        self.public |= _public([d["name"] for d in self.outputs], "output", self._signature("outputs"))
+
+    def _signature(self, side: str) -> list[str]:
+        """Names of the file's only signature: what its author called its tensors."""
+        found = list(self._interpreter.get_signature_list().values())
+        return list(found[0][side]) if len(found) == 1 else []
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        with quiet():
+            for detail in self._interpreter.get_input_details():
+                shape = inputs[self.public[detail["name"]]].shape
+                if tuple(detail["shape"]) != shape:
+                    self._interpreter.resize_tensor_input(detail["index"], shape)
+            self._interpreter.allocate_tensors()
+            for detail in self.inputs:
+                array = inputs[self.public[detail["name"]]]
+                self._interpreter.set_tensor(detail["index"], np.ascontiguousarray(array))
+            self._interpreter.invoke()
+            return {self.public[d["name"]]: texts(self._interpreter.get_tensor(d["index"]).copy())
+                    for d in self.outputs}  # fmt: skip
+
+
+def _public(names: Sequence[str], word: str, signature: Sequence[str]) -> dict[str, str]:
+    """Names for the wires. A file's own are paths of a graph ("serving_default_x:0", "StatefulPartitionedCall:0")."""
+    if len(names) == 1:
+        return {names[0]: given(signature if len(signature) == 1 else (word,), word)[0]}
+    return {name: f"{word}_{i}" for i, name in enumerate(names)}
+
+
+def _interpreter(path: str) -> Any:
+    for module in _INTERPRETERS:
+        try:
+            return importlib.import_module(module).Interpreter(model_path=path, num_threads=1)
+        except ModuleNotFoundError:
+            continue
+    line = 'pip install "setsail[tensorflow]"'
+    raise SetsailError(
+        "dependency.missing",
+        "ai_edge_litert is not installed",
+        field="ai_edge_litert",
+        todo=f"run: {line}",
+        command=line,
+    )

@@ -1,0 +1,136 @@
+"""SavedModels: one named signature of a directory, or of what `tf.saved_model.load` gave.
+
+A SavedModel is a graph; its operators were held against a list before anybody loads it (`graph_operators.py`). The
+artifact has one signature: the one that `--signature` names, else `serving_default`, else the only one. The others are
+named in a note.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import tensorflow as tf
+
+from setsail.convert.conversion import Conversion, Intent
+from setsail.convert.tensorflow.assembly import Found, assemble, declared
+from setsail.convert.tensorflow.graph_operators import HARMLESS
+from setsail.convert.tensorflow.strings import texts
+from setsail.convert.tensorflow.translation import Traced, quiet
+from setsail.errors import SetsailError
+from setsail.signature import TensorSpec
+from setsail.tensors import Array
+
+__all__ = ["convert", "convert_directory", "convert_trusted"]
+
+DEFAULT: Final = "serving_default"
+
+
+def convert_directory(path: Path, intent: Intent) -> Conversion:
+    """Load and convert a SavedModel directory whose operators are harmless.
+
+    Raises:
+        SetsailError: `source.trust` where the signature itself saves or restores variables, `source.load`, and what
+            `convert` raises.
+    """
+    loaded = _load(path)
+    for name, function in (getattr(loaded, "signatures", None) or {}).items():
+        graph = function.graph.as_graph_def()
+        used = {n.op for n in graph.node} | {n.op for f in graph.library.function for n in f.node_def}
+        if reaching := sorted(used - HARMLESS):
+            raise SetsailError("source.trust", f"signature {name!r} of {path.name} uses {reaching[0]}",
+                               field="--trust", value=reaching, expected="operators without effects")  # fmt: skip
+    return convert(loaded, intent)
+
+
+def _load(path: Path) -> Any:
+    folder = path if path.is_dir() else path.parent
+    try:
+        with quiet():
+            return tf.saved_model.load(str(folder))
+    except Exception as fault:  # a damaged one raises anything
+        lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
+        raise SetsailError("source.load", f"TensorFlow cannot load {folder.name}: {type(fault).__name__}",
+                           value=lines[0] if lines else None, expected="a directory that TensorFlow 2 saved",
+                           ) from fault  # fmt: skip
+
+
+def convert_trusted(path: Path, intent: Intent) -> Conversion:
+    """The same for a graph that reaches beyond itself, after the person said so."""
+    return convert(_load(path), intent)
+
+
+def convert(loaded: Any, intent: Intent) -> Conversion:
+    """Convert one signature of a loaded SavedModel.
+
+    Raises:
+        SetsailError: `convert.input` for a signature that is not there, `convert.unsupported`, `convert.run`.
+    """
+    signatures: Mapping[str, Any] = getattr(loaded, "signatures", None) or {}
+    if not signatures:
+        raise SetsailError("convert.unsupported", "the SavedModel has no signature", expected="a named signature",
+                           todo="save it with tf.saved_model.save(model, folder, signatures=…)")  # fmt: skip
+    name, others = _chosen(list(signatures), intent)
+    function = signatures[name]
+    takes = _tensors(function.structured_input_signature[1])
+    gives = list(function.structured_outputs)
+    specs = declared([(n, t.dtype.name, None if t.shape.rank is None else tuple(t.shape)) for n, t in takes.items()],
+                     intent, framework="TensorFlow")  # fmt: skip
+    if not specs or not gives:
+        raise SetsailError("convert.unsupported", f"signature {name!r} takes or gives no tensor", field=name,
+                           expected="at least one input and one output")  # fmt: skip
+    call = _Call(loaded, function, specs)
+    notes = (f"signature {name!r}",) + ((f"signatures not carried: {', '.join(others)}",) if others else ())
+    return assemble(Found(call.run, specs, call.trace, f"SavedModel signature {name}", "tensorflow", notes), intent)
+
+
+def _chosen(names: Sequence[str], intent: Intent) -> tuple[str, list[str]]:
+    wanted = intent.signature
+    if wanted is None:
+        wanted = DEFAULT if DEFAULT in names else names[0] if len(names) == 1 else None
+    if wanted is None or wanted not in names:
+        what = f"no signature {wanted!r}" if wanted else "several signatures and none is the default"
+        raise SetsailError("convert.input", f"the SavedModel has {what}", field="--signature", value=wanted,
+                           expected="one of " + ", ".join(names), todo="pass --signature NAME")  # fmt: skip
+    return wanted, [n for n in names if n != wanted]
+
+
+def _tensors(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """A signature's inputs by name, in the order its function takes them. Ragged and sparse ones are refused."""
+    for name, spec in arguments.items():
+        if not isinstance(spec, tf.TensorSpec):
+            raise SetsailError("convert.unsupported", f"input {name!r} is a {type(spec).__name__}", field=name,
+                               expected="a dense tensor", todo="save a signature that takes dense tensors")  # fmt: skip
+    return dict(arguments)
+
+
+class _Call:
+    """A signature as a function from arrays to arrays. Keeps what was loaded: its variables die with it."""
+
+    def __init__(self, loaded: Any, function: Any, specs: Sequence[TensorSpec]) -> None:
+        self._loaded, self._function, self._specs = loaded, function, tuple(specs)
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        with quiet():
+            tensors = {s.name: tf.constant(inputs[s.name], dtype=s.dtype.name) for s in self._specs}
+            return {str(name): texts(t.numpy()) for name, t in self._function(**tensors).items()}
+
+    def trace(self, batch: int | None) -> Traced:
+        """Wrapped, so that inputs and outputs are in the order of the signature, and a batch can be fixed."""
+        signature = [
+            tf.TensorSpec(
+                [d if isinstance(d, int) else batch if axis == 0 else None for axis, d in enumerate(s.shape)],
+                s.dtype.name, name=f"arg_{i}",
+            )
+            for i, s in enumerate(self._specs)
+        ]  # fmt: skip
+        names = [s.name for s in self._specs]
+
+        def traced(*tensors: Any) -> list[Any]:
+            answer = self._function(**dict(zip(names, tensors, strict=True)))
+            return list(answer.values())
+
+        with quiet():
+            function = tf.function(traced, input_signature=signature).get_concrete_function()
+        return Traced(function, names)
