@@ -66,6 +66,8 @@ KINDS: Final[Mapping[str, Kind]] = {
     "function": Kind("setsail.apps.calling:load", "function", "app"),
     "torchserve": Kind("setsail.apps.torchserve.handling:load", "handler", "mar"),
     "pyfunc": Kind("setsail.apps.pyfunc:load", "model", "pyfunc"),
+    "sagemaker": Kind("setsail.apps.scripts.sagemaker:load", "script", "app"),
+    "azure": Kind("setsail.apps.scripts.azure:load", "script", "app"),
 }
 
 

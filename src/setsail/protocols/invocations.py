@@ -15,7 +15,7 @@ SageMaker's callers get whatever text there is.
 from __future__ import annotations
 
 import csv
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from setsail.protocols.routes import Exchange, Params, Route
 from setsail.protocols.scoring import HEALTH, KEYS, PARQUET, VERSION, WIRE
 from setsail.protocols.sole import asked_model
 from setsail.protocols.values import parse
+from setsail.protocols.verbatim import verbatim
 
 __all__ = ["ROUTES"]
 
@@ -41,6 +42,10 @@ def _wire(name: str) -> Any:
 
 
 def _invocations(request: HttpRequest, params: Params) -> Exchange:
+    return verbatim(request, partial(_read, request, params), partial(asked_model, request))
+
+
+def _read(request: HttpRequest, params: Params) -> Exchange:
     header = request.headers.get("content-type", "")
     kind = JSON if header == JSON else kind_of(header)
     if kind in _JSON_TYPES:

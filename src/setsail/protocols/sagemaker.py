@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -31,6 +32,7 @@ from setsail.protocols.payload import read
 from setsail.protocols.routes import Exchange, Params, Route, Wire
 from setsail.protocols.sole import asked_model
 from setsail.protocols.values import convert, dump, parse
+from setsail.protocols.verbatim import verbatim
 
 __all__ = ["MULTI_MODEL", "ROUTES", "WIRE", "Terms", "exchange", "multi_model", "routes", "terms"]
 
@@ -189,7 +191,8 @@ def routes(given: Terms) -> tuple[Route, ...]:
         return Exchange(IsReady(), lambda ready: HttpReply(200 if ready else 503))
 
     def invocations(request: HttpRequest, params: Params) -> Exchange:
-        return exchange(request, asked_model(request), given.accept)
+        model = partial(asked_model, request)
+        return verbatim(request, lambda: exchange(request, model(), given.accept), model)
 
     return (
         Route("GET", "/ping", ping, WIRE, "200 when every model is ready"),
@@ -211,7 +214,8 @@ def multi_model(given: Terms) -> tuple[Route, ...]:
         return Exchange(IsLive(), lambda yes: HttpReply(200 if yes else 503))
 
     def invoke(request: HttpRequest, params: Params) -> Exchange:
-        return exchange(request, ModelRef(params["model"]), given.accept)
+        model = ModelRef(params["model"])
+        return verbatim(request, lambda: exchange(request, model, given.accept), lambda: model)
 
     return (
         Route("GET", "/ping", ping, WIRE, "200 while the server is up"),

@@ -28,6 +28,8 @@ __all__ = ["ENTRIES", "App", "app", "entry_of", "is_trusted"]
 ENTRIES: Final[Mapping[str, str]] = {
     "mar-handler": "setsail.apps.torchserve.entry:entry",
     "mlflow-pyfunc": "setsail.apps.pyfunc_entry:entry",
+    "sagemaker-script": "setsail.apps.scripts.entry:entry",
+    "azure-script": "setsail.apps.scripts.entry:entry",
 }
 # What would be packed, but only with trust in a format that was not given: the format it is as code.
 AS_CODE: Final[Mapping[str, str]] = {"mlflow": "mlflow-pyfunc"}
