@@ -20,12 +20,16 @@ PIXELS: Final = 32_000_000  # of one image, unless its step says otherwise: 96 M
 
 
 def crop(options: Mapping[str, Any], _: Files) -> Apply:
-    """The middle, `height` by `width`; an image that is smaller gets zeros around it first."""
-    height, width = options["height"], options["width"]
+    """The middle, `height` by `width`; an image that is smaller gets zeros around it first.
+
+    Where the middle is between two pixels, it is the first of them, as in transformers; with `middle` "even" the one
+    of even number, as in torchvision.
+    """
+    height, width, even = options["height"], options["width"], options.get("middle") == "even"
     bounded("image.crop", height * width)
 
     def one(image: Array, _: int) -> Array:
-        rows, across = _centred(image.shape[0], height), _centred(image.shape[1], width)
+        rows, across = _centred(image.shape[0], height, even), _centred(image.shape[1], width, even)
         cut = image[rows.source, across.source]
         if cut.shape[:2] == (height, width):
             return cut
@@ -100,9 +104,9 @@ class _Window:
         self.source, self.target = slice(low, high), slice(low - start, high - start)
 
 
-def _centred(size: int, wanted: int) -> _Window:
-    """Both round down: an odd rest leaves one more after the image than before it, and more zeros before than after."""
-    start = (size - wanted) // 2
+def _centred(size: int, wanted: int, even: bool) -> _Window:
+    """Without `even` an odd rest leaves one more after the image than before it, and more zeros before than after."""
+    start = round((size - wanted) / 2) if even and size > wanted else (size - wanted) // 2
     return _Window(start, start + wanted, size)
 
 

@@ -36,6 +36,8 @@ FORMATS: Final = ("PNG", "JPEG", "GIF", "BMP", "WebP")
 _READ: Final = "a " + ", ".join(FORMATS[:-1]) + f" or {FORMATS[-1]} file"
 # What has eight bits a channel. Of others (16 bits of grey) Pillow would cut off what is above 255.
 _MODES: Final = frozenset(("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB"))
+_SCAN: Final = b"\xff\xda"
+_SCANS: Final = 40  # of a JPEG file, which have ten or so: fifty bytes more are a walk over all pixels more
 _ORIENTATION: Final = 0x0112  # of EXIF
 _TURNS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -105,6 +107,8 @@ def _opened(raw: Any, row: int, limit: int) -> tuple[str, Image.Image]:
         width, height = _webp_size(raw)
         if width * height > limit:
             raise _large(row, width, height, limit)
+    if name == "JPEG" and raw.count(_SCAN) > _SCANS:
+        raise UnfitError("input.media", row, "has too many scans", value=raw.count(_SCAN), expected=f"at most {_SCANS}")
     module, _, kind = reader.partition(":")
     try:
         image: Image.Image = getattr(import_module(module), kind)(BytesIO(raw))

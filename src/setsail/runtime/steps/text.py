@@ -19,14 +19,19 @@ __all__ = ["normalize"]
 
 
 def normalize(options: Mapping[str, Any], _: Files) -> Apply:
-    """Lower-case, then strip accents, as scikit-learn's text vectorisers do (in that order). Missing ones stay so."""
+    """Take off white space around, lower-case, take off accents, in that order. Missing texts stay so.
+
+    The last two are as scikit-learn's text vectorisers do them; the first as `str.strip`.
+    """
     lower = bool(options.get("lowercase", False))
+    around = str.strip if options.get("strip") else str
     strip = _ACCENTS[options.get("strip_accents")]
 
     def one(texts: Array) -> Array:
         changed = np.empty(texts.shape, dtype=object)
         changed.ravel()[:] = [
-            text if text == NULL else strip(text.lower() if lower else text) for text in texts.ravel().tolist()
+            text if text == NULL else strip(around(text).lower() if lower else around(text))
+            for text in texts.ravel().tolist()
         ]
         return changed
 
