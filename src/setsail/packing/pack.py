@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import platform
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +18,7 @@ from setsail.convert.conversion import Conversion, Intent, Probe, Program
 from setsail.convert.formats import FORMATS
 from setsail.errors import SetsailError
 from setsail.messages import Body
+from setsail.packing import environment
 from setsail.packing.reference import sketch
 from setsail.packing.trial import Trial, head, run_trial
 from setsail.parity import ParityReport
@@ -214,17 +214,6 @@ def _draft(
         name=name, version=options.version, framework=conversion.framework, versions=conversion.versions,
         estimator=conversion.estimator, kind=conversion.kind, hyperparameters=conversion.hyperparameters,
         signature=conversion.signature, variants=((program.variant, program.files),), processing=conversion.processing,
-        parity=report, samples=samples, environment=_environment(conversion.versions), notes=conversion.notes,
+        parity=report, samples=samples, environment=environment.record(conversion.versions), notes=conversion.notes,
         reference=reference,
     )  # fmt: skip
-
-
-def _environment(versions: Mapping[str, str]) -> dict[str, Any]:
-    """Where the model was packed: versions only, no paths and no clock, so that equal runs give equal bytes."""
-    return {
-        "setsail": __version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "system": platform.system(),
-        "packages": dict(sorted(versions.items())),
-    }

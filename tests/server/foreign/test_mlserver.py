@@ -114,7 +114,7 @@ def test_versions_that_are_no_numbers_get_some(put: Put, tmp_path: Path) -> None
     assert "m: version 'v0.10.0' is 3 here" in mlserver.notes(tmp_path / "models")
 
 
-# -- settings of the server ----------------------------------------------------------------------------------------------
+# -- settings of the server --------------------------------------------------------------------------------------------
 
 
 def test_the_servers_settings_in_our_terms(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_settings_that_are_wrong(tmp_path: Path, text: str) -> None:
     assert caught.value.code == "setting.value"
 
 
-# -- a tree that is served -----------------------------------------------------------------------------------------------
+# -- a tree that is served ---------------------------------------------------------------------------------------------
 
 
 def test_a_tree_is_served_to_tritons_client(put: Put, tmp_path: Path) -> None:
