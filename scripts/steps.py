@@ -93,6 +93,8 @@ def text_normalize() -> Iterator[Case]:
             made = [strip(t.lower() if lower else t) for t in texts]
             yield case(f"lowercase {lower}, strip_accents {name}", {"lowercase": lower, "strip_accents": name},
                        [given], [array([*made, None])])  # fmt: skip
+    yield case("white space around", {"strip": True, "lowercase": True}, [array(["  A b\t\n", "\u3000c\xa0", " "])],
+               [array(["a b", "c", ""])])  # fmt: skip
 
 
 def word_pieces() -> str:
@@ -247,9 +249,20 @@ def _resized(what: str, name: str, size: Mapping[str, int], pairs: Sequence[tupl
 def image_crop() -> Iterator[Case]:
     pictures = [picture(6, 9), picture(5, 4), picture(3, 8, 1)]
     for size in ((4, 4), (5, 4), (7, 7), (8, 3), (1, 1)):
+        options = {"height": size[0], "width": size[1]}
         made = [center_crop(p, size, input_data_format="channels_last") for p in pictures]
-        yield case(f"the middle {size[0]}x{size[1]}", {"height": size[0], "width": size[1]}, [images(*pictures)],
+        yield case(f"the middle {size[0]}x{size[1]}", options, [images(*pictures)], [images(*made)])
+        made = [_torchvision(p, *size) for p in pictures]
+        yield case(f"the even middle {size[0]}x{size[1]}", options | {"middle": "even"}, [images(*pictures)],
                    [images(*made)])  # fmt: skip
+
+
+def _torchvision(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """`torchvision.transforms.functional.center_crop`, which the environment does not have: pad, then round."""
+    short = [max(0, wanted - size) for wanted, size in zip((height, width), pixels.shape, strict=False)]
+    padded = np.pad(pixels, [*((s // 2, (s + 1) // 2) for s in short), (0, 0)])
+    top, left = (round((size - wanted) / 2.0) for size, wanted in zip(padded.shape, (height, width), strict=False))
+    return padded[top : top + height, left : left + width]
 
 
 def image_scale() -> Iterator[Case]:

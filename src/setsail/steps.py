@@ -84,8 +84,10 @@ class Schema(NamedTuple):
 
 # An unknown kind or option is refused when an artifact is read. docs/steps.md says what each does, exactly.
 SCHEMAS: Final[Mapping[str, Schema]] = {
-    # texts [N] -> texts [N], as scikit-learn's vectorisers prepare them
-    "text.normalize": Schema({}, {"lowercase": _truth, "strip_accents": _one_of(None, "ascii", "unicode")}),
+    # texts [N] -> texts [N], as scikit-learn's vectorisers prepare them, without the white space around them
+    "text.normalize": Schema(
+        {}, {"strip": _truth, "lowercase": _truth, "strip_accents": _one_of(None, "ascii", "unicode")},
+    ),
     # texts [N] (and their partners [N]) -> for each of the outputs, int64 [N, T]; `makes` says what each output is
     "text.tokenize": Schema(
         {"file": _text, "makes": lambda v: _texts(v) and set(v) <= {"ids", "mask", "types"}},
@@ -103,7 +105,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
         {"resample": _one_of("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")},
         {"height": _count, "width": _count, "shortest": _count, "longest": _count}, extra="image",
     ),
-    "image.crop": Schema({"height": _count, "width": _count}),
+    "image.crop": Schema({"height": _count, "width": _count}, {"middle": _one_of("down", "even")}),
     # images [N] -> images [N] of float32: (value * factor - mean) / std, a mean and a std for each channel
     "image.scale": Schema({}, {"factor": _number, "mean": _numbers, "std": _numbers}),
     # images [N] of one size -> a tensor

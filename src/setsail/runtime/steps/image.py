@@ -22,8 +22,9 @@ PIXELS: Final = 32_000_000  # of one image, unless its step says otherwise: 96 M
 def crop(options: Mapping[str, Any], _: Files) -> Apply:
     """The middle, `height` by `width`; an image that is smaller gets zeros around it first.
 
-    Where the middle is between two pixels, it is the first of them, as in transformers; with `middle` "even" the one
-    of even number, as in torchvision.
+    Where an odd number of lines is too many, or is missing, one more is cut off after the image, or added before it, as
+    in transformers. With `middle` "even" the first line kept is the one of even number, and one more is added after it,
+    as in torchvision.
     """
     height, width, even = options["height"], options["width"], options.get("middle") == "even"
     bounded("image.crop", height * width)
@@ -106,7 +107,9 @@ class _Window:
 
 def _centred(size: int, wanted: int, even: bool) -> _Window:
     """Without `even` an odd rest leaves one more after the image than before it, and more zeros before than after."""
-    start = round((size - wanted) / 2) if even and size > wanted else (size - wanted) // 2
+    start = (size - wanted) // 2
+    if even:
+        start = round((size - wanted) / 2) if size > wanted else -((wanted - size) // 2)
     return _Window(start, start + wanted, size)
 
 
