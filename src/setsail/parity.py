@@ -26,6 +26,7 @@ __all__ = ["ABSOLUTE", "BOUNDARY_SHARE", "RELATIVE", "Check", "ParityReport", "c
 ABSOLUTE: Final = 1e-4
 RELATIVE: Final = 1e-3
 BOUNDARY_SHARE: Final = 1e-3
+_RANKED: Final = ("scores", "classes")  # outputs: scores of several classes a row, and the label of each
 _LENIENT: Final = {"boundary": BOUNDARY_SHARE, "tied": 1.0}
 
 
@@ -96,6 +97,8 @@ def compare(
             wrong = _by_row(expected != got, rows)
             for row in np.flatnonzero(wrong) if plausible and got.ndim == 1 else ():
                 wrong[row] = str(got[row]) not in plausible[row]
+            for row in np.flatnonzero(wrong) if spec.name == _RANKED[1] and _RANKED[0] in source else ():
+                wrong[row] = not _ranked_alike(source[_RANKED[0]][row], expected[row], got[row], tolerance)
             failed |= wrong
             flipped |= wrong
             continue
@@ -126,6 +129,19 @@ def _difference(expected: Array, got: Array) -> Array:
 
 def _by_row(flags: Array, rows: int) -> Array:
     return np.asarray(np.any(np.asarray(flags, dtype=bool).reshape(rows, -1), axis=1))
+
+
+def _ranked_alike(scores: Array, expected: Array, got: Array, tolerance: float) -> bool:
+    """Whether labels by falling score differ only where the source itself can hardly tell: each one's score in the
+    source, or (of one that is not among them) the last score at most, is that of the place where it is now."""
+    if scores.shape != expected.shape or expected.shape != got.shape or expected.ndim != 1:
+        return False
+    known = dict(zip(map(str, expected.tolist()), scores.astype(np.float64).tolist(), strict=True))
+    last = min(known.values())
+    return all(
+        abs(known.get(str(label), last) - score) <= 2 * tolerance * (ABSOLUTE + RELATIVE * abs(score))
+        for label, score in zip(got.tolist(), scores.astype(np.float64).tolist(), strict=True)
+    )
 
 
 def _plausible_labels(signature: Signature, source: Mapping[str, Array], tolerance: float) -> list[set[str]]:

@@ -1,5 +1,5 @@
-"""Code as models: `app.py:predict`, a handler of TorchServe: each runs in a process of its own, and looks like any other
-runner from outside.
+"""Code as models: `app.py:predict`, a handler of TorchServe. Each runs in a process of its own, and looks like any
+other runner from outside.
 
     code     the noun and the table: which kinds of code there are, and what a new one provides: begin here
     spec     "app.py:predict" as text

@@ -36,6 +36,10 @@ OUTPUTS: Final[Mapping[str, OutputRow]] = {
         },
         ("scores", "classes"),
     ),
+    "top classes": OutputRow(
+        {"scores": "[N, k], the greatest probabilities, falling", "classes": "[N, k], the label of each"},
+        ("scores", "classes"),
+    ),
     "regressor": OutputRow({"prediction": "as predict, with exactly its rank"}, ("prediction",)),
     "ranker": OutputRow({"score": "[N], higher is better"}, ("score",)),
     "clusterer": OutputRow(

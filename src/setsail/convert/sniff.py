@@ -274,7 +274,7 @@ def _mar(path: Path) -> Source:
     """By its manifest: a program, whose own loading may take trust; or code that handles requests."""
     found = mar.archive(path)
     source = _plain(path, "mar" if mar.handled(found) else "mar-handler")
-    return Source(path, source.format, source.framework, mar.trust(found), tuple(Path(name) for name in found.members))
+    return replace(source, trust=mar.trust(found), name=found.name, version=found.version)
 
 
 def _torch_zip(path: Path) -> Source:
@@ -290,9 +290,13 @@ def _torch_zip(path: Path) -> Source:
     return Source(path, "torch-module", "torch", "pickle", findings=findings)
 
 
+# Names of torch that a state dict has beside storages; the last four where the weights are quantised.
+_DATA: Final = ("Size", "device", "qint8", "quint8", "per_tensor_affine", "per_channel_affine")
+
+
 def _is_storage(name: str) -> bool:
     module, _, last = name.rpartition(".")
-    return (module == "torch" and (last.endswith("Storage") or last in ("Size", "device"))) or name.startswith(
+    return (module == "torch" and (last.endswith("Storage") or last in _DATA)) or name.startswith(
         "torch.serialization._get_layout"
     )
 

@@ -78,7 +78,8 @@ def pack(model: Any, intent: Intent, options: PackOptions) -> Artifact:
             `artifact.exists`, `model.name` or `dependency.missing`.
     """
     source = convert.recognise(Path(model), intent.framework) if isinstance(model, str | Path) else None
-    name = _name(options.name or (source.path.stem if source else type(model).__name__.lower()), options.name is None)
+    own = source.name or source.path.stem if source else type(model).__name__.lower()
+    name = _name(options.name or own, options.name is None)
     output = options.output or Path(f"{name}-{options.version}.setsail")
     if output.exists() and not options.force:
         raise SetsailError("artifact.exists", f"{output} exists already", field="-o", value=str(output))

@@ -85,7 +85,8 @@ def pack_source(
 ) -> tuple[Path, bool]:
     """Pack a source into the cache. Returns the artifact and whether it was there already."""
     packing = import_module("setsail.packing")
-    given = {"name": name, "progress": progress, "trust": trust}
+    source = import_module("setsail.convert").recognise(path)
+    given = {"name": name or source.name or None, "version": source.version, "progress": progress, "trust": trust}
     options = packing.PackOptions(**{key: value for key, value in given.items() if value is not None})
     try:
         packed: tuple[Path, bool] = packing.pack_cached(path, options)

@@ -51,7 +51,7 @@ def example(signature: Signature, sample: Sample | None) -> dict[str, object]:
     row = _plainest(signature, sample)
     rows = {s.name: sample.inputs[s.name][row] if s.batched else sample.inputs[s.name] for s in signature.inputs}
     return {
-        name: _made_up(signature.input(name), row.shape)
+        name: _made_up(signature.input(name), np.shape(row))
         if (len(row) if isinstance(row, bytes) else np.size(row)) > _LARGE
         else _plain(row.tolist() if hasattr(row, "tolist") else row)
         for name, row in rows.items()

@@ -8,7 +8,8 @@ a row, which is what `return output.tolist()` at the end of a handler gives.
 from __future__ import annotations
 
 import json
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from itertools import count
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -18,16 +19,17 @@ import orjson
 
 from setsail.catalog import Index, IsReady
 from setsail.errors import SetsailError
-from setsail.messages import Body, ModelRef, Request, Response
+from setsail.letters import REQUEST, Field, Letter, Reply
+from setsail.messages import Body, ModelRef, Request, Response, Unread
 from setsail.protocols import payload
 from setsail.protocols.http import JSON, HttpReply, HttpRequest
-from setsail.protocols.multipart import Part
+from setsail.protocols.multipart import FORM, MULTIPART, Part, parts, urlencoded
 from setsail.protocols.plain import ONLY_MODEL
 from setsail.protocols.routes import Exchange, Params, Route
-from setsail.protocols.torchserve.wire import JSON_REPLY, WIRE, model_ref, pretty, reply
+from setsail.protocols.torchserve.wire import HEADERS, JSON_REPLY, WIRE, model_ref, pretty, reply
 from setsail.protocols.values import UNREAD, array_json, records_json
 
-__all__ = ["OLDER", "ROUTES", "WIRE", "answer_json", "body_of"]
+__all__ = ["OLDER", "ROUTES", "WIRE", "answer_json", "body_of", "replied"]
 
 _VERBS: Final = ("POST", "GET", "PUT", "PATCH", "DELETE")
 _JSON_STARTS: Final = (b"[", b"{", b'"')
@@ -37,11 +39,42 @@ _JSON_STARTS: Final = (b"[", b"{", b'"')
 
 
 def _predict(request: HttpRequest, params: Params) -> Exchange:
-    return _exchange(request, model_ref(params), body_of(request.body, request.headers.get("content-type", "")))
+    return _exchange(request, model_ref(params), partial(_letter, request))
 
 
-def _exchange(request: HttpRequest, model: ModelRef, body: Body) -> Exchange:
-    return Exchange(Request(model, body, id=request.headers.get("x-request-id") or _new_id()), _answer)
+def _exchange(request: HttpRequest, model: ModelRef, letter: Callable[[], Letter]) -> Exchange:
+    """A handler gets the request as it came; for any other model its body is rows, or the reason why it is none."""
+    try:
+        body = body_of(request.body, request.headers.get("content-type", ""))
+    except SetsailError as fault:
+        body = Unread(fault)
+    return Exchange(Request(model, body, id=_id(request), letter=letter), _answer)
+
+
+def _id(request: HttpRequest) -> str:
+    return request.headers.get("x-request-id") or _new_id()
+
+
+def _letter(request: HttpRequest, more: tuple[Field, ...] = ()) -> Letter:
+    """A request's parameters as a handler is given them: the fields of a form, or `body`; and its headers.
+
+    Raises:
+        SetsailError: `request.form` for a form that cannot be read.
+    """
+    told, raw = request.headers.get("content-type", ""), bytes(request.body)
+    kind = payload.kind_of(told)
+    headers = {name: text for name, text in request.headers.items() if name not in _SECRET}
+    if kind == MULTIPART:
+        fields = [Field(part.name, part.data, part.kind) for part in parts(raw, told)]
+    elif kind == FORM and raw.lstrip()[:1] not in _OPENINGS:  # which is also what curl -d says of JSON
+        fields = [Field(part.name, part.data) for part in urlencoded(raw)]
+    else:
+        fields = [Field("body", raw, "" if kind == FORM else told)] if raw or not more else []
+    return Letter((*more, *fields), headers)
+
+
+_SECRET: Final = ("authorization", "cookie")  # what is the server's affair and not the handler's
+_OPENINGS: Final = (b"{", b"[")
 
 
 @cache
@@ -59,7 +92,16 @@ _COUNT: Final = count(1)
 
 
 def _answer(response: Response) -> HttpReply:
+    if response.signature.inputs[0].content == REQUEST:
+        said = replied(response)
+        return HttpReply(said.status, said.body, (*said.headers.items(), *HEADERS), response.id)
     return HttpReply(200, answer_json(response), JSON_REPLY, response.id)
+
+
+def replied(response: Response) -> Reply:
+    """What a handler answered to one request."""
+    output, headers = (response.outputs[spec.name] for spec in response.signature.outputs)
+    return Reply.of(str(output[0]), str(headers[0]))
 
 
 def body_of(raw: bytes | memoryview, content_type: str) -> Body:
@@ -93,9 +135,16 @@ _TYPED: Final = frozenset((
 def answer_json(response: Response) -> bytes:
     """The default output: a list with one entry a row, an object each where the default is several outputs.
 
+    The classes of a picture are what the handler `image_classifier` answers: an object, label -> score, and no list
+    around that of a single picture.
+
     Laid out as Python's `json.dumps(…, indent=2)` does, and like it with the bare tokens for what is not finite.
     """
     outputs, names = response.outputs, response.defaults
+    if names == _RANKED and response.signature.inputs[0].content == "image":
+        scores, classes = (outputs[name].tolist() for name in names)
+        named = [dict(zip(map(str, row), values, strict=True)) for row, values in zip(classes, scores, strict=True)]
+        return _indented(orjson.dumps(named[0] if len(named) == 1 else named))
     if len(names) == 1:
         array = outputs[names[0]]
         try:
@@ -106,6 +155,9 @@ def answer_json(response: Response) -> bytes:
     if len({outputs[name].shape[:1] for name in names} | {()}) == 2:
         return _indented(records_json({name: outputs[name] for name in names}))
     return _indented(b"{" + b",".join(orjson.dumps(n) + b":" + array_json(outputs[n]) for n in names) + b"}")
+
+
+_RANKED: Final = ("scores", "classes")
 
 
 def _indented(text: bytes) -> bytes:
@@ -131,9 +183,10 @@ def _invoke(request: HttpRequest, params: Params) -> Exchange:
     named = dict(params) | {_NAMES[key]: value for key, value in asked if key in _NAMES}
     model = model_ref(named) if "model" in named else ModelRef(ONLY_MODEL)
     rest = tuple(Part(key, value.encode()) for key, value in asked if key and key not in _NAMES)
+    letter = partial(_letter, request, tuple(Field(part.name, part.data) for part in rest))
     if rest and not request.body:
-        return _exchange(request, model, payload.form(rest))
-    return _exchange(request, model, body_of(request.body, request.headers.get("content-type", "")))
+        return Exchange(Request(model, payload.form(rest), id=_id(request), letter=letter), _answer)
+    return _exchange(request, model, letter)
 
 
 _NAMES: Final = {"model_name": "model", "model_version": "version"}

@@ -6,11 +6,13 @@ line of a text names the exception.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from setsail.catalog import IsReady
 from setsail.errors import SetsailError
-from setsail.messages import Body, Request, Response
+from setsail.letters import REQUEST, Field, Letter
+from setsail.messages import Body, Request, Response, Unread
 from setsail.protocols import payload
 from setsail.protocols.grpc.method import EACH, UNARY, Exchange, Method
 from setsail.protocols.grpc.pool import message, parse
@@ -18,7 +20,7 @@ from setsail.protocols.grpc.templates import named
 from setsail.protocols.http import JSON
 from setsail.protocols.multipart import Part
 from setsail.protocols.torchserve import wire
-from setsail.protocols.torchserve.inference import answer_json, body_of
+from setsail.protocols.torchserve.inference import answer_json, body_of, replied
 
 __all__ = ["METHODS", "WIRE"]
 
@@ -51,7 +53,16 @@ def predictions(data: bytes | memoryview) -> Exchange:
     if not asked.model_name:
         raise SetsailError("model.name", "Parameter model_name is required.", field="model_name")
     params = {"model": asked.model_name} | ({"version": asked.model_version} if asked.model_version else {})
-    return Exchange(Request(wire.model_ref(params), _body(asked.input)), _answer)
+    try:
+        body = _body(asked.input)
+    except SetsailError as fault:
+        body = Unread(fault)
+    return Exchange(Request(wire.model_ref(params), body, letter=partial(_letter, asked)), _answer)
+
+
+def _letter(asked: Any) -> Letter:
+    """The parameters as a handler is given them; they have no content types."""
+    return Letter(tuple(Field(name, asked.input[name]) for name in sorted(asked.input)))
 
 
 def _body(parameters: Any) -> Body:
@@ -67,6 +78,12 @@ def _body(parameters: Any) -> Body:
 
 
 def _answer(response: Response) -> bytes:
+    if response.signature.inputs[0].content == REQUEST:
+        said = replied(response)
+        if said.status >= 400:
+            raise SetsailError("app.fault", said.body.decode(errors="replace").strip())
+        data: bytes = message(f"{_PACKAGE}.PredictionResponse")(prediction=said.body).SerializeToString()
+        return data
     told: bytes = message(f"{_PACKAGE}.PredictionResponse")(prediction=answer_json(response)).SerializeToString()
     return told
 
