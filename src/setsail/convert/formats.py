@@ -115,6 +115,7 @@ class Source:
         files: all files that belong to it, for a directory.
         findings: what a scan saw inside, where there is something to scan.
         inner: the model inside, for a directory or archive that is the packaging of another.
+        name, version: of the model, where its packaging says them.
     """
 
     path: Path
@@ -124,6 +125,8 @@ class Source:
     files: tuple[Path, ...] = ()
     findings: Findings | None = None
     inner: Source | None = None
+    name: str = ""
+    version: int = 1
 
     @property
     def innermost(self) -> Source:
