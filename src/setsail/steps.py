@@ -27,42 +27,75 @@ from setsail.signature import Signature
 __all__ = ["NONE", "SCHEMAS", "Processing", "Schema", "Step"]
 
 Check = Callable[[Any], bool]
+"""Whether a value is allowed. Its docstring says which are, for docs/steps.md and for the fault."""
 
 
 def _one_of(*allowed: Any) -> Check:
-    return lambda value: any(value is a or (type(value) is type(a) and value == a) for a in allowed)
+    def check(value: Any) -> bool:
+        return any(value is a or (type(value) is type(a) and value == a) for a in allowed)
+
+    check.__doc__ = " or ".join("null" if a is None else f'"{a}"' for a in allowed)
+    return check
 
 
 def _truth(value: Any) -> bool:
+    """true or false"""
     return isinstance(value, bool)
 
 
 def _count(value: Any) -> bool:
+    """a positive integer"""
     return type(value) is int and 0 < value < 1 << 31
 
 
+def _place(value: Any) -> bool:
+    """an integer, 0 or more"""
+    return type(value) is int and 0 <= value < 1 << 31
+
+
 def _whole(value: Any) -> bool:
+    """an integer"""
     return type(value) is int and -(1 << 63) <= value < 1 << 63
 
 
 def _number(value: Any) -> bool:
+    """a number"""
     return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
 
 
 def _numbers(value: Any) -> bool:
+    """a list of numbers"""
     return isinstance(value, list | tuple) and bool(value) and all(map(_number, value))
 
 
+def _some(value: Any) -> bool:
+    """a number, or a list of numbers"""
+    return _number(value) or _numbers(value)
+
+
+def _filling(value: Any) -> bool:
+    """a number, a text, or a list of numbers"""
+    return _text(value) or _some(value)
+
+
 def _text(value: Any) -> bool:
+    """a text"""
     return isinstance(value, str)
 
 
-def _texts(value: Any) -> bool:
-    return isinstance(value, list | tuple) and bool(value) and all(map(_text, value))
+def _parts(value: Any) -> bool:
+    """a list of "ids", "mask" and "types", one for each output"""
+    return isinstance(value, list | tuple) and bool(value) and all(v in ("ids", "mask", "types") for v in value)
 
 
 def _cells(value: Any) -> bool:
+    """a list of texts or integers"""
     return isinstance(value, list | tuple) and bool(value) and all(_text(v) or _whole(v) for v in value)
+
+
+def _two(value: Any) -> bool:
+    """a list of two texts or integers"""
+    return _cells(value) and len(value) == 2
 
 
 class Schema(NamedTuple):
@@ -90,7 +123,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
     ),
     # texts [N] (and their partners [N]) -> for each of the outputs, int64 [N, T]; `makes` says what each output is
     "text.tokenize": Schema(
-        {"file": _text, "makes": lambda v: _texts(v) and set(v) <= {"ids", "mask", "types"}},
+        {"file": _text, "makes": _parts},
         {"max_length": _count, "pad_to": _count, "pad_id": _whole, "pad_type": _whole, "max_characters": _count,
          "pad_side": _one_of("right", "left"), "truncate_side": _one_of("right", "left")},
         files=("file",), extra="text",
@@ -118,23 +151,22 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
         {"unknown": _number, "missing": _number, "unknown_nan": _truth, "missing_nan": _truth},
     ),
     # a column or matrix: NaN or null becomes `value`, one or one a column
-    "table.impute": Schema({"value": lambda v: _number(v) or _text(v) or _numbers(v)}),
+    "table.impute": Schema({"value": _filling}),
     # scores [N, classes] -> the same, summing to 1; or each between 0 and 1
     "scores.softmax": Schema(after=True),
     "scores.sigmoid": Schema(after=True),
     # scores [N] or [N, 1] of the second class -> [N, 2]
     "scores.pair": Schema(after=True),
     # scores [N, classes] -> those of one class [N]
-    "scores.one": Schema({"position": lambda v: _whole(v) and v >= 0}, after=True),
+    "scores.one": Schema({"position": _place}, after=True),
     # scores [N, classes] -> the label of the greatest [N]
     "scores.label": Schema({"labels": _cells}, after=True),
     # scores [N, classes] -> the k greatest [N, k] and their labels [N, k]
     "scores.top": Schema({"k": _count, "labels": _cells}, after=True),
     # scores [N] or [N, classes] -> whether above, a label for each: labels[0] below, labels[1] above
-    "scores.threshold": Schema({"at": _number, "labels": lambda v: _cells(v) and len(v) == 2}, after=True),
+    "scores.threshold": Schema({"at": _number, "labels": _two}, after=True),
     # values -> values * factor + offset, one or one a column: what undoes the scaling of a target
-    "values.scale": Schema({}, {"factor": lambda v: _number(v) or _numbers(v), "offset": lambda v: _number(v) or
-                                _numbers(v)}, after=True),
+    "values.scale": Schema({}, {"factor": _some, "offset": _some}, after=True),
     "values.map": Schema({"function": _one_of("exp", "expm1", "log", "log1p", "square", "sqrt")}, after=True),
 }  # fmt: skip
 
@@ -158,8 +190,9 @@ class Step(Struct, frozen=True):
         known = {**schema.required, **schema.optional}
         for name, value in self.options.items():
             if name not in known or not known[name](value):
+                told = str(known[name].__doc__) if name in known else ", ".join(known)
                 raise SetsailError("artifact.field", f"step {self.kind!r} has a bad option {name!r}", field="steps",
-                                   value=value, expected=", ".join(known))  # fmt: skip
+                                   value=value, expected=told)  # fmt: skip
         for name in schema.required:
             if name not in self.options:
                 raise SetsailError("artifact.field", f"step {self.kind!r} lacks its option {name!r}", field="steps",
