@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import catboost as cb
 import lightgbm as lgb
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from scaled import signature as scaled_signature
 from sklearn.datasets import load_iris
 
 from setsail import isolation, runtime
+from setsail.convert.catboost import convert as convert_catboost
 from setsail.convert.conversion import Conversion, Intent
 from setsail.convert.lightgbm import convert as convert_lightgbm
 from setsail.convert.xgboost import convert as convert_xgboost
@@ -62,13 +64,23 @@ def lightgbm() -> Case:
     return native(convert_lightgbm(model, Intent(example=X)))
 
 
+def catboost() -> Case:
+    model = cb.CatBoostClassifier(iterations=3, depth=2, verbose=0, allow_writing_files=False, thread_count=1)
+    return native(convert_catboost(model.fit(X, Y), Intent(example=X)))
+
+
 def native(conversion: Conversion) -> Case:
     """The booster's own form, which conversions offer last."""
     last, probe = conversion.programs[-1], conversion.probes[0]
     return Case(last.variant, last.files, conversion.signature, probe.inputs, probe.outputs)
 
 
-CASES: Mapping[str, Callable[[], Case]] = {"onnx": onnx, "xgboost-ubj": xgboost, "lightgbm-text": lightgbm}
+CASES: Mapping[str, Callable[[], Case]] = {
+    "onnx": onnx,
+    "xgboost-ubj": xgboost,
+    "lightgbm-text": lightgbm,
+    "catboost-cbm": catboost,
+}
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -181,7 +193,7 @@ def test_a_damaged_file_harms_nobody_in_a_trial(case: Case, tmp_path: Path) -> N
     for number, (name, content) in enumerate(case.files.items()):
         (tmp_path / f"half{number}").write_bytes(content[: len(content) // 2])
         slices[name] = (str(tmp_path / f"half{number}"), 0, len(content) // 2)
-    arguments = trial.arguments(case.variant, slices, case.signature)
+    arguments = trial.arguments(case.variant, slices, case.signature, folder=tmp_path)
     with pytest.raises(SetsailError) as caught:
         isolation.call("setsail.runtime.trial:run", arguments, tmp_path, require_network_cut=False)
     assert caught.value.code in ("model.failed", "child.failed")

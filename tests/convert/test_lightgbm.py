@@ -197,19 +197,6 @@ def test_known_wrong_thresholds_stay_float64_on_rows_never_seen(kind: str) -> No
         assert np.abs(ours - scores).max() < 1e-7
 
 
-def test_known_wrong_categorical_splits_are_refused() -> None:
-    """Other converters decode levels wrongly."""
-    frame = pd.DataFrame(IRIS[0]).assign(colour=pd.Categorical(np.array(["r", "g", "b"])[IRIS[1]]))
-    frame.columns = [str(c) for c in frame.columns]
-    named = classifier(frame, IRIS[1])
-    numbers = np.c_[IRIS[0], IRIS[1]]
-    numbered = lgb.LGBMClassifier(**SMALL | {"min_data_per_group": 1}).fit(numbers, IRIS[1], categorical_feature=[4])
-    for source in (named, named.booster_, numbered):
-        with pytest.raises(SetsailError, match="categorical") as caught:
-            convert(source, Intent())
-        assert caught.value.code == "convert.unsupported"
-
-
 def test_a_scaler_in_front() -> None:
     model = make_pipeline(StandardScaler(), lgb.LGBMClassifier(**SMALL)).fit(*CANCER)
     agree(convert_sklearn(model, Intent(example=CANCER[0])), rtol=1e-9)

@@ -242,17 +242,6 @@ def test_known_wrong_a_scaler_in_front_of_xgboost_flips_no_split(rows_dtype: str
     agree(conversion)
 
 
-def test_known_wrong_a_categorical_booster_is_refused() -> None:
-    """Other converters decode levels wrongly."""
-    frame = pd.DataFrame(IRIS[0]).assign(colour=pd.Categorical(np.array(["r", "g", "b"])[IRIS[1]]))
-    frame.columns = [str(c) for c in frame.columns]
-    model = xgb.XGBClassifier(enable_categorical=True, **SMALL).fit(frame, IRIS[1])
-    for source in (model, model.get_booster()):
-        with pytest.raises(SetsailError, match="categorical") as caught:
-            convert(source, Intent())
-        assert caught.value.code == "convert.unsupported"
-
-
 def test_what_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     several = xgb.XGBClassifier(**SMALL).fit(IRIS[0], np.eye(3, dtype=int)[IRIS[1]])
     classes = xgb.XGBRegressor(objective="multi:softmax", num_class=3, **SMALL).fit(*IRIS)

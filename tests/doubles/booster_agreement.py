@@ -17,11 +17,15 @@ IRIS = load_iris(return_X_y=True)
 DIABETES = load_diabetes(return_X_y=True)
 
 
-def run(conversion: Conversion, program: Program, rows: Array, batch: int = 0) -> dict[str, Array]:
-    """A program's outputs by name, asked for in batches of `batch` rows (0: all at once)."""
-    runner = runtime.load(program.variant, program.files, conversion.signature)
-    size = batch or len(rows)
-    parts = [runner.run({"input": rows[i : i + size]}) for i in range(0, len(rows), size)]
+def run(
+    conversion: Conversion, program: Program, rows: Array | Mapping[str, Array], batch: int = 0
+) -> dict[str, Array]:  # fmt: skip
+    """A program's outputs by name, asked for in batches of `batch` rows (0: all at once). Rows: a table, or columns."""
+    runner = runtime.load(program.variant, program.files, conversion.signature, conversion.processing)
+    inputs = rows if isinstance(rows, Mapping) else {"input": rows}
+    count = len(next(iter(inputs.values())))
+    size = batch or count
+    parts = [runner.run({n: a[i : i + size] for n, a in inputs.items()}) for i in range(0, count, size)]
     return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
 
@@ -33,9 +37,9 @@ def agree(conversion: Conversion, *, rtol: float = 2e-6, programs: Mapping[str, 
     for program in conversion.programs:
         for probe in conversion.probes:
             for batch in (1, 7, 0):
-                rows = probe.inputs["input"][: 30 if batch == 1 else None]
-                ours = run(conversion, program, rows, batch)
-                source = {name: array[: len(rows)] for name, array in probe.outputs.items()}
+                kept = 30 if batch == 1 else None
+                ours = run(conversion, program, {n: a[:kept] for n, a in probe.inputs.items()}, batch)
+                source = {name: array[:kept] for name, array in probe.outputs.items()}
                 close(conversion, source, ours, f"{program.variant.id}, {probe.what}, batch {batch}", rtol)
 
 

@@ -63,7 +63,7 @@ LOSSES: Final[Mapping[str, Loss]] = {
     "MultiClassOneVsAll": Loss("classifier", "multi", "sigmoid", "Probability"),
     **dict.fromkeys((
         "RMSE", "MAE", "MAPE", "Quantile", "MultiQuantile", "MultiRMSE", "MultiRMSEWithMissingValues", "LogLinQuantile",
-        "Lq", "Huber", "Expectile", "LogCosh", "GroupQuantile", "Cox", "SurvivalAft",
+        "Lq", "RMSPE", "Huber", "Expectile", "LogCosh", "GroupQuantile", "Cox", "SurvivalAft",
     ), _VALUE),
     "Poisson": _EXP,
     "Tweedie": _EXP,

@@ -200,7 +200,7 @@ def read_columns(columns: Sequence[Column], frame: Any) -> tuple[tuple[Column, .
         name = str(frame.columns[index])
         kind = BY_NAME[column.dtype].kind
         if kind == "string":
-            dtype, values = column.dtype, _texts(series, name)
+            dtype, values = column.dtype, _texts(series, name, column.nullable)
         elif kind == "int":
             values = _whole(series, name, column.nullable)
             dtype = values.dtype.name
@@ -223,8 +223,10 @@ def _numbers(series: Any, name: str, dtype: str) -> Array:
         raise unfit(f"has a column {name!r} that is no number", str(series.dtype), "numbers") from fault
 
 
-def _texts(series: Any, name: str) -> Array:
+def _texts(series: Any, name: str, nullable: bool) -> Array:
     gone = series.isna().to_numpy()
+    if gone.any() and not nullable:
+        raise unfit(f"has missing values in column {name!r}, which the model refuses", None, "a text in every row")
     values = series.to_numpy(dtype=object)
     odd = next((v for v in values[~gone] if not isinstance(v, str)), None)
     if odd is not None:
