@@ -19,8 +19,10 @@ from setsail.convert.outputs import OUTPUTS
 from setsail.errors import FAMILIES, KINDS
 from setsail.server import metrics as names
 from setsail.server.settings import rows
+from setsail.steps import SCHEMAS
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
+_MARK: Final = "<!-- made by scripts/docs.py from src/setsail/steps.py -->\n"
 _NOTE: Final = "Made from `{source}` by `python scripts/docs.py`: change it there.\n"
 _AREAS: Final[Mapping[str, str]] = {
     "input": "A request's values: the same for every wire",
@@ -150,6 +152,22 @@ def wires() -> str:
     return page()
 
 
+def steps() -> str:
+    """docs/steps.md: under each kind's heading its options; the rest of the page is written by hand."""
+    page = (DOCS / "steps.md").read_text(encoding="utf-8")
+    for kind, schema in SCHEMAS.items():
+        options = [(f"`{n}`", "yes", str(check.__doc__)) for n, check in schema.required.items()]
+        options += [(f"`{n}`", "", str(check.__doc__)) for n, check in schema.optional.items()]
+        before, found, rest = page.partition(f"### {kind}\n")
+        prose, mark, rest = rest.partition(_MARK)
+        _, end, rest = rest.partition("<!-- end -->\n")
+        if not (found and mark and end) or "### " in prose:
+            raise SystemExit(f"docs/steps.md: under `### {kind}` there is no place for its options")
+        made = table(("option", "required", "value"), options) if options else "No options.\n"
+        page = f"{before}{found}{prose}{mark}{made}{end}{rest}"
+    return page
+
+
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "errors.md": errors,
     "settings.md": settings,
@@ -157,6 +175,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "states.md": states,
     "cli.md": reference,
     "metrics.md": metrics,
+    "steps.md": steps,
     "wires/README.md": wires,
 }
 
