@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from setsail import runtime
 from setsail.convert.conversion import Conversion
 from setsail.parity import compare
 
@@ -26,7 +27,9 @@ def agrees(tmp_path: Path) -> Agrees:
         for name, data in program.files.items():
             (folder / name).write_bytes(data)
         session = onnxruntime.InferenceSession(str(folder / program.variant.entry))
-        assert [i.name for i in session.get_inputs()] == [s.name for s in signature.inputs]
+        inner = conversion.processing.inner(signature)
+        assert [i.name for i in session.get_inputs()] == [s.name for s in inner.inputs]
+        runner = runtime.load(program.variant, program.files, signature, conversion.processing)
         assert conversion.probes
         for probe in conversion.probes:
             rows = len(next(iter(probe.outputs.values()))) if signature.batched else 1
@@ -34,12 +37,12 @@ def agrees(tmp_path: Path) -> Agrees:
                 if program.variant.max_batch:
                     batch = 1
                 parts = [
-                    session.run(None, {n: a[i : i + batch] for n, a in probe.inputs.items()})
+                    runner.run({n: a[i : i + batch] for n, a in probe.inputs.items()})
                     for i in range(0, rows, batch)
-                ] if batch else [session.run(None, dict(probe.inputs))]  # fmt: skip
+                ] if batch else [runner.run(dict(probe.inputs))]  # fmt: skip
                 ours = {
-                    spec.name: np.concatenate([part[i] for part in parts]) if batch else np.asarray(parts[0][i])
-                    for i, spec in enumerate(signature.outputs)
+                    spec.name: np.concatenate([part[spec.name] for part in parts]) if batch else parts[0][spec.name]
+                    for spec in signature.outputs
                 }
                 for spec in signature.outputs:
                     assert ours[spec.name].dtype == probe.outputs[spec.name].dtype == spec.dtype.numpy

@@ -59,9 +59,10 @@ def packed(digits: Any) -> Conversion:
 
 
 def test_a_cnn_converts_with_a_free_batch(packed: Conversion, agrees: Any) -> None:
-    assert str(packed.signature) == "(image:float32[N,1,8,8]) -> (output:float32[N,10])"
-    assert packed.signature.defaults == ("output",)
-    assert packed.signature.outputs[0].labels == tuple("0123456789")
+    assert str(packed.signature) == "(image:float32[N,1,8,8]) -> (label:string[N], output:float32[N,10])"
+    assert packed.signature.defaults == ("label",)
+    assert packed.signature.output("output").labels == tuple("0123456789")
+    assert [step.kind for step in packed.processing.steps] == ["scores.label"]
     assert packed.programs[0].variant.max_batch is None
     assert (packed.framework, packed.kind, packed.estimator) == ("pytorch", "tensors", "Convolution")
     agrees(packed)

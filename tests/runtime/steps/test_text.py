@@ -25,6 +25,8 @@ def normalize(*texts: str, **options: object) -> list[str]:
 def test_lower_casing_follows_unicode() -> None:
     assert normalize("ÀB", "İ", "ΣΑΣ", "", lowercase=True) == ["àb", "i̇", "σας", ""]
     assert normalize("ÀB", lowercase=False) == ["ÀB"]
+    assert normalize(" \t À \u00a0", "\n", strip=True, lowercase=True) == ["à", ""]
+    assert normalize(" À ", strip=False) == [" À "]
 
 
 def test_accents_are_stripped_after_lower_casing() -> None:

@@ -16,6 +16,7 @@ from setsail.convert.examples import fit
 from setsail.convert.observed import Observation, Source, observe, one_by_one
 from setsail.convert.onnx.program import PROGRAM, seal, unsqueeze
 from setsail.convert.torch.exporting import FixedDimensionError, quiet
+from setsail.convert.torch.labels import labelled
 from setsail.convert.torch.naming import Arguments, flatten, to_array, to_tensor
 from setsail.errors import SetsailError
 from setsail.signature import TensorSpec
@@ -48,8 +49,13 @@ class Model:
         return {name: to_tensor(array, self._device) for name, array in inputs.items()}
 
 
-def assemble(model: Model, arguments: Arguments, export: Exporter, intent: Intent, estimator: str) -> Conversion:
+def assemble(
+    model: Model, arguments: Arguments, export: Exporter, intent: Intent, estimator: str, *, alone: str = ""
+) -> Conversion:
     """Observe the module, export it with a free batch, or with a batch of 1 where that is all it takes.
+
+    Args:
+        alone: why rows must be asked one at a time; "" where they need not.
 
     Raises:
         SetsailError: `convert.run`, `convert.input`, `convert.unsupported`.
@@ -58,6 +64,8 @@ def assemble(model: Model, arguments: Arguments, export: Exporter, intent: Inten
     source = Source(model.run, arguments.specs, example, intent.seed)
     notes: tuple[str, ...] = ()
     try:
+        if alone:
+            raise FixedDimensionError(alone)
         seen = _observe_free(source, intent)
         proto = _export(model, export, source, seen, rows=3, free=True)
         batch = None
@@ -65,12 +73,12 @@ def assemble(model: Model, arguments: Arguments, export: Exporter, intent: Inten
         source = replace(source, run=one_by_one(model.run))
         seen = observe(source, intent.labels)
         proto = _export(model, export, source, seen, rows=1, free=False)
-        batch, notes = 1, (f"fixed batch of 1: {str(fixed).strip().splitlines()[0][:120]}",)
+        batch, notes = 1, (alone or f"fixed batch of 1: {str(fixed).strip().splitlines()[0][:120]}",)
     signature = seen.signature
     unsqueeze(proto, seen.squeezed)
     files = seal(proto, signature.inputs, signature.outputs, batch=batch)
     precision = "float64" if any(s.dtype.name == "float64" for s in signature.outputs) else "float32"
-    return Conversion(
+    converted = Conversion(
         framework="pytorch",
         versions={"torch": torch.__version__, "onnx": onnx.__version__, "onnxscript": onnxscript.__version__},
         estimator=estimator,
@@ -80,6 +88,7 @@ def assemble(model: Model, arguments: Arguments, export: Exporter, intent: Inten
         probes=seen.probes,
         notes=notes,
     )
+    return labelled(converted, intent.labels) if intent.labels else converted
 
 
 def _observe_free(source: Source, intent: Intent) -> Observation:

@@ -58,6 +58,7 @@ def export(
     free: bool,
     *,
     keywords: bool = True,
+    translations: Mapping[Any, Any] | None = None,
 ) -> Any:
     """Export a module.
 
@@ -67,6 +68,7 @@ def export(
         rows: tensors to follow it with: a batch of 3 where the batch is free (torch fixes sizes 0 and 1).
         outputs: names of the flattened outputs.
         keywords: whether forward takes its inputs by name.
+        translations: operators of our own -> how they are written in ONNX.
 
     Returns:
         An `onnx.ModelProto` with all weights in it and public names.
@@ -90,8 +92,10 @@ def export(
             if free and ("Constraints violated" in text or "specializ" in text or "constant" in text):
                 raise FixedDimensionError(text) from fault
             raise unsupported(fault, capturing=True) from fault
+        table = dict(translations) if translations else None
         try:
-            answer = torch.onnx.export(program, dynamo=True, verbose=False, opset_version=OPSET)
+            answer = torch.onnx.export(program, dynamo=True, verbose=False, opset_version=OPSET,
+                                       custom_translation_table=table)  # fmt: skip
         except Exception as fault:
             raise unsupported(fault, capturing=False) from fault
         model = _proto(answer)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +21,7 @@ import torch
 
 from setsail.convert.conversion import Conversion, Intent
 from setsail.convert.torch.exporting import quiet
+from setsail.convert.torch.labels import with_labels_beside
 from setsail.convert.torch.live import convert as convert_live
 from setsail.errors import SetsailError
 
@@ -46,7 +49,8 @@ def convert(path: Path, intent: Intent) -> Conversion:
     module = build(factory)
     if weights is not None:
         _fill(module, read_weights(weights), weights.name)
-    return convert_live(module, replace(intent, factory=None, weights=None))
+    bare = replace(intent, factory=None, weights=None)
+    return with_labels_beside(path, bare, partial(convert_live, module))
 
 
 def build(factory: str) -> torch.nn.Module:
@@ -99,10 +103,16 @@ def read_weights(path: Path) -> Mapping[str, torch.Tensor]:
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]  # a training checkpoint
-    if not isinstance(found, Mapping) or not all(isinstance(v, torch.Tensor) for v in found.values()):
+    if not isinstance(found, Mapping) or not all(map(_is_weight, found.values())):
         raise SetsailError("source.load", f"{path.name} holds no state dict", field="--weights",
                            value=type(found).__name__, expected="a mapping of names to tensors")  # fmt: skip
     return found
+
+
+def _is_weight(value: Any) -> bool:
+    """A tensor, or what quantised layers keep: a dtype, and a tensor with its bias."""
+    packed = isinstance(value, tuple) and all(v is None or isinstance(v, torch.Tensor) for v in value)
+    return packed or isinstance(value, torch.Tensor | torch.dtype)
 
 
 def _is_torch(path: Path) -> bool:
@@ -118,17 +128,23 @@ def _fill(module: torch.nn.Module, weights: Mapping[str, torch.Tensor], name: st
     if missing or unexpected:
         parts = [f"{what} {', '.join(keys[:_SHOWN])}{', …' if len(keys) > _SHOWN else ''}"
                  for what, keys in (("missing", missing), ("unexpected", unexpected)) if keys]  # fmt: skip
+        packed = any("_packed_params" in key for key in unexpected)
         raise SetsailError(
             "source.load",
             f"the weights in {name} are not those of the module: {'; '.join(parts)}",
             field="--weights",
             expected="exactly the module's own names",
-            todo="use the factory of these weights",
+            todo="the weights are quantised: let the factory return quantize_dynamic(module, …)"
+            if packed
+            else "use the factory of these weights",
             missing=missing,
             unexpected=unexpected,
         )
+    state = OrderedDict(weights)
+    # the versions of layers, which quantised ones read their weights by
+    state._metadata = getattr(weights, "_metadata", None) or own._metadata  # type: ignore[attr-defined]
     try:
-        module.load_state_dict(dict(weights), strict=True)
+        module.load_state_dict(state, strict=True)
     except RuntimeError as fault:
         line = str(fault).strip().splitlines()[-1].strip()
         raise SetsailError("source.load", f"the weights in {name} have other shapes than the module",

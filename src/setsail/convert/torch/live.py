@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -17,10 +17,13 @@ from setsail.convert.torch.assembly import (
     evaluating,
     refuse_llm,
 )
-from setsail.convert.torch.exporting import export
+from setsail.convert.torch.exporting import export, quiet
 from setsail.convert.torch.naming import arguments, forward_names
+from setsail.convert.torch.quantised import TRANSLATIONS, in_the_open, is_quantised
 
 __all__ = ["convert"]
+
+_RANGES: Final = "rows are asked one at a time: the quantised layers take their range from all rows of a call"
 
 
 def convert(module: Any, intent: Intent) -> Conversion:
@@ -39,5 +42,13 @@ def convert(module: Any, intent: Intent) -> Conversion:
     with evaluating(module):
         known = arguments(names, required, intent, dtype_of_parameters(module))
         model = Model(module, device_of(module), keywords=bool(names))
+        if is_quantised(module):
+            return assemble(model, known, partial(_export_quantised, module, bool(names)), intent,
+                            type(module).__name__, alone=_RANGES)  # fmt: skip
         exporter = partial(export, module, keywords=bool(names))
         return assemble(model, known, exporter, intent, type(module).__name__)
+
+
+def _export_quantised(module: Any, keywords: bool, *given: Any) -> Any:
+    with quiet(), in_the_open(module) as written:
+        return export(written, *given, keywords=keywords, translations=TRANSLATIONS)

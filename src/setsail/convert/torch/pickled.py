@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from setsail.convert.conversion import Conversion, Intent
 from setsail.convert.torch.exporting import quiet
+from setsail.convert.torch.labels import with_labels_beside
 from setsail.convert.torch.live import convert as convert_live
 from setsail.errors import SetsailError
 
@@ -40,4 +42,4 @@ def convert(path: Path, intent: Intent) -> Conversion:
     if not isinstance(module, torch.nn.Module):
         raise SetsailError("source.load", f"{path.name} holds no module", value=type(module).__name__,
                            expected="a torch.nn.Module")  # fmt: skip
-    return convert_live(module, intent)
+    return with_labels_beside(path, intent, partial(convert_live, module))

@@ -17,6 +17,7 @@ import torch
 from setsail.convert.conversion import Conversion, Intent
 from setsail.convert.torch.assembly import Model, assemble, device_of
 from setsail.convert.torch.exporting import FixedDimensionError, export, quiet
+from setsail.convert.torch.labels import with_labels_beside
 from setsail.convert.torch.naming import Arguments, arguments, to_array
 from setsail.errors import SetsailError
 from setsail.signature import BATCH, Dim, TensorSpec
@@ -49,7 +50,7 @@ def convert(path: Path, intent: Intent) -> Conversion:
                 f"torch cannot load the exported program {path.name!r}",
                 value=str(fault).strip().partition("\n")[0] or type(fault).__name__,
             ) from fault
-    return convert_program(program, intent)
+    return with_labels_beside(path, intent, partial(convert_program, program))
 
 
 def convert_program(program: Any, intent: Intent) -> Conversion:

@@ -15,6 +15,7 @@ import torch
 from setsail.convert.conversion import Conversion, Intent
 from setsail.convert.torch.assembly import Model, assemble, device_of, dtype_of_parameters
 from setsail.convert.torch.exporting import quiet, script
+from setsail.convert.torch.labels import with_labels_beside
 from setsail.convert.torch.naming import arguments
 from setsail.errors import SetsailError
 
@@ -33,7 +34,7 @@ def convert(path: Path, intent: Intent) -> Conversion:
         except (RuntimeError, ValueError) as fault:
             raise SetsailError("source.load", f"torch cannot load the TorchScript file {path.name!r}",
                                value=str(fault).strip().splitlines()[-1]) from fault  # fmt: skip
-    return convert_module(module, intent)
+    return with_labels_beside(path, intent, partial(convert_module, module))
 
 
 def convert_module(module: Any, intent: Intent) -> Conversion:

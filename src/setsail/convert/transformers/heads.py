@@ -218,7 +218,7 @@ class _States(torch.nn.Module):  # type: ignore[misc]
         answer, mask = self.model(**tensors, return_dict=True), tensors["attention_mask"]
         made = {
             "last_hidden_state": _filled(answer["last_hidden_state"] * mask.unsqueeze(-1), self.length),
-            "attention_mask": _filled(mask, self.length),
+            "mask": _filled(mask, self.length),
         }
         return made | ({"pooler_output": answer["pooler_output"]} if self.pooled else {})
 
@@ -232,10 +232,10 @@ def _embeddings(model: Any, length: int, seen: Any) -> Head:
         return _plain(_Call(model, {n: n for n in wanted}), specs, ())
     width = sizes["last_hidden_state"][-1]
     specs = (TensorSpec("last_hidden_state", _F32, (BATCH, length, width)),
-             TensorSpec("attention_mask", _I64, (BATCH, length)))  # fmt: skip
+             TensorSpec("mask", _I64, (BATCH, length)))  # fmt: skip
     if "pooler_output" in wanted:
         specs += (TensorSpec("pooler_output", _F32, (BATCH, *sizes["pooler_output"])),)
-    note = f"hidden states of {length} tokens of a text; zeros behind a text's own, which attention_mask tells"
+    note = f"hidden states of {length} tokens of a text; zeros behind a text's own, which mask tells"
     return _plain(_States(model, length, "pooler_output" in wanted), specs, (note,))
 
 

@@ -6,7 +6,6 @@ transformers, with a warning only; here they are refused.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -57,7 +56,7 @@ def load(directory: Directory, task: Task) -> Parts:
             `convert.unsupported` for a tokenizer or processor that cannot become steps.
     """
     cls: Any = getattr(transformers, directory.architecture, None)
-    if not (inspect.isclass(cls) and transformers.PreTrainedModel in cls.__mro__):
+    if transformers.PreTrainedModel not in getattr(cls, "__mro__", ()):
         raise SetsailError("convert.unsupported", f"this transformers has no model {directory.architecture}",
                            field="architectures", value=directory.architecture,
                            expected=f"a model of transformers {transformers.__version__}")  # fmt: skip

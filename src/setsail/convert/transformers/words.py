@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer, normalizers
+from tokenizers import Tokenizer
 
 from setsail.errors import SetsailError
 from setsail.steps import Step
@@ -52,12 +52,12 @@ class Words:
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> dict[str, torch.Tensor]:
         """As transformers does it: rows as long as the longest."""
-        sides = [self._prepared(side) for side in (texts, pairs) if side is not None]
+        sides = [self.prepared(side) for side in (texts, pairs) if side is not None]
         found = self.own(*sides, padding=True, truncation=self.length is not None, max_length=self.length,
                          return_tensors="pt")  # fmt: skip
         return {name: found[name] for name in self.names}
 
-    def _prepared(self, texts: Sequence[str]) -> list[str]:
+    def prepared(self, texts: Sequence[str]) -> list[str]:
         stripped = [text.strip() if self.strip else text for text in texts]
         return [text.lower() for text in stripped] if self.lowercase else stripped
 
@@ -72,17 +72,15 @@ class Words:
         for side in ("padding", "truncation"):
             if getattr(self.own, f"{side}_side") == "left":
                 options[{"padding": "pad_side", "truncation": "truncate_side"}[side]] = "left"
-        lower = (Step("text.normalize", tuple(inputs), (), {"lowercase": True}),) if self.lowercase else ()
-        return (*lower, Step("text.tokenize", tuple(inputs), self.names, options))
+        asked = {name: True for name in ("strip", "lowercase") if getattr(self, name)}
+        first = (Step("text.normalize", tuple(inputs), (), asked),) if asked else ()
+        return (*first, Step("text.tokenize", tuple(inputs), self.names, options))
 
     def file(self) -> bytes:
         """`tokenizer.json`, without truncation and padding, which the step's options say."""
         copy = Tokenizer.from_str(self.own.backend_tokenizer.to_str())
         copy.no_truncation()
         copy.no_padding()
-        if self.strip:
-            before = copy.normalizer
-            copy.normalizer = normalizers.Sequence([normalizers.Strip(), *([before] if before else [])])
         return bytes(copy.to_str().encode())
 
     def note(self) -> str:
@@ -126,7 +124,7 @@ def check(words: Words, texts: Sequence[str], pairs: Sequence[str] | None) -> No
     for row, text in enumerate(texts):
         pair = None if pairs is None else pairs[row]
         expected = words.encode([text], None if pair is None else [pair])["input_ids"][0].tolist()
-        sides = [side.lower() if words.lowercase else side for side in (text, pair) if side is not None]
+        sides = words.prepared([side for side in (text, pair) if side is not None])
         if copy.encode(sides[0], sides[1] if pair is not None else None).ids != expected:
             raise SetsailError("convert.unsupported", "the tokenizer does more than its tokenizer.json says",
                                field="tokenizer", value=text, expected="the same tokens from both",
