@@ -73,7 +73,7 @@ def _frame(specs: Sequence[TensorSpec], inputs: Mapping[str, Array], dates: Sequ
         return pandas.DataFrame(inputs[specs[0].name], columns=list(specs[0].columns))
     columns = {spec.name: _cells(spec, inputs[spec.name]) for spec in specs}
     for name in dates:
-        columns[name] = pandas.to_datetime(pandas.Series(columns[name], dtype=object))
+        columns[name] = pandas.to_datetime(pandas.Series(columns[name], dtype=object), format="ISO8601")
     return pandas.DataFrame(columns)
 
 
@@ -87,7 +87,7 @@ def _arrays(specs: Sequence[TensorSpec], inputs: Mapping[str, Array], dates: Seq
 
 def _list(specs: Sequence[TensorSpec], inputs: Mapping[str, Array], dates: Sequence[str]) -> Any:
     cells = _cells(specs[0], inputs[specs[0].name])
-    return cells.tolist() if not dates else import_module("pandas").to_datetime(list(cells))
+    return cells.tolist() if not dates else import_module("pandas").to_datetime(list(cells), format="ISO8601")
 
 
 def _cells(spec: TensorSpec, array: Array) -> Any:

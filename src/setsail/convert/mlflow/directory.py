@@ -37,12 +37,7 @@ def convert(source: Source, intent: Intent) -> Conversion:
     document, takes, gives = inner.document, read(inner.document.inputs), read(inner.document.outputs)
     _check_parameters(inner)
     rows, note = (None, "") if intent.example is not None else example.read(document, takes)
-    try:
-        made = registry.from_file(now.inner, _told(inner, intent, takes, rows))
-    except SetsailError as fault:
-        if rows is None or fault.field != "example":
-            raise
-        raise example.explain(fault) from fault
+    made = _converted(now.inner, _told(inner, intent, takes, rows), intent, given=rows is not None)
     signature, notes = merge(takes, made.signature)
     made = _answering(replace(made, signature=signature), answer(inner, made))
     told = (
@@ -52,13 +47,25 @@ def convert(source: Source, intent: Intent) -> Conversion:
     return replace(made, notes=(*made.notes, *(text for text in told if text)))
 
 
+def _converted(source: Source, told: Intent, intent: Intent, *, given: bool) -> Conversion:
+    """Convert the file. What only the schema says of inputs is left out again where the model knows better."""
+    try:
+        return registry.from_file(source, told)
+    except SetsailError as fault:
+        if given and fault.field == "example":
+            raise example.explain(fault) from fault
+        if fault.field != "--input" or intent.inputs or not told.inputs:
+            raise
+    return registry.from_file(source, replace(told, inputs=()))
+
+
 def _told(inner: Inner, intent: Intent, takes: Schema, rows: object) -> Intent:
     """What the person said, and where they did not, what the directory says."""
     given = intent.example if intent.example is not None else rows
-    inputs = intent.inputs
-    stated = inner.row.told == "always" and bool(takes.tensors)
-    if not inputs and (stated or (given is None and inner.row.told != "never")):
-        inputs = takes.specs()
+    inputs, told = intent.inputs, inner.row.told
+    stated = told == "always" and bool(takes.tensors)
+    if not inputs and (stated or (given is None and told != "never")):
+        inputs = takes.table() if told == "dtype" else takes.specs()
     return replace(intent, example=given, inputs=inputs, framework=None)
 
 

@@ -28,7 +28,8 @@ class Flavour:
             without an option, in the directory itself).
         formats: keys of `convert.formats.FORMATS` that may be there.
         params: whether MLflow hands the parameters of a request to the model: then what it answers depends on them.
-        told: whether the converter takes `Intent.inputs` from the schema: "never", "without example" or "always".
+        told: whether the converter takes `Intent.inputs` from the schema: "never", "without example", "always", or the
+            "dtype" of a table alone, whose columns the model knows better.
     """
 
     option: str
@@ -39,14 +40,16 @@ class Flavour:
 
 
 _PICKLES: Final = ("pickle", "joblib", "skops", "skops-types")
+_KERAS: Final = ("keras", "keras-code", "saved-model", "saved-model-code")
+_TENSORFLOW: Final = (*_KERAS, "hdf5", "hdf5-code")
 
 FLAVOURS: Final[Mapping[str, Flavour]] = {
     "onnx": Flavour("data", ("onnx",), told="never"),
-    "xgboost": Flavour("data", ("xgboost-ubj", "xgboost-json", "xgboost-binary"), params=True),
-    "lightgbm": Flavour("data", ("lightgbm-text", *_PICKLES)),
-    "catboost": Flavour("data", ("catboost",)),
-    "keras": Flavour("data", ("keras", "saved-model"), ("model.keras", "model"), told="never"),
-    "tensorflow": Flavour("data", ("keras", "hdf5", "saved-model"), ("model.keras", "model.h5", "model"), told="never"),
+    "xgboost": Flavour("data", ("xgboost-ubj", "xgboost-json", "xgboost-binary"), params=True, told="dtype"),
+    "lightgbm": Flavour("data", ("lightgbm-text", *_PICKLES), told="dtype"),
+    "catboost": Flavour("data", ("catboost",), told="dtype"),
+    "keras": Flavour("data", _KERAS, ("model.keras", "model"), told="never"),
+    "tensorflow": Flavour("data", _TENSORFLOW, ("model.keras", "model.h5", "model"), told="never"),
     "sklearn": Flavour("pickled_model", _PICKLES),
     "pytorch": Flavour("model_data", ("torch-module", "torchscript", "pt2"), ("model.pth", "model.pt2"), params=True,
                        told="always"),

@@ -76,6 +76,14 @@ class Schema:
                 return tuple(_spec(n, t) for n, t in zip(names, self.tensors, strict=True))
         return ()
 
+    def table(self) -> tuple[TensorSpec, ...]:
+        """A table of as many columns as the model has, in the dtype that all numbers fit; empty without numbers."""
+        dtypes = {c.dtype.name for c in self.columns if c.dtype is not None and c.dtype.kind in _NUMBERS}
+        dtypes |= {t.dtype.name for t in self.tensors if t.dtype is not None and t.dtype.kind in _NUMBERS}
+        if not dtypes:
+            return ()
+        return (TensorSpec("input", BY_NAME["float32" if dtypes == {"float32"} else "float64"], (BATCH, "d1")),)
+
 
 def _spec(name: str, tensor: Tensor) -> TensorSpec:
     assert tensor.dtype is not None
@@ -140,11 +148,13 @@ def merge(schema: Schema, signature: Signature) -> tuple[Signature, tuple[str, .
 
 def _merge_table(schema: Schema, signature: Signature, table: TensorSpec) -> tuple[Signature, tuple[str, ...]]:
     """One table: its names are the model's own where it has any, spelled as in the schema."""
-    for column in schema.columns:
-        if column.dtype is not None and (column.dtype.kind == "string") != (table.dtype.kind == "string"):
-            raise _contradiction(f"column {column.name!r} is {column.type}, the model takes {table}", column.name)
     names = schema.names
     width = table.shape[1]
+    read = {_alike(c) for c in table.columns}
+    for column in schema.columns:
+        text = column.dtype is not None and column.dtype.kind == "string"
+        if (not read or _alike(column.name) in read) and text != (table.dtype.kind == "string"):
+            raise _contradiction(f"column {column.name!r} is {column.type}, the model takes {table}", column.name)
     if not table.columns:
         if isinstance(width, int) and width != len(schema.columns):
             raise _contradiction(f"it has {len(schema.columns)} columns, the model takes {width}", names)
@@ -159,7 +169,7 @@ def _merge_table(schema: Schema, signature: Signature, table: TensorSpec) -> tup
         raise _contradiction(f"it lacks the model's column {lacking[0]!r}", names)
     if not names and len(schema.columns) != len(table.columns):
         raise _contradiction(f"it has {len(schema.columns)} columns, the model takes {len(table.columns)}", None)
-    more = [n for n in names if _alike(n) not in {_alike(c) for c in table.columns}]
+    more = [n for n in names if _alike(n) not in read]
     notes = (f"columns of MLflow's signature that the model does not read: {', '.join(more[:12])}",) if more else ()
     kept = tuple(spelled.get(_alike(c), c) for c in table.columns)
     return _with(signature, replace(table, columns=kept)), notes
