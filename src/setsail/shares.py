@@ -8,13 +8,14 @@ asked for the first, and is given the others by their number.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from setsail.tensors import Array
 
 __all__ = ["Run", "Share"]
 
-Writer = Callable[[Any, Mapping[str, Array]], list[bytes]]
+Told = TypeVar("Told")
+Writer = Callable[[Any, Mapping[str, Array]], list[Told]]
 
 
 class Run:
@@ -24,7 +25,7 @@ class Run:
 
     def __init__(self, arrays: Mapping[str, Array]) -> None:
         self.arrays = arrays
-        self.written: dict[Writer, list[bytes]] = {}
+        self.written: dict[Writer[Any], list[Any]] = {}
 
 
 class Share(Mapping[str, Array]):
@@ -53,7 +54,7 @@ class Share(Mapping[str, Array]):
         index = self.index
         return [(name, array[index : index + 1]) for name, array in self.run.arrays.items()]
 
-    def text(self, write: Writer, response: Any) -> bytes:
+    def text(self, write: Writer[Told], response: Any) -> Told:
         """This row as `write(response, arrays of all rows)` writes it, which is asked once a run.
 
         It may look at nothing of the response that differs from row to row.
@@ -61,4 +62,5 @@ class Share(Mapping[str, Array]):
         written = self.run.written.get(write)
         if written is None:
             written = self.run.written[write] = write(response, self.run.arrays)
-        return written[self.index]
+        told: Told = written[self.index]
+        return told

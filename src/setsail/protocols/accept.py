@@ -16,22 +16,29 @@ from msgspec import Struct
 
 from setsail.errors import SetsailError
 from setsail.messages import Response
+from setsail.protocols import binary
 from setsail.protocols.http import JSON, JSON_HEADERS, HttpReply
-from setsail.protocols.values import BARE, NonFinite, array_json, key_json, records_json, row_texts, texts
+from setsail.protocols.values import NonFinite, common_rows, joined, row_texts, texts, value_json, value_rows
+from setsail.shares import Share
 from setsail.tensors import Array
 
 __all__ = ["FORMS", "Form", "chosen"]
 
 Headers = tuple[tuple[str, str], ...]
 Written = Callable[[Mapping[str, Array], bool], bytes]
+Apart = Callable[[Mapping[str, Array], bool], list[bytes]]
 _CSV: Final = NonFinite(b"nan", b"inf", b"-inf")
 
 
 class Form(Struct, frozen=True):
-    """A media type and its writer; `headers` are those of its answers."""
+    """A media type and its writers: of an answer, and of the answers of many that had one row each, apart.
+
+    `headers` are those of its answers.
+    """
 
     headers: Headers
     body: Written
+    each: Apart
 
     def write(self, response: Response, wrapped: bool, more: Headers = ()) -> HttpReply:
         """The answer.
@@ -40,8 +47,18 @@ class Form(Struct, frozen=True):
             wrapped: JSON is `{"predictions": …}` rather than the bare value.
             more: headers of this answer.
         """
-        outputs = {name: response.outputs[name] for name in response.defaults}
-        return HttpReply(200, self.body(outputs, wrapped), self.headers + more if more else self.headers)
+        outputs = response.outputs
+        if type(outputs) is Share:
+            body = outputs.text(self._wrapped if wrapped else self._bare, response)
+        else:
+            body = self.body({name: outputs[name] for name in response.defaults}, wrapped)
+        return HttpReply(200, body, self.headers + more if more else self.headers)
+
+    def _bare(self, response: Response, outputs: Mapping[str, Array]) -> list[bytes]:
+        return self.each({name: outputs[name] for name in response.defaults}, False)
+
+    def _wrapped(self, response: Response, outputs: Mapping[str, Array]) -> list[bytes]:
+        return self.each({name: outputs[name] for name in response.defaults}, True)
 
 
 @lru_cache(1024)
@@ -72,36 +89,35 @@ def _no_form(what: str, accept: str | None, expected: str) -> SetsailError:
     )
 
 
-def _records(outputs: Mapping[str, Array]) -> bool:
-    return len({array.shape[:1] for array in outputs.values()} | {()}) == 2
-
-
 def _json(outputs: Mapping[str, Array], wrapped: bool) -> bytes:
-    if len(outputs) == 1:
-        told = array_json(next(iter(outputs.values())))
-    elif _records(outputs):
-        told = records_json(outputs)
-    else:
-        told = b"{" + b",".join([key_json(name) + array_json(array) for name, array in outputs.items()]) + b"}"
+    told = value_json(outputs)
     return b'{"predictions":' + told + b"}" if wrapped else told
 
 
+def _json_each(outputs: Mapping[str, Array], wrapped: bool) -> list[bytes]:
+    opening, closing = (b'{"predictions":[', b"]}") if wrapped else (b"[", b"]")
+    return joined(((opening, value_rows(outputs)),), closing)
+
+
 def _lines(outputs: Mapping[str, Array], wrapped: bool) -> bytes:
-    if not _records(outputs):
+    return b"".join(_lines_each(outputs, wrapped)) or b"\n"
+
+
+def _lines_each(outputs: Mapping[str, Array], wrapped: bool) -> list[bytes]:
+    if not common_rows(outputs):
         raise _no_form("the answer has no rows to put on lines", None, JSON)
-    if len(outputs) == 1:
-        rows = row_texts(next(iter(outputs.values())), b"", BARE)
-    else:
-        columns = [row_texts(array, key_json(name), BARE) for name, array in outputs.items()]
-        rows = [b"{" + b",".join(row) + b"}" for row in zip(*columns, strict=True)]
-    return b"\n".join(rows) + b"\n"
+    return [row + b"\n" for row in value_rows(outputs)]
 
 
 def _csv(outputs: Mapping[str, Array], wrapped: bool) -> bytes:
-    if not _records(outputs) or any(array.ndim > 2 for array in outputs.values()):
+    return b"".join(_csv_each(outputs, wrapped)) or b"\n"
+
+
+def _csv_each(outputs: Mapping[str, Array], wrapped: bool) -> list[bytes]:
+    if not common_rows(outputs) or any(array.ndim > 2 for array in outputs.values()):
         raise _no_form("the answer is no table", None, JSON)
     columns = [_cells(array) for array in outputs.values()]
-    return b"\n".join(map(b",".join, zip(*columns, strict=True))) + b"\n"
+    return [b",".join(row) + b"\n" for row in zip(*columns, strict=True)]
 
 
 def _cells(array: Array) -> list[bytes]:
@@ -132,15 +148,23 @@ def _npy(outputs: Mapping[str, Array], wrapped: bool) -> bytes:
     return file.getvalue()
 
 
-def _form(kind: str, body: Written) -> Form:
-    return Form(JSON_HEADERS if kind == JSON else (("content-type", kind),), body)
+def _npy_each(outputs: Mapping[str, Array], wrapped: bool) -> list[bytes]:
+    name, array = next(iter(outputs.items()))
+    if len(outputs) != 1 or array.dtype.kind not in "biuf" or not array.dtype.isnative:  # texts differ in width
+        return [_npy({n: a[i : i + 1] for n, a in outputs.items()}, wrapped) for i in range(len(array))]
+    rows = binary.rows(array)
+    first = _npy({name: array[:1]}, wrapped)
+    return joined(((first[: len(first) - len(rows[0])], rows),), b"")
 
 
+def _form(kind: str, body: Written, each: Apart) -> Form:
+    return Form(JSON_HEADERS if kind == JSON else (("content-type", kind),), body, each)
+
+
+_LINES: Final = ("application/jsonlines", "application/x-jsonlines", "application/x-ndjson")
 FORMS: Final[Mapping[str, Form]] = {
-    JSON: _form(JSON, _json), "*/*": _form(JSON, _json), "application/*": _form(JSON, _json),
-    "application/jsonlines": _form("application/jsonlines", _lines),
-    "application/x-jsonlines": _form("application/x-jsonlines", _lines),
-    "application/x-ndjson": _form("application/x-ndjson", _lines),
-    "text/csv": _form("text/csv", _csv), "text/*": _form("text/csv", _csv),
-    "application/x-npy": _form("application/x-npy", _npy),
+    **dict.fromkeys((JSON, "*/*", "application/*"), _form(JSON, _json, _json_each)),
+    **{kind: _form(kind, _lines, _lines_each) for kind in _LINES},
+    **dict.fromkeys(("text/csv", "text/*"), _form("text/csv", _csv, _csv_each)),
+    "application/x-npy": _form("application/x-npy", _npy, _npy_each),
 }  # fmt: skip

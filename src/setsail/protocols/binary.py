@@ -16,7 +16,7 @@ import numpy as np
 from setsail.errors import SetsailError
 from setsail.tensors import NULL, Array, DType
 
-__all__ = ["pack", "unpack"]
+__all__ = ["narrowed", "pack", "rows", "unpack"]
 
 _LENGTH: Final = struct.Struct("<I")
 _LITTLE: Final = sys.byteorder == "little"
@@ -33,6 +33,26 @@ def pack(array: Array) -> bytes:
     if not _LITTLE or not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("<"), copy=False)
     return array.tobytes()
+
+
+def rows(array: Array) -> list[bytes]:
+    """The bytes of every row of numbers."""
+    raw = pack(array)
+    size = len(raw) // max(1, len(array))
+    return [raw[i * size : i * size + size] for i in range(len(array))]
+
+
+def narrowed(name: str, dtype: DType, array: Array, declared: str) -> Array:
+    """Values that travelled as those of a wider dtype. `declared`: what a client calls theirs. Raises `input.range`."""
+    if dtype.kind == "string" or array.dtype == dtype.numpy:
+        return array
+    cast = array.astype(dtype.numpy)
+    if not np.array_equal(cast, array):
+        raise SetsailError(
+            "input.range", f"input {name!r} is declared {declared} and has values outside it", field=name,
+            value=array[cast != array][0].item(), expected=f"values of {declared}",
+        )  # fmt: skip
+    return cast
 
 
 def unpack(name: str, dtype: DType, shape: tuple[int, ...], data: memoryview) -> Array:

@@ -15,12 +15,14 @@ SageMaker's callers get whatever text there is.
 from __future__ import annotations
 
 import csv
-from functools import cache, partial
+import re
+from functools import cache, lru_cache, partial
 from importlib import import_module
 from typing import Any, Final
 
 from setsail.protocols.http import JSON, HttpRequest
-from setsail.protocols.payload import CSV_TYPES, kind_of
+from setsail.protocols.multipart import FORM
+from setsail.protocols.payload import CSV_TYPES, JSON_TYPES, kind_of
 from setsail.protocols.routes import Exchange, Params, Route
 from setsail.protocols.scoring import HEALTH, KEYS, PARQUET, VERSION, WIRE
 from setsail.protocols.sole import asked_model
@@ -29,9 +31,10 @@ from setsail.protocols.verbatim import verbatim
 
 __all__ = ["ROUTES"]
 
-_JSON_TYPES: Final = frozenset(("", JSON, "text/json", "text/plain", "application/x-www-form-urlencoded"))
+_JSON_TYPES: Final = JSON_TYPES | {FORM}
 _ANY: Final = frozenset(("", "*/*", JSON))
 _KEYS: Final = tuple(f'"{name}"'.encode() for name in sorted(KEYS))
+_NUMBER: Final = re.compile(rb"-?[0-9]{1,32}(?:\.[0-9]{1,32})?[,\r\n]")  # a number that is the first cell
 _LINE: Final = 64 << 10  # bytes in which the first line must end
 
 
@@ -57,8 +60,10 @@ def _read(request: HttpRequest, params: Params) -> Exchange:
 
 
 def _json(request: HttpRequest) -> Exchange:
+    if request.body[:1] == b"[":
+        return _sagemaker(request)
     mlflow = _wire("mlflow")
-    body = mlflow.read_json(request.body)
+    body = mlflow.unread(request.body) or mlflow.read_json(request.body)
     if body is None:
         raw = bytes(request.body)
         value = parse(raw) if raw.lstrip()[:1] == b"{" and any(key in raw for key in _KEYS) else {}
@@ -77,16 +82,32 @@ def _sagemaker(request: HttpRequest) -> Exchange:
 
 def _has_header(request: HttpRequest, content_type: str) -> bool:
     """Whether a CSV is MLflow's."""
-    parameters = [part.partition("=")[0].strip().lower() for part in content_type.split(";")[1:]]
-    if any(name not in ("charset", "") for name in parameters) or request.headers.get("accept", "") not in _ANY:
+    if _NUMBER.match(request.body):  # no name is a number
+        return False
+    if not _plain(content_type) or request.headers.get("accept", "") not in _ANY:
         return False
     end = bytes(request.body[:_LINE]).find(b"\n")
-    line = bytes(request.body[: end if end >= 0 else _LINE]).decode("utf-8-sig", "replace").strip()
+    line = bytes(request.body[: end if end >= 0 else _LINE])
+    return _named(line) if len(line) > _SHORT else _remembered(line)
+
+
+@lru_cache(64)
+def _plain(content_type: str) -> bool:
+    parameters = [part.partition("=")[0].strip().lower() for part in content_type.split(";")[1:]]
+    return all(name in ("charset", "") for name in parameters)
+
+
+def _named(line: bytes) -> bool:
+    """Whether the first line of a table is names."""
     try:
-        names = next(csv.reader([line]), [])
+        names = next(csv.reader([line.decode("utf-8-sig", "replace").strip()]), [])
     except csv.Error:  # MLflow's reader tells what is wrong with it
         return True
     return bool(names) and all(map(_is_name, names[1:])) and (names[0] == "" or _is_name(names[0]))
+
+
+_SHORT: Final = 2048
+_remembered: Final = lru_cache(256)(_named)
 
 
 def _is_name(cell: str) -> bool:

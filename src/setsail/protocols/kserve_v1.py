@@ -13,11 +13,11 @@ from msgspec.structs import replace
 
 from setsail.catalog import Index, IsLive, IsReady, VersionStatus
 from setsail.errors import SetsailError
-from setsail.messages import Columns, Request, Rows
+from setsail.messages import Columns, Digits, Request, Rows
 from setsail.protocols.cloud_events import answering
 from setsail.protocols.http import JSON_HEADERS, HttpReply, HttpRequest, error_reply
 from setsail.protocols.routes import Exchange, Params, Route, Wire, model_ref
-from setsail.protocols.tf_serving.predict import encode_rows, predict
+from setsail.protocols.tf_serving.predict import COLUMNS, encode_rows, predict
 from setsail.protocols.values import dump
 
 __all__ = ["ROUTES", "WIRE"]
@@ -35,6 +35,9 @@ def _predict(request: HttpRequest, params: Params) -> Exchange:
     ask = exchange.ask
     assert isinstance(ask, Request)
     body = ask.body
+    if type(body) is Digits:  # rows, too, but of an input by its name
+        named = body.form.name is not None
+        return exchange if named or body.form.note != COLUMNS else Exchange(ask, encode_rows)
     if type(body) is Rows:
         rows = body.rows
     elif type(body) is Columns and not isinstance(body.columns, dict):

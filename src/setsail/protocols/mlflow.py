@@ -16,29 +16,22 @@ from typing import Any, Final
 import msgspec
 
 from setsail.errors import SetsailError
-from setsail.messages import Body, Cells, Columns, Request, Response, Rows
+from setsail.messages import Body, Cells, Columns, Digits, Form, Request, Response, Rows
 from setsail.protocols import packed
+from setsail.protocols.digits import RECORDS, Fields, Lines, Memo, one_row
 from setsail.protocols.http import JSON, JSON_HEADERS, HttpReply, HttpRequest
-from setsail.protocols.payload import CSV, cells
+from setsail.protocols.payload import CSV, cells, header_of
 from setsail.protocols.routes import Exchange, Params, Route
 from setsail.protocols.scoring import HEALTH, KEYS, PARQUET, PING, VERSION, WIRE
 from setsail.protocols.sole import asked_model
-from setsail.protocols.values import UNREAD, array_json, parse, records_json
-from setsail.protocols.values import key_json as key
-from setsail.tensors import Numbers
+from setsail.protocols.values import UNREAD, joined, parse, value_json, value_rows
+from setsail.shares import Share
+from setsail.tensors import Array, Numbers
 
 __all__ = [
-    "HEALTH",
-    "KEYS",
-    "PARQUET",
-    "ROUTES",
-    "VERSION",
-    "WIRE",
-    "exchange",
-    "from_json",
-    "invocations",
-    "read_json",
-]
+    "HEALTH", "KEYS", "PARQUET", "ROUTES", "VERSION", "WIRE", "exchange", "from_json", "invocations", "read_json",
+    "unread",
+]  # fmt: skip
 
 _PARQUET: Final = "setsail.protocols.parquet"  # with pyarrow, which only such bodies need
 _LLM: Final = ("messages", "prompt", "input")
@@ -107,8 +100,46 @@ _read: Final = msgspec.json.Decoder(_Sent).decode
 
 
 def _json(raw: bytes | memoryview) -> Body:
+    return unread(raw) or _general(raw)
+
+
+def _general(raw: bytes | memoryview) -> Body:
     body = read_json(raw)
     return from_json(parse(raw)) if body is None else body
+
+
+def unread(raw: bytes | memoryview) -> Digits | None:
+    """A small body of one row of numbers like one that was read before; None for every other one."""
+    if type(raw) is not bytes or len(raw) >= packed.LONG:
+        return None
+    return (_ROWS if b"[[" in raw else _OBJECTS).find(raw)
+
+
+def _learn(raw: bytes, count: int) -> Form | None:
+    try:
+        body = read_json(raw)
+    except SetsailError:
+        return None
+    if type(body) is Rows and body.names is None:
+        return one_row(count) if body.rows == [[]] else None
+    if type(body) is Rows:
+        values: list[Any] = [[]] if b"[[" in raw else [[[]] * count]
+        return _frame_of(count, body.names) if body.rows == values else None
+    if type(body) is not Columns or list(body.columns.values()) != [[[]]]:
+        return None
+    (name,) = body.columns
+    return one_row(count, name, "ignoring", name=name)
+
+
+def _frame_of(count: int, names: tuple[str, ...] | None, *kind: str) -> Form | None:
+    """A frame of one row, if it has so many columns."""
+    if names is None or len(names) != count:
+        return None
+    return one_row(count, "frame", names, *kind, names=names, frame=True)
+
+
+_ROWS: Final = Memo(b"[[", b"", _learn, _general)
+_OBJECTS: Final = Fields(RECORDS, _learn, _general)
 
 
 def read_json(raw: bytes | memoryview) -> Body | None:
@@ -253,9 +284,21 @@ _FORMS: Final[Mapping[str, Callable[[Any], Body]]] = {
 
 
 def _csv(raw: bytes | memoryview) -> Body:
+    digits = _LINES.find(bytes(raw)) if len(raw) < packed.LONG else None
+    return _table(raw) if digits is None else digits
+
+
+def _learn_header(raw: bytes, count: int) -> Form | None:
+    return _frame_of(count, header_of(raw, count), "csv")
+
+
+def _table(raw: bytes | memoryview) -> Body:
     """With a header, as `DataFrame.to_csv` writes it; a column without a name is its index, and ignored."""
     table = cells(raw)
     return Cells(table.header, table.rows, ignore_unknown=True, nulls=_NA)
+
+
+_LINES: Final = Lines(_learn_header, _table)
 
 
 def _parquet(raw: bytes | memoryview) -> Body:
@@ -270,14 +313,17 @@ _READERS: Final[Mapping[str, Callable[[bytes | memoryview], Body]]] = {JSON: _js
 
 
 def _encode(response: Response) -> HttpReply:
-    outputs, names = response.outputs, response.defaults
-    if len(names) == 1:
-        told = array_json(outputs[names[0]])
-    elif len({outputs[name].shape[:1] for name in names} | {()}) == 2:
-        told = records_json({name: outputs[name] for name in names})
-    else:  # no common rows: what a model that answers a dict of arrays gives
-        told = b"{" + b",".join([key(name) + array_json(outputs[name]) for name in names]) + b"}"
+    outputs = response.outputs
+    if type(outputs) is Share:
+        return HttpReply(200, outputs.text(_bodies, response), JSON_HEADERS)
+    told = value_json({name: outputs[name] for name in response.defaults})
     return HttpReply(200, b'{"predictions":' + told + b"}", JSON_HEADERS)
+
+
+def _bodies(response: Response, outputs: Mapping[str, Array]) -> list[bytes]:
+    """The whole answer for every row by itself."""
+    rows = value_rows({name: outputs[name] for name in response.defaults})
+    return joined(((b'{"predictions":[', rows),), b"]}")
 
 
 ROUTES: Final = (

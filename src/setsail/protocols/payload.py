@@ -23,15 +23,15 @@ from setsail.protocols.multipart import FORM, MULTIPART, Part, parts, urlencoded
 from setsail.protocols.values import parse
 
 __all__ = [
-    "CSV", "CSV_TYPES", "ENVELOPES", "FORM_NOTE", "cells", "form", "header_of", "json_body", "json_lines", "json_value",
-    "kind_of", "read",
+    "CSV", "CSV_TYPES", "ENVELOPES", "FORM_NOTE", "JSON_TYPES", "cells", "form", "header_of", "json_body", "json_lines",
+    "json_value", "kind_of", "read",
 ]  # fmt: skip
 
 CSV: Final = "text/csv"
 CSV_TYPES: Final = frozenset((CSV, "application/csv"))
 ENVELOPES: Final = frozenset(("input", "inputs", "data", "features", "instances", "body", "x", "X"))
 # What is read as JSON: no type at all, and what curl -d and fetch() send by default.
-_JSON_TYPES: Final = frozenset(("", JSON, "text/json", "text/plain"))
+JSON_TYPES: Final = frozenset(("", JSON, "text/json", "text/plain"))
 
 
 def read(raw: bytes | memoryview, content_type: str, *, header: bool = True) -> Body:
@@ -51,9 +51,9 @@ def read(raw: bytes | memoryview, content_type: str, *, header: bool = True) -> 
     kind = kind_of(content_type)
     if kind in CSV_TYPES:
         return csv_body(raw, header=header)
-    if (kind in _JSON_TYPES or kind == FORM) and _is_media(raw):  # curl says a form of whatever file it sends
+    if (kind in JSON_TYPES or kind == FORM) and _is_media(raw):  # curl says a form of whatever file it sends
         return _raw(bytes(raw))
-    if kind in _JSON_TYPES or kind.endswith("+json"):
+    if kind in JSON_TYPES or kind.endswith("+json"):
         return json_body(raw)
     if kind == FORM:  # which is also what curl -d says of JSON
         text = bytes(raw).lstrip()
@@ -180,8 +180,21 @@ def numbers(raw: bytes) -> Body | None:
     return Columns({name: values}, loose=name in ENVELOPES)
 
 
-def json_lines(raw: bytes | memoryview) -> Rows:
+def json_lines(raw: bytes | memoryview) -> Body:
     """One JSON value a line, each a row; empty lines are left out. Raises `request.json`, naming the line."""
+    digits = _ONE_LINE.find(raw) if type(raw) is bytes and len(raw) < packed.LONG else None
+    return _lines(raw) if digits is None else digits
+
+
+def _learn_line(raw: bytes, count: int) -> Form | None:
+    """One line, and its row bare."""
+    try:
+        return one_row(count) if _lines(raw).rows == [[]] else None
+    except SetsailError:
+        return None
+
+
+def _lines(raw: bytes | memoryview) -> Rows:
     rows = []
     for number, line in enumerate(io.BytesIO(raw), 1):
         if not line.strip():
@@ -191,6 +204,9 @@ def json_lines(raw: bytes | memoryview) -> Rows:
         except SetsailError as fault:
             raise SetsailError("request.json", f"line {number} is not JSON", field=f"line {number}") from fault
     return Rows(rows)
+
+
+_ONE_LINE: Final = Memo(b"[", b"", _learn_line, _lines)
 
 
 # -- CSV ---------------------------------------------------------------------------------------------------------------

@@ -8,9 +8,8 @@ the manner of a tutorial or a form, is answered with `prediction`, too (docs/wir
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
-from itertools import repeat
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -21,7 +20,17 @@ from setsail.protocols.http import JSON, JSON_HEADERS, HttpReply, HttpRequest, e
 from setsail.protocols.multipart import FORM, MULTIPART
 from setsail.protocols.payload import CSV, CSV_TYPES
 from setsail.protocols.routes import Exchange, Params, Route, Wire, model_ref
-from setsail.protocols.values import STRICT, array_json, dump, key_json, records, records_json, row_texts, texts
+from setsail.protocols.values import (
+    STRICT,
+    array_json,
+    dump,
+    joined,
+    key_json,
+    row_texts,
+    texts,
+    value_json,
+    value_rows,
+)
 from setsail.shares import Share
 from setsail.signature import TensorSpec
 from setsail.tensors import Array
@@ -78,7 +87,7 @@ def _chosen(query: str) -> tuple[str, ...] | None:
 
 def _wants_csv(request: HttpRequest) -> bool:
     """Whether CSV is accepted and JSON is not named before it."""
-    types = [part.partition(";")[0].strip().lower() for part in request.headers.get("accept", "").split(",")]
+    types = [payload.kind_of(part) for part in request.headers.get("accept", "").split(",")]
     known = [t for t in types if t in CSV_TYPES or t in (JSON, "*/*", "application/*")]
     return bool(known) and known[0] in CSV_TYPES
 
@@ -94,43 +103,30 @@ def encode_prediction(response: Response) -> HttpReply:
     """The same with the default output as `prediction`: an entry a row, an object each where it is several outputs."""
     if type(response.outputs) is Share:
         return HttpReply(200, response.outputs.text(_predictions, response), JSON_HEADERS)
-    fields = {name: array_json(array, STRICT) for name, array in response.outputs.items()}
-    names = response.defaults
-    if len(names) == 1:
-        told = fields[names[0]]
-    elif response.signature.batched:
-        told = records_json({name: response.outputs[name] for name in names}, STRICT)
-    else:
-        told = b"{" + b",".join([key_json(name) + fields[name] for name in names]) + b"}"
-    body = b",".join([key_json(name) + text for name, text in fields.items()])
-    return HttpReply(
-        200, _top(response.model, response.version) + body + b'},"prediction":' + told + b"}", JSON_HEADERS
-    )
+    fields = [key_json(name) + array_json(array, STRICT) for name, array in response.outputs.items()]
+    defaults = {name: response.outputs[name] for name in response.defaults}
+    told = value_json(defaults, STRICT, rows=response.signature.batched)
+    body = _top(response.model, response.version) + b",".join(fields) + b'},"prediction":' + told + b"}"
+    return HttpReply(200, body, JSON_HEADERS)
 
 
 def _bodies(response: Response, outputs: Mapping[str, Array]) -> list[bytes]:
     """The whole answer for every row by itself."""
-    return [b"".join(parts) for parts in zip(*_fields(response, outputs), repeat(b"]}}"), strict=False)]
+    return joined(_fields(response, outputs), b"]}}")
 
 
 def _predictions(response: Response, outputs: Mapping[str, Array]) -> list[bytes]:
     """The same as `encode_prediction` has it. Only batches are shared, so every output has rows."""
-    names = response.defaults
-    told = (
-        row_texts(outputs[names[0]], b"", STRICT)
-        if len(names) == 1
-        else records({name: outputs[name] for name in names}, STRICT)
-    )
-    parts = (*_fields(response, outputs), repeat(b']},"prediction":['), told, repeat(b"]}"))
-    return [b"".join(row) for row in zip(*parts, strict=False)]
+    told = value_rows({name: outputs[name] for name in response.defaults}, STRICT)
+    return joined((*_fields(response, outputs), (b']},"prediction":[', told)), b"]}")
 
 
-def _fields(response: Response, outputs: Mapping[str, Array]) -> list[Iterable[bytes]]:
+def _fields(response: Response, outputs: Mapping[str, Array]) -> list[tuple[bytes, list[bytes]]]:
     """What the answers of all rows begin with, up to the last bracket of the last output."""
     lead = _top(response.model, response.version)
-    columns: list[Iterable[bytes]] = []
+    columns = []
     for name, array in outputs.items():
-        columns += (repeat(lead + key_json(name) + b"["), row_texts(array, b"", STRICT))
+        columns.append((lead + key_json(name) + b"[", row_texts(array, b"", STRICT)))
         lead = b"],"
     return columns
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain, repeat
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
@@ -21,21 +22,9 @@ from setsail.errors import SetsailError
 from setsail.tensors import NULL, Array
 
 __all__ = [
-    "BARE",
-    "STRICT",
-    "UNREAD",
-    "NonFinite",
-    "array_json",
-    "convert",
-    "dump",
-    "key_json",
-    "parse",
-    "parse_first",
-    "records",
-    "records_json",
-    "row_texts",
-    "texts",
-]
+    "BARE", "STRICT", "UNREAD", "NonFinite", "array_json", "common_rows", "convert", "dump", "joined", "key_json",
+    "parse", "parse_first", "records", "records_json", "row_texts", "texts", "value_json", "value_rows",
+]  # fmt: skip
 
 
 class NonFinite(NamedTuple):
@@ -211,3 +200,35 @@ def row_texts(values: Array | list[Any], key: bytes, nonfinite: NonFinite) -> li
     rows = text[values.ndim : -values.ndim].split(closing + b"," + opening)
     head = key + opening
     return [head + row + closing for row in rows]
+
+
+def joined(columns: Iterable[tuple[bytes, Sequence[bytes]]], closing: bytes) -> list[bytes]:
+    """Of every row the texts of all columns, each behind its lead, and the closing. There is a column at least."""
+    parts = chain.from_iterable((repeat(lead), column) for lead, column in columns)
+    return [b"".join(row) for row in zip(*parts, repeat(closing), strict=False)]
+
+
+# -- bare answers ------------------------------------------------------------------------------------------------------
+
+
+def common_rows(outputs: Mapping[str, Array]) -> bool:
+    """Whether arrays have one first axis."""
+    return len({array.shape[:1] for array in outputs.values()} | {()}) == 2
+
+
+def value_json(outputs: Mapping[str, Array], nonfinite: NonFinite = BARE, *, rows: bool | None = None) -> bytes:
+    """The value of the only output, or of several an object a row; an object of them all where they have no rows.
+
+    Args:
+        rows: whether several have rows; None: where they have one first axis.
+    """
+    if len(outputs) == 1:
+        return array_json(next(iter(outputs.values())), nonfinite)
+    if common_rows(outputs) if rows is None else rows:
+        return records_json(outputs, nonfinite)
+    return b"{" + b",".join([key_json(name) + array_json(array, nonfinite) for name, array in outputs.items()]) + b"}"
+
+
+def value_rows(outputs: Mapping[str, Array | list[Any]], nonfinite: NonFinite = BARE) -> list[bytes]:
+    """The entries of `value_json`, where there are rows."""
+    return row_texts(next(iter(outputs.values())), b"", nonfinite) if len(outputs) == 1 else records(outputs, nonfinite)

@@ -7,8 +7,7 @@ the two against each other).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from itertools import repeat
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from msgspec import Struct
@@ -17,6 +16,7 @@ from setsail.messages import Response
 from setsail.protocols import binary
 from setsail.protocols.open_inference import content_types
 from setsail.protocols.open_inference.classification import classified
+from setsail.protocols.values import joined
 from setsail.shares import Share
 from setsail.tensors import Array, dtype_of
 
@@ -90,14 +90,14 @@ def _bodies(response: Response, outputs: Mapping[str, Array]) -> list[bytes]:
     firsts = [array[:1] for array in outputs.values()]
     key = (response.model, response.version, False, *outputs, *[(array.dtype, array.shape) for array in firsts])
     frame = _FRAMES.get(key) or _framed(key, response, tuple(outputs), firsts, False)
-    columns: list[Iterable[bytes]] = [repeat(frame.before + frame.after)]
-    for array, lead in zip(outputs.values(), frame.leads, strict=True):
-        if lead is None:
-            columns.append([_text(array[index : index + 1]) for index in range(len(array))])
+    lead, columns = frame.before + frame.after, []
+    for array, own in zip(outputs.values(), frame.leads, strict=True):
+        if own is None:
+            columns.append((lead, [_text(array[index : index + 1]) for index in range(len(array))]))
         else:
-            raw, size = array.tobytes(), array.nbytes // len(array)
-            columns.append([lead + raw[row * size : row * size + size] for row in range(len(array))])
-    return [b"".join(parts) for parts in zip(*columns, strict=False)]
+            columns.append((lead + own, binary.rows(array)))
+        lead = b""
+    return joined(columns, b"")
 
 
 def _text(array: Array) -> bytes:

@@ -13,6 +13,7 @@ import numpy as np
 
 from setsail.errors import SetsailError
 from setsail.messages import Request, Tensor, Tensors
+from setsail.protocols import binary
 from setsail.protocols.grpc.answers import FINAL, Answer
 from setsail.protocols.grpc.method import Exchange, model_ref, status_of
 from setsail.protocols.grpc.pool import message, parse
@@ -20,7 +21,6 @@ from setsail.protocols.grpc.templates import Templates
 from setsail.protocols.open_inference import classification, content_types
 from setsail.protocols.open_inference.refusals import LAST_RESPONSE, refuse_parameters
 from setsail.protocols.open_inference.tensors import BF16, datatype, from_bytes, shape
-from setsail.tensors import Array, DType
 
 __all__ = ["model_infer", "request", "stream_fault", "stream_infer"]
 
@@ -175,17 +175,4 @@ def _typed(item: Any) -> Tensor:
     values = list(getattr(item.contents, field))
     array = np.empty(len(values), dtype=held)
     array[:] = values
-    return Tensor(item.name, _narrowed(item.name, dtype, array), dtype, sizes)
-
-
-def _narrowed(name: str, dtype: DType, array: Array) -> Array:
-    """The small integers travel as 32 bits."""
-    if dtype.kind == "string" or array.dtype == dtype.numpy:
-        return array
-    cast = array.astype(dtype.numpy)
-    if not np.array_equal(cast, array):
-        raise SetsailError(
-            "input.range", f"input {name!r} is declared {dtype.oip} and has values outside it", field=name,
-            value=array[cast != array][0].item(), expected=f"values of {dtype.oip}",
-        )  # fmt: skip
-    return cast
+    return Tensor(item.name, binary.narrowed(item.name, dtype, array, dtype.oip), dtype, sizes)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from itertools import repeat
 from typing import Any, Final
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from setsail.messages import Response
 from setsail.protocols import binary
 from setsail.protocols.http import JSON_HEADERS, HttpReply
 from setsail.protocols.open_inference import content_types
 from setsail.protocols.open_inference.classification import classified
-from setsail.protocols.values import BARE, array_json, dump, row_texts
+from setsail.protocols.values import BARE, array_json, dump, joined, row_texts
 from setsail.shares import Share
 from setsail.tensors import Array, dtype_of
 
@@ -72,7 +72,26 @@ class AnswerForm(Struct, frozen=True):
 
 
 _encode_all: Final = AnswerForm("", None).encode
-encode_raw: Final = AnswerForm("", None, binary_default=True).encode
+_encode_raw: Final = AnswerForm("", None, binary_default=True).encode
+
+
+def encode_raw(response: Response) -> HttpReply:
+    """All outputs as bytes after the JSON."""
+    outputs = response.outputs
+    return outputs.text(_replies, response) if type(outputs) is Share else _encode_raw(response)
+
+
+def _replies(response: Response, outputs: Mapping[str, Array]) -> list[HttpReply]:
+    """The whole answer for every row by itself."""
+    if any(array.dtype.kind in "OUST" for array in outputs.values()):  # whose bytes are as many as they are
+        count = len(next(iter(outputs.values())))
+        each = [{name: array[i : i + 1] for name, array in outputs.items()} for i in range(count)]
+        return [_encode_raw(replace(response, outputs=own)) for own in each]
+    first = _encode_raw(replace(response, outputs={name: array[:1] for name, array in outputs.items()}))
+    arrays = [binary.rows(array) for array in outputs.values()]
+    head = first.body[: len(first.body) - sum(len(rows[0]) for rows in arrays)]
+    columns = [(b"" if at else head, rows) for at, rows in enumerate(arrays)]
+    return [HttpReply(200, body, first.headers) for body in joined(columns, b"")]
 
 
 def encode_plainly(response: Response) -> HttpReply:
@@ -86,14 +105,14 @@ def encode_plainly(response: Response) -> HttpReply:
 def _bodies(response: Response, outputs: Mapping[str, Array]) -> list[bytes]:
     """The whole answer for every row by itself."""
     lead = _top(response.model, response.version) + b',"outputs":['
-    columns: list[Iterable[bytes]] = []
+    columns = []
     for name, array in outputs.items():
         entry = _entry(name, array.dtype, (1, *array.shape[1:]))
         flat = array.reshape(len(array), -1) if array.ndim > 2 else array
         opening, closing = (b"[", b"]},") if array.ndim == 1 else (b"", b"},")
-        columns += (repeat(lead + entry + b',"data":' + opening), row_texts(flat, b"", BARE))
+        columns.append((lead + entry + b',"data":' + opening, row_texts(flat, b"", BARE)))
         lead = closing
-    return [b"".join(parts) for parts in zip(*columns, repeat(lead[:-1] + b"]}"), strict=False)]
+    return joined(columns, lead[:-1] + b"]}")
 
 
 @lru_cache(1024)

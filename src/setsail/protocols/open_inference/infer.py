@@ -8,13 +8,14 @@ none.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import msgspec
 from msgspec.structs import replace
 
 from setsail.errors import SetsailError
-from setsail.messages import Request, Response, Tensor, Tensors
+from setsail.messages import Digits, Request, Response, Tensor, Tensors
 from setsail.protocols import packed
 from setsail.protocols.digits import Memo
 from setsail.protocols.http import HttpReply, HttpRequest
@@ -29,7 +30,7 @@ from setsail.protocols.open_inference.answers import (
 from setsail.protocols.open_inference.form import Infer, Input, Wanted, read
 from setsail.protocols.open_inference.refusals import refuse_parameters
 from setsail.protocols.open_inference.tensors import from_bytes, from_list
-from setsail.protocols.open_inference.unread import ANY_NAME, MEMO
+from setsail.protocols.open_inference.unread import ANY_NAME, MEMO, Heads
 from setsail.protocols.routes import Exchange, Params, model_ref
 
 __all__ = ["infer", "infer_any_name"]
@@ -40,13 +41,13 @@ _NOTHING: Final = memoryview(b"")
 
 def infer(request: HttpRequest, params: Params) -> Exchange:
     """The one request of `/infer`."""
-    exchange = _exchange(request, params, MEMO)
+    exchange = _exchange(request, params, MEMO, _HEADS)
     return _deflated(request, exchange) if "accept-encoding" in request.headers else exchange
 
 
 def infer_any_name(request: HttpRequest, params: Params) -> Exchange:
     """The same for servers whose models of one input do not look at its name."""
-    exchange = _exchange(request, params, ANY_NAME)
+    exchange = _exchange(request, params, ANY_NAME, _ANY_HEADS)
     ask = exchange.ask
     if isinstance(ask, Request) and type(ask.body) is Tensors:
         exchange = Exchange(replace(ask, body=Tensors(ask.body.tensors, any_name=True)), exchange.encode)
@@ -59,7 +60,36 @@ def _deflated(request: HttpRequest, exchange: Exchange) -> Exchange:
     return Exchange(exchange.ask, deflated(exchange.encode))
 
 
-def _exchange(request: HttpRequest, params: Params, memo: Memo) -> Exchange:
+_HEADS: Final = Heads(any_name=False)
+_ANY_HEADS: Final = Heads(any_name=True)
+
+
+def _exchange(request: HttpRequest, params: Params, memo: Memo, heads: Heads) -> Exchange:
+    raw = request.body
+    length = request.headers.get(HEADER_LENGTH)
+    if length is None or type(raw) is not bytes or len(raw) >= packed.LONG:
+        return _read(request, params, memo)
+    found = heads.find(raw, length)
+    if found is None:
+        exchange = _read(request, params, memo)
+        assert isinstance(exchange.ask, Request)
+        heads.learn(raw, int(length), exchange.ask, exchange.encode)
+        return exchange
+    text, known = found
+    again = partial(_again, len(raw) - len(text), heads is _ANY_HEADS)
+    asked = known.asked
+    digits = Digits(text, known.form, raw, again)
+    return Exchange(
+        Request(model_ref(params), digits, asked.outputs, "serving_default", "", asked.parameters), known.encode
+    )
+
+
+def _again(length: int, any_name: bool, raw: bytes) -> Tensors:
+    view = memoryview(raw)
+    return Tensors(tuple(_mixed_tensors(read(view[:length]), view[length:])), any_name=any_name)
+
+
+def _read(request: HttpRequest, params: Params, memo: Memo) -> Exchange:
     raw = request.body
     if type(raw) is bytes and len(raw) < packed.LONG and HEADER_LENGTH not in request.headers and b'"id"' not in raw:
         digits = memo.find(raw)

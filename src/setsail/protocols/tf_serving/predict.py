@@ -14,9 +14,9 @@ from typing import Any, Final
 import msgspec
 
 from setsail.errors import SetsailError
-from setsail.messages import Body, Columns, Digits, Form, Portion, Request, Response, Rows
+from setsail.messages import Body, Columns, Form, Request, Response, Rows
 from setsail.protocols import packed
-from setsail.protocols.digits import Memo
+from setsail.protocols.digits import Memo, one_row
 from setsail.protocols.http import JSON_HEADERS, HttpReply, HttpRequest
 from setsail.protocols.routes import Exchange, Params, model_ref
 from setsail.protocols.tf_serving.wire import DEFAULT_SIGNATURE, answered
@@ -24,18 +24,20 @@ from setsail.protocols.values import (
     BARE,
     UNREAD,
     array_json,
+    common_rows,
     dump,
+    joined,
     key_json,
     parse_first,
-    records,
     records_json,
     row_texts,
     texts,
+    value_rows,
 )
 from setsail.shares import Share
 from setsail.tensors import Array
 
-__all__ = ["decode_b64", "encode_rows", "predict"]
+__all__ = ["COLUMNS", "decode_b64", "encode_rows", "predict"]
 
 
 class _Sent(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -53,7 +55,8 @@ def predict(request: HttpRequest, params: Params) -> Exchange:
     raw = request.body if type(request.body) is bytes else bytes(request.body)
     digits = _MEMO.find(raw) if len(raw) < packed.LONG else None
     if digits is not None:
-        return Exchange(Request(model_ref(params), digits), encode_rows)
+        encode = _encode_columns if digits.form.note == COLUMNS else encode_rows
+        return Exchange(Request(model_ref(params), digits), encode)
     sent = _long_form(raw) if len(raw) >= packed.LONG else None
     encoded = False
     if sent is None:
@@ -66,8 +69,9 @@ def predict(request: HttpRequest, params: Params) -> Exchange:
     return Exchange(Request(model_ref(params), body, None, sent.signature_name), _encode_columns)
 
 
-def _rows(raw: bytes) -> Rows:
-    return Rows(_any_form(raw).instances)
+def _general(raw: bytes) -> Body:
+    sent = _any_form(raw)
+    return Columns(sent.inputs, True) if sent.instances is msgspec.UNSET else Rows(sent.instances)
 
 
 def _learn(raw: bytes, count: int) -> Form | None:
@@ -76,12 +80,20 @@ def _learn(raw: bytes, count: int) -> Form | None:
         sent = _read(raw)
     except UNREAD:
         return None
-    if sent.instances != [[]] or sent.inputs is not msgspec.UNSET or sent.signature_name != DEFAULT_SIGNATURE:
+    if (sent.instances is msgspec.UNSET) == (sent.inputs is msgspec.UNSET) or sent.signature_name != DEFAULT_SIGNATURE:
         return None
-    return Form((1, count), portion=Portion((Digits, count), 1))
+    if sent.inputs is msgspec.UNSET:
+        return one_row(count) if sent.instances == [[]] else None
+    if sent.inputs == [[]]:
+        return one_row(count, "inputs", note=COLUMNS)
+    if not isinstance(sent.inputs, dict) or list(sent.inputs.values()) != [[[]]]:
+        return None
+    (name,) = sent.inputs
+    return one_row(count, name, "ignoring", name=name, note=COLUMNS)
 
 
-_MEMO: Final = Memo(b"[[", b"", _learn, _rows)
+COLUMNS: Final = "inputs"  # of numbers that came as columns, and are answered so
+_MEMO: Final = Memo(b"[[", b"", _learn, _general)
 
 
 def _any_form(raw: bytes) -> _Sent:
@@ -162,7 +174,7 @@ def encode_rows(response: Response) -> HttpReply:
     outputs, names = response.outputs, response.defaults
     if type(outputs) is Share:
         return HttpReply(200, outputs.text(_bodies, response), JSON_HEADERS)
-    if len({outputs[name].shape[:1] for name in names} | {()}) != 2:
+    if not common_rows({name: outputs[name] for name in names}):
         raise SetsailError(
             "request.form",
             "the outputs have no common rows",
@@ -177,18 +189,28 @@ def encode_rows(response: Response) -> HttpReply:
 
 def _bodies(response: Response, outputs: Mapping[str, Array]) -> list[bytes]:
     """The whole answer for every row by itself."""
-    names = response.defaults
-    shown = {name: _shown(name, outputs[name]) for name in names}
-    rows = records(shown) if len(names) > 1 else row_texts(shown[names[0]], b"", BARE)
-    return [b'{"predictions":[' + row + b"]}" for row in rows]
+    rows = value_rows({name: _shown(name, outputs[name]) for name in response.defaults})
+    return joined(((b'{"predictions":[', rows),), b"]}")
 
 
 def _encode_columns(response: Response) -> HttpReply:
     outputs, names = response.outputs, response.defaults
+    if type(outputs) is Share:
+        return HttpReply(200, outputs.text(_columns, response), JSON_HEADERS)
     if len(names) == 1:
         return answered(b'{"outputs":', _value_json(names[0], outputs[names[0]]), b"}")
     fields = b",".join([key_json(name) + _value_json(name, outputs[name]) for name in names])
     return answered(b'{"outputs":{', fields, b"}}")
+
+
+def _columns(response: Response, outputs: Mapping[str, Array]) -> list[bytes]:
+    """The whole answer for every row by itself."""
+    names = response.defaults
+    rows = [row_texts(_shown(name, outputs[name]), b"", BARE) for name in names]
+    if len(names) == 1:
+        return joined(((b'{"outputs":[', rows[0]),), b"]}")
+    leads = [(b"]," if at else b'{"outputs":{') + key_json(name) + b"[" for at, name in enumerate(names)]
+    return joined(zip(leads, rows, strict=True), b"]}}")
 
 
 def _shown(name: str, array: Array) -> Array | list[Any]:

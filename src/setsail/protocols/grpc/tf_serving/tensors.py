@@ -128,7 +128,7 @@ def _typed(name: str, kind: Kind, sizes: tuple[int, ...], number: int, values: A
         array[came:] = found[-1]
     array = array.reshape(sizes)
     if kind.field != "half_val":
-        return _narrowed(name, kind.dtype, array)
+        return binary.narrowed(name, kind.dtype, array, kind.dtype.tf)
     bits = array.astype(np.uint16)
     return _widened(bits) if number == _BFLOAT16 else bits.view(np.float16)
 
@@ -137,15 +137,3 @@ def _widened(bits: Array) -> Array:
     """bfloat16 as float32."""
     wide: Array = (bits.astype(np.uint32) << 16).view(np.float32)
     return wide
-
-
-def _narrowed(name: str, dtype: DType, array: Array) -> Array:
-    if array.dtype == dtype.numpy:
-        return array
-    cast = array.astype(dtype.numpy)
-    if not np.array_equal(cast, array):
-        raise SetsailError(
-            "input.range", f"input {name!r} is declared {dtype.tf} and has values outside it", field=name,
-            value=array[cast != array][0].item(), expected=f"values of {dtype.tf}",
-        )  # fmt: skip
-    return cast
