@@ -98,7 +98,7 @@ def make(requirements: bytes, *, python: str = "", over: bool = True) -> tuple[E
 
 
 def _environment(requirements: bytes, python: str, over: bool) -> Environment:
-    told = repr((requirements, python or sys.executable, sys.version_info[:2] if not python else None, over))
+    told = repr((requirements, python or (sys.prefix, sys.version_info[:2]), over))
     key = hashlib.sha256(told.encode()).hexdigest()[:32]
     return Environment(caches.folder("environments") / key, _ours() if over else ())
 

@@ -27,6 +27,7 @@ VERBS: Final[Mapping[str, str]] = {
     "verify": "Check every byte of an artifact and replay its stored answers.",
     "export": "Take the program out of an artifact as plain files.",
     "predict": "Answer a file of rows, of any size.",
+    "prepare": "Make the environment that a model's own code asks for.",
     "serve": "Serve models over HTTP.",
     "bench": "Measure how fast a model is served.",
     "doctor": "Show what this machine can do, and how to get what is missing.",

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
+from setsail import catalog
 from setsail.apps.code import Entry
 from setsail.apps.runner import AppRunner
 from setsail.apps.spec import Spec, is_spec
@@ -48,6 +49,14 @@ class App:
     @property
     def source(self) -> str:
         return self.entry.title
+
+    def on(self, terms: catalog.Terms) -> App:
+        """With the batches that were asked for; one request a call is what nobody asked for."""
+        if terms.batch_size <= 1:
+            return self
+        options = {**self.entry.options, "batch_size": terms.batch_size}
+        entry = replace(self.entry, options=options, max_batch=terms.batch_size, delay=terms.max_delay_ms / 1000)
+        return replace(self, entry=entry)
 
     def open(self, look: Callable[[Any], object]) -> Loaded:
         """Start its process. Raises `app.load`, `app.hints` or `source.sandbox`."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from setsail.artifact import Artifact
+from setsail.catalog import Terms
 from setsail.serving.leases import Loaded
 
 __all__ = ["Host", "Hosted", "Source"]
@@ -28,6 +29,10 @@ class Hosted(Protocol):
     def version(self) -> int: ...
     @property
     def source(self) -> str: ...
+
+    def on(self, terms: Terms) -> Hosted:
+        """The same as whoever registers it wants it run: how many requests share a call, and how long one waits."""
+        ...
 
     def open(self, look: Callable[[Any], object]) -> Loaded:
         """Bring it up. Raises what keeps it from answering.

@@ -137,7 +137,9 @@ class Management:
         return found
 
     def _bring(self, found: Registered, ask: Register) -> None:
-        source = Path(found.path)
+        path = Path(found.path)
+        hosted = self.store.hosted(path)
+        source: Source = path if hosted is None else hosted.on(ask.terms)
         if ask.terms.min_workers < 1:
             self._house.park(found.name, found.version, source)
         else:

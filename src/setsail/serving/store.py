@@ -61,7 +61,7 @@ class Store:
         """
         place = self._beside(url) or self.find(url)
         named = self._by_folders(place)
-        if (hosted := self._hosted(place)) is not None:
+        if (hosted := self.hosted(place)) is not None:
             return Registered(name or named.name or hosted.name, version or named.version or hosted.version, str(place))
         path = _only_file(place)
         artifact = path if path.suffix == SUFFIX else self._packed(path)
@@ -69,7 +69,8 @@ class Store:
             return Registered(name or named.name or opened.name, version or named.version or opened.version,
                               str(artifact))  # fmt: skip
 
-    def _hosted(self, place: Path) -> Hosted | None:
+    def hosted(self, place: Path) -> Hosted | None:
+        """The model of a place that is code; None for any other. Raises what keeps it from being run."""
         if self._host is None:
             import_module(_ARCHIVE).refuse(place)
             return None

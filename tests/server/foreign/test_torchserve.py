@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import requests
+from archives import archive
 from scaled import artifact
 from shell import process
 
@@ -25,7 +26,8 @@ def store(tmp_path: Path) -> Path:
     for name in ("noop", "dense"):
         artifact(folder / f"{name}.setsail", 3.0, name=name).close()
     (folder / "dense.mar").write_bytes(b"PK")
-    (folder / "lonely.mar").write_bytes(b"PK")
+    archive(folder / "lonely.mar")
+    archive(folder / "text.mar", "text_classifier", {})
     return folder
 
 
@@ -70,11 +72,13 @@ def test_a_file_of_the_documentation(tmp_path: Path, store: Path) -> None:
     assert "dense.setsail is loaded in place of dense.mar" in found.notes[1]
 
 
-def test_all_models_of_the_store_but_archives_which_are_named(tmp_path: Path, store: Path) -> None:
+def test_all_models_of_the_store_and_what_becomes_of_archives(tmp_path: Path, store: Path) -> None:
     found = config(tmp_path, f"model_store={store}\nload_models=all\ndisable_token_authorization=true")
-    assert [ask.url for ask in found.asks if isinstance(ask, Register)] == ["dense.setsail", "noop.setsail"]
-    (note,) = found.notes
-    assert "lonely.mar is not loaded" in note
+    urls = [ask.url for ask in found.asks if isinstance(ask, Register)]
+    assert urls == ["dense.setsail", "lonely.mar", "noop.setsail"]
+    lonely, text = found.notes
+    assert "lonely.mar: its own code, in a process of its own; needs --trust mar" in lonely
+    assert "text.mar: refused: [convert.unsupported]" in text
     assert config(tmp_path, f"model_store={store}\nload_models=none").asks == ()
     refused(tmp_path, "model_store=/nowhere/at/all\nload_models=all")
 

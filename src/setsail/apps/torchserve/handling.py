@@ -180,8 +180,9 @@ def _module(path: str) -> ModuleType:
     name = path.removesuffix(".py").rpartition("/")[2]
     if (Path.cwd() / f"{name}.py").is_file() or (Path.cwd() / name / "__init__.py").is_file():
         return import_module(name)
-    if (Path.cwd() / f"{path.removesuffix('.py')}.py").is_file():
-        return import_module(path.removesuffix(".py").replace("/", "."))
+    if (nested := Path.cwd() / f"{path.removesuffix('.py')}.py").is_file():
+        sys.path.insert(0, str(nested.parent))
+        return import_module(name)
     try:
         return import_module(_BUILT_IN + name)
     except ModuleNotFoundError as fault:

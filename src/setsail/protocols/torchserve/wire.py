@@ -136,7 +136,7 @@ _BY_CODE: Final[Mapping[str, _Kind]] = {
     "model.not_ready": _Kind(503, "ServiceUnavailableException", _no_worker),
     "model.failed": _Kind(503, "ServiceUnavailableException"),
     "model.busy": _Kind(503, "ServiceUnavailableException"),
-    "model.run": _Kind(503, _INTERNAL, _says("Prediction failed")),
+    **dict.fromkeys(("model.run", "app.fault", "app.answer"), _Kind(503, _INTERNAL, _says("Prediction failed"))),
     "model.exists": _Kind(409, "ConflictStatusException", _is_there),
     "model.default": _Kind(400, "InvalidModelVersionException", _keeps_default),
     "model.name": _Kind(400, "InvalidModelException"),

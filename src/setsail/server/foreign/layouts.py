@@ -22,6 +22,7 @@ from setsail.serving.repository import Found
 __all__ = ["Layout", "find"]
 
 _TRITON, _MLSERVER = "setsail.server.foreign.triton", "setsail.server.foreign.mlserver"
+_STORE: Final = "setsail.server.foreign.model_store"
 _SUFFIX: Final = ".setsail"
 Progress = Callable[[str], None]
 
@@ -48,6 +49,9 @@ def find(path: Path, settings: Settings, *, name: str | None = None, progress: P
             reader = import_module(module)
             scan = partial(reader.scan, path, _packer(settings, progress))
             return Layout(module.rpartition(".")[2], scan, reader.notes(path))
+    if _holds_archives(path, settings.as_):
+        store = import_module(_STORE)
+        return Layout("torchserve", partial(store.scan, path), store.notes(path, _trust(settings)))
     if _is_base(path, settings.as_):
         model = ModelConfig(name or path.resolve().name, str(path))
         return Layout("tfserving", partial(look, model, path, True))
@@ -58,6 +62,12 @@ def _marked(path: Path, module: str) -> bool:
     """Cheaply: the readers are imported where their server's files are."""
     marker = "config.pbtxt" if module == _TRITON else "model-settings.json"
     return (path / marker).is_file() or next(path.glob(f"*/{marker}"), None) is not None
+
+
+def _holds_archives(path: Path, flavour: str) -> bool:
+    """Whether it is a model store of TorchServe; its reader is imported where it may be one."""
+    near = flavour == "torchserve" or next(path.glob("*.mar"), None) is not None
+    return near and bool(import_module(_STORE).is_one(path, flavour))
 
 
 def _is_base(path: Path, flavour: str) -> bool:
@@ -71,9 +81,13 @@ def _is_version(name: str) -> bool:
     return name.isascii() and name.isdigit() and int(name[:18]) > 0
 
 
+def _trust(settings: Settings) -> tuple[str, ...]:
+    return tuple(kind.strip() for kind in settings.trust.split(",") if kind.strip())
+
+
 def _packer(settings: Settings, progress: Progress | None) -> Callable[..., Path]:
     """Packs a file into the cache as a layout says: `labels`, `inputs` and `framework` as in `Intent`."""
-    trust = tuple(kind.strip() for kind in settings.trust.split(",") if kind.strip())
+    trust = _trust(settings)
 
     def pack(source: Path, **given: Any) -> Path:
         if source.suffix == _SUFFIX:

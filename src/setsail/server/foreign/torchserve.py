@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
@@ -21,6 +22,7 @@ from setsail.server.foreign.properties import expanded, parsed
 
 __all__ = ["KEYS", "read"]
 
+_STORE: Final = "setsail.server.foreign.model_store"
 _TOKENS: Final = "key_file.json"
 _ARTIFACT: Final = ".setsail"
 
@@ -155,7 +157,6 @@ def _number(key: str, value: str) -> int:
     return int(value[:18])
 
 
-_HANDLERS: Final = "no handler runs here"
 _PROCESSES: Final = "processes serve all models; --workers says how many"
 _FRONT: Final = ""  # of a server in Java: nothing here is like it, and nothing is missed
 Take = Callable[[_Reading, str, str], None]
@@ -190,9 +191,9 @@ KEYS: Final[Mapping[str, Take | str]] = {
     "enable_model_api": _unless("true", "models can be registered and unregistered on the management port"),
     "allowed_urls": "nothing is fetched; models are registered from the model store",
     "use_env_allowed_urls": _FRONT,
-    "install_py_dep_per_model": _unless("false", "nothing is installed, and " + _HANDLERS),
-    "service_envelope": _HANDLERS + "; --listen PORT=kserve answers KServe's protocols",
-    "default_service_handler": _HANDLERS,
+    "install_py_dep_per_model": _unless("false", "nothing is installed at a start: see `setsail prepare`"),
+    "service_envelope": "--listen PORT=kserve answers KServe's protocols",
+    "default_service_handler": "an archive names its handler",
     "decode_input_request": _unless("true", "bodies are read by their content type"),
     "ts_open_inference_protocol": _unless("false", "--listen PORT=kserve answers the Open Inference Protocol"),
     "enable_grpc_ssl": _unless("false", "gRPC is encrypted where its port is"),
@@ -202,8 +203,8 @@ KEYS: Final[Mapping[str, Take | str]] = {
     "number_of_gpu": _unless("0", "models run on the CPU"),
     "workflow_store": "workflows are not run",
     "unregister_model_timeout": "--drain-timeout says how long running requests get",
-    "limit_max_image_pixels": _HANDLERS,
-    "blacklist_env_vars": _HANDLERS,
+    "limit_max_image_pixels": "pictures have a limit of their own, 32 million pixels",
+    "blacklist_env_vars": "handlers see few variables; --app-env names more",
     "plugins_path": "plugins are code, and none is run",
     "enable_envvars_config": _FRONT,
     **dict.fromkeys((
@@ -269,17 +270,21 @@ def _loads(reading: _Reading) -> list[tuple[str, str]]:
 
 
 def _all(reading: _Reading) -> list[str]:
-    """Everything in the model store but archives, which are named."""
+    """Everything in the model store; what cannot be served, whatever trust is given, is named and left out."""
     store = Path(reading.values.get("model_store", "").strip())
     try:
         files = sorted(entry.name for entry in store.iterdir() if not entry.name.startswith("."))
     except OSError as fault:
         raise _refused("model_store", str(store), "a folder that can be listed") from fault
-    archives = [file for file in files if file.endswith(".mar")]
-    for archive in archives:
-        if archive.removesuffix(".mar") + _ARTIFACT not in files:
-            reading.notes.append(f"load_models: {archive} is not loaded: {_HANDLERS}; pack the model file inside it")
-    return [file for file in files if file not in archives]
+    kept = []
+    for file in files:
+        if not file.endswith(".mar"):
+            kept.append(file)
+        elif file.removesuffix(".mar") + _ARTIFACT not in files:
+            told = import_module(_STORE).plan(store / file, ())
+            reading.notes.append(f"load_models: {file}: {told}")
+            kept += [] if told.startswith("refused") else [file]
+    return kept
 
 
 def _beside(reading: _Reading, file: str) -> str:

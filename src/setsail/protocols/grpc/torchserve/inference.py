@@ -81,7 +81,8 @@ def _answer(response: Response) -> bytes:
     if response.signature.inputs[0].content == REQUEST:
         said = replied(response)
         if said.status >= 400:
-            raise SetsailError("app.fault", said.body.decode(errors="replace").strip())
+            text = said.body.decode(errors="replace").strip()
+            raise SetsailError("request.form" if said.status < 500 else "model.run", text, original=text)
         data: bytes = message(f"{_PACKAGE}.PredictionResponse")(prediction=said.body).SerializeToString()
         return data
     told: bytes = message(f"{_PACKAGE}.PredictionResponse")(prediction=answer_json(response)).SerializeToString()
