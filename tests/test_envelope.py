@@ -141,7 +141,8 @@ def test_tensors_without_names_are_in_order() -> None:
 def test_what_might_be_one_row_is_never_joined_with_another_request() -> None:
     """Two flat lists, one after the other, would be one row of a model twice as wide."""
     assert portion(json_value({"data": [1, 2]})) is None
-    assert portion(Cells(None, [["1"]])) is None
+    assert portion(Cells(None, [["a"]])) is None
+    assert portion(Cells(None, [["1"]])) == portion(Cells(None, [["2"]]))
     assert portion(Columns(b"fine", loose=True)) is None
     nested = portion(json_value({"data": [[1, 2]]}))
     assert nested is not None

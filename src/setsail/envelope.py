@@ -158,12 +158,19 @@ def _listed(value: Any) -> Any:
     return value.listed() if isinstance(value, Numbers) else value
 
 
+def _tells(names: tuple[str, ...], row: Sequence[str]) -> bool:
+    """Whether a row is the columns' names."""
+    return len(row) == len(names) and set(row) == set(names)
+
+
 def _cells(signature: Signature, body: Cells) -> Cells:
     table = signature.table or numbered(signature)
     names = table.columns if table else tuple(spec.name for spec in signature.inputs)
     if body.header is None:
         first = tuple(cell.strip() for cell in body.rows[0])
-        told = len(first) == len(names) and set(first) == set(names)
+        told = _tells(names, first)
+        if body.several and any(_tells(names, [cell.strip() for cell in row]) for row in body.rows):
+            raise SetsailError("request.csv", "one of the tables that were joined begins with its columns' names")
         return replace(body, header=first, rows=body.rows[1:]) if told else replace(body, header=names)
     whole = len(names) == 1 and len(body.header) == 1
     return replace(body, header=names if whole else body.header, loose=False)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import chain
+from math import isfinite
 from typing import Any, Final
 
 import numpy as np
@@ -109,9 +110,19 @@ def _of_columns(body: Columns) -> Portion | None:
 
 
 def _of_cells(body: Cells) -> Portion | None:
-    if body.header is None or not body.rows:  # the first row may be a header
+    if not body.rows:
         return None
+    if body.header is None:
+        return Portion((Cells, len(body.rows[0])), len(body.rows)) if _numeric(body.rows[0]) else None
     return Portion((Cells, body.header, body.loose, body.ignore_unknown, body.nulls), len(body.rows))
+
+
+def _numeric(row: Sequence[str]) -> bool:
+    """Whether all cells are numbers or empty: few headers are, and who joins tables is told of those (`Cells`)."""
+    try:
+        return all(cell == "" or cell.isspace() or isfinite(float(cell)) for cell in row)
+    except ValueError:
+        return False
 
 
 def _of_unread(body: Unread) -> None:
@@ -169,7 +180,7 @@ def _columns(bodies: Sequence[Columns]) -> Columns:
 def _cells(bodies: Sequence[Cells]) -> Cells:
     first = bodies[0]
     rows = _joined([body.rows for body in bodies])
-    return Cells(first.header, rows, first.loose, first.ignore_unknown, first.nulls)
+    return Cells(first.header, rows, first.loose, first.ignore_unknown, first.nulls, several=True)
 
 
 def _digits(bodies: Sequence[Digits]) -> Digits:

@@ -88,8 +88,9 @@ class Columns(Struct, frozen=True):
 class Cells(Struct, frozen=True):
     """A table of text (CSV, a form): cells are parsed by each input's dtype, an empty cell is null.
 
-    `header` None: columns are in the signature's order, unless the first row is their names. `loose` and
-    `ignore_unknown` as in Columns; `nulls` are texts that mean null, as an empty cell does.
+    `header` None: columns are in the signature's order, unless the first row is their names; of `several` tables that
+    were joined, no row may be. `loose` and `ignore_unknown` as in Columns; `nulls` are texts that mean null, as an
+    empty cell does.
     """
 
     header: tuple[str, ...] | None
@@ -97,6 +98,7 @@ class Cells(Struct, frozen=True):
     loose: bool = False
     ignore_unknown: bool = False
     nulls: frozenset[str] = frozenset()
+    several: bool = False
 
 
 class Portion(NamedTuple):

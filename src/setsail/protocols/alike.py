@@ -51,7 +51,11 @@ class Alike(Generic[Told]):
             told: what all messages like it say.
         """
         cuts = [0, *(at for span in values for at in span), len(data)]
-        if cuts != sorted(cuts) or cuts[-1] - sum(end - start for start, end in values) > _LONGEST:
+        if (
+            cuts != sorted(cuts)
+            or self.find(data) is not None
+            or cuts[-1] - sum(end - start for start, end in values) > _LONGEST
+        ):
             return
         if self._count >= _KEPT:
             self._known.clear()

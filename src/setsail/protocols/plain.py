@@ -149,7 +149,7 @@ def _encode_csv(response: Response) -> HttpReply:
 def _tables(response: Response, outputs: Mapping[str, Array]) -> list[bytes]:
     """The whole answer for every row by itself."""
     header, rows = _table(response, outputs)
-    return [header + row for row in rows]
+    return [header + row for row in rows] or [header] * len(next(iter(outputs.values())))  # a table without columns
 
 
 def _table(response: Response, outputs: Mapping[str, Array]) -> tuple[bytes, list[bytes]]:
