@@ -25,7 +25,11 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("name", catboost_files.ATTACKS)
+FIRST = ("cut off", "table before the buffer", "a pickle inside")  # each costs a process; the others are slow tests
+NAMES = [pytest.param(n, marks=() if n in FIRST else pytest.mark.slow) for n in catboost_files.ATTACKS]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_hostile_file(name: str, good: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model.cbm").write_bytes(catboost_files.ATTACKS[name](good))

@@ -118,6 +118,11 @@ ZOO: Mapping[str, Make] = {
 NATIVE = {"uncertainty"} | {name for name in ZOO if name.startswith("people")}
 
 
+# What every change must pass; the others are of `make test-all`.
+FIRST = {"two", "three-with-holes", "regression-leafwise", "counts", "ranker", "file", "people", "people-classes",
+         "people-texts"}  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def keeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keeper]:
     with keeping(tmp_path_factory.mktemp("zoo")) as made:
@@ -125,7 +130,7 @@ def keeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keeper]:
 
 
 @pytest.mark.filterwarnings("ignore:Failed to import numba:UserWarning")  # own losses are slow without it
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in FIRST else pytest.mark.slow) for n in ZOO])
 def test_served_as_trained(name: str, keeper: Keeper, tmp_path: Path) -> None:
     specimen = ZOO[name](tmp_path)
     keeper.check(name, specimen)

@@ -99,13 +99,18 @@ ZOO: Mapping[str, Make] = {
 }
 
 
+# What every change must pass; the others are of `make test-all`.
+FIRST = {"lightgbm", "lightgbm-three", "lightgbm-txt", "lightgbm-numbers", "xgboost", "xgboost-two", "xgboost-ubj",
+         "xgboost-numbers"}  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def keeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keeper]:
     with keeping(tmp_path_factory.mktemp("zoo")) as made:
         yield made
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in FIRST else pytest.mark.slow) for n in ZOO])
 def test_served_as_trained(name: str, keeper: Keeper, tmp_path: Path) -> None:
     keeper.check(name, ZOO[name](tmp_path))
     with read(keeper.folder / f"{name}.setsail") as artifact:
