@@ -20,7 +20,7 @@ from setsail.errors import SetsailError
     ),
 )
 def test_every_string_of_the_tables_names_a_function(target: str) -> None:
-    framework = next((f for f in ("torch", "xgboost", "lightgbm", "sklearn") if f in target), "onnx")
+    framework = next((f for f in ("tensorflow", "torch", "xgboost", "lightgbm", "sklearn") if f in target), "onnx")
     pytest.importorskip(framework)
     assert callable(registry.entry(target, framework))
 
@@ -33,9 +33,9 @@ def test_a_live_model_of_no_known_framework(tmp_path: Path) -> None:
 
 
 def test_a_live_model_of_a_framework_that_goes_another_way() -> None:
-    keras_like = type("Sequential", (), {"__module__": "keras.src.models"})
+    keras_2_like = type("Sequential", (), {"__module__": "tf_keras.src.models"})
     with pytest.raises(SetsailError) as caught:
-        convert.convert(keras_like(), Intent())
+        convert.convert(keras_2_like(), Intent())
     assert caught.value.code == "convert.unsupported"
     assert "model.export" in str(caught.value)
 

@@ -189,9 +189,23 @@ def test_later_archives_and_directories(tmp_path: Path) -> None:
     mar = zipped(tmp_path / "m.mar", {"MAR-INF/MANIFEST.json": b"{}"})
     (tmp_path / "mlflow").mkdir()
     (tmp_path / "mlflow/MLmodel").write_text("flavors: {}")
-    titles = [refused(p).what for p in (keras, mar, tmp_path / "mlflow", tmp_path / "saved")]
-    for title, word in zip(titles, ("Keras", "TorchServe", "MLflow", "SavedModel"), strict=True):
+    titles = [refused(p).what for p in (mar, tmp_path / "mlflow")]
+    for title, word in zip(titles, ("TorchServe", "MLflow"), strict=True):
         assert word in title
+
+
+def test_tensorflow_formats(tmp_path: Path) -> None:
+    """What is inside Keras archives and SavedModels is looked at in `tensorflow/`."""
+    lite = tmp_path / "m"
+    lite.write_bytes(b"\x1c\0\0\0TFL3....")
+    keras = zipped(tmp_path / "m.keras", {"config.json": b"{}", "metadata.json": b"{}", "model.weights.h5": b""})
+    (tmp_path / "m.h5").write_bytes(b"\x89HDF\r\n\x1a\n....")
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved/saved_model.pb").write_bytes(b"\x08\x01\x12\x02\x12\0")
+    (tmp_path / "saved/fingerprint.pb").write_bytes(b"x")
+    paths = (lite, keras, tmp_path / "m.h5", tmp_path / "saved", tmp_path / "saved/saved_model.pb")
+    assert [recognise(p).format for p in paths] == ["tflite", "keras", "hdf5", "saved-model", "saved-model"]
+    assert {(recognise(p).framework, recognise(p).trust) for p in paths} == {("tensorflow", None)}
 
 
 def test_large_language_models_are_sent_elsewhere(tmp_path: Path) -> None:

@@ -1,7 +1,14 @@
-"""Packing a model of the zoo, serving it, and holding every answer against the source model's own."""
+"""Packing a model of the zoo, serving it, and holding every answer against the source model's own.
+
+With SETSAIL_ZOO set to a folder, how near they came is written there, a file a model: `python scripts/zoo.py` makes the
+table of docs/frameworks/README.md of them.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +19,7 @@ import numpy as np
 import requests
 from wire_clients import WAYS, Endpoint
 
-from setsail.artifact import Artifact
+from setsail.artifact import Artifact, read
 from setsail.convert.conversion import Intent
 from setsail.packing import PackOptions, pack
 from setsail.parity import compare
@@ -22,7 +29,7 @@ from setsail.serving.model import Model
 from setsail.signature import Signature, TensorSpec
 from setsail.tensors import Array
 
-__all__ = ["Keeper", "Specimen", "keeping"]
+__all__ = ["Keeper", "Nearness", "Specimen", "keeping"]
 
 Truth = Callable[[Any], Mapping[str, Array]]
 
@@ -32,7 +39,7 @@ class Specimen:
     """A trained model with rows to ask it.
 
     Attributes:
-        model: what is packed: a live model, or a file.
+        model: what is packed: a live model, or a file; or an artifact.
         rows: what is asked, in the form the source takes it; most were not seen in training.
         truth: the source model's own outputs for rows, by output name.
         example: what packing is given; None where the model must do without.
@@ -58,6 +65,9 @@ class Keeper:
     def pack(self, name: str, specimen: Specimen) -> Artifact:
         intent = Intent(example=specimen.example, **specimen.options)
         output = self.folder / f"{name}.setsail"
+        if isinstance(specimen.model, Path) and specimen.model.suffix == ".setsail":  # packed in another environment
+            shutil.copyfile(specimen.model, output)
+            return read(output)
         return pack(specimen.model, intent, PackOptions(name=name, output=output, trust=specimen.trust))
 
     def close(self) -> None:
@@ -67,14 +77,15 @@ class Keeper:
     def check(self, name: str, specimen: Specimen) -> None:
         """Pack, load, serve, ask through every way at batch 1 and N, and compare everything with the source."""
         with self.pack(name, specimen) as artifact:
-            signature = artifact.signature
+            signature, near = artifact.signature, Nearness(artifact)
         with Model(self.folder / f"{name}.setsail") as model:
             self._in_process(model, specimen)
         self.server.open(self.folder / f"{name}.setsail")
         at = Endpoint(self.server.url, name, signature, self.session)
         rows, truth = arrays(signature, specimen.rows), specimen.truth(specimen.rows)
         for picked in ([0], [len(truth[signature.outputs[0].name]) - 1], None):
-            self._ask(at, take(rows, picked), take(truth, picked))
+            self._ask(at, take(rows, picked), take(truth, picked), near)
+        near.write(name)
 
     def _in_process(self, model: Model, specimen: Specimen) -> None:
         """`setsail.load(path).predict` takes the source's own rows and gives its default answer."""
@@ -84,11 +95,37 @@ class Keeper:
         signature = Signature(model.signature.inputs, tuple(map(model.signature.output, outputs)), defaults)
         agree(signature, typed(signature, truth), outputs, "in process")
 
-    def _ask(self, at: Endpoint, rows: Mapping[str, Array], truth: Mapping[str, Array]) -> None:
+    def _ask(self, at: Endpoint, rows: Mapping[str, Array], truth: Mapping[str, Array], near: Nearness) -> None:
         truth = typed(at.signature, truth)
         for way, (ask, possible) in WAYS.items():
             if possible(at.signature, rows):
-                agree(at.signature, truth, ask(at, rows), f"{way}, batch {len(next(iter(rows.values())))}")
+                served = ask(at, rows)
+                agree(at.signature, truth, served, f"{way}, batch {len(next(iter(rows.values())))}")
+                near.saw(truth, served)
+
+
+class Nearness:
+    """How near the served answers of one model came to its source's, over all that was asked."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        (variant,) = artifact.variants
+        self.facts = {"framework": artifact.framework, "estimator": artifact.estimator, "variant": variant.id}
+        self.rows, self.flips, self.worst = 0, 0, 0.0
+
+    def saw(self, truth: Mapping[str, Array], served: Mapping[str, Array]) -> None:
+        self.rows = max(self.rows, len(next(iter(served.values()))))
+        for name in served:
+            a, b = np.asarray(truth[name]), np.asarray(served[name])
+            if a.dtype.kind == "f":
+                apart = np.abs(a - b.astype(a.dtype), where=np.isfinite(a), out=np.zeros(a.shape))
+                self.worst = max(self.worst, float(apart.max(initial=0.0)))
+            else:
+                self.flips = max(self.flips, int((a != b).sum()))
+
+    def write(self, name: str) -> None:
+        if folder := os.environ.get("SETSAIL_ZOO"):
+            row = {**self.facts, "rows": self.rows, "worst": float(f"{self.worst:.2g}"), "flips": self.flips}
+            Path(folder, f"{name}.json").write_text(json.dumps(row))
 
 
 @contextmanager

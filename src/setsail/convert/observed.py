@@ -56,7 +56,7 @@ class Source:
         return tuple(dict.fromkeys(d for s in self.inputs for d in s.shape if isinstance(d, str) and d != BATCH))
 
     def draw(self, rows: int, sizes: Mapping[str, int], seed: int = 0) -> dict[str, Array]:
-        """Rows inside the example's ranges; without one, floats in -3..3 and integers 0 or 1."""
+        """Rows inside the example's ranges; without one, floats in -3..3 and integers 0 or 1, bytes any."""
         fixed = [replace(s, shape=tuple(sizes.get(d, d) if i == 0 and isinstance(d, str) else d
                                         for i, d in enumerate(s.shape))) for s in self.inputs]  # fmt: skip
         ranges = {s.name: _ranges(s, self.example.get(s.name)) for s in self.inputs}
@@ -153,6 +153,9 @@ def _ranges(spec: TensorSpec, example: Array | None) -> list[Range]:
         if example.ndim == 2 and isinstance(spec.shape[-1], int) and spec.dtype.kind in ("float", "string"):
             return [Range.of(example[:, i]) for i in range(example.shape[1])]
         return [Range.of(example)]
+    if spec.dtype.size == 1 and spec.dtype.kind in ("int", "uint"):  # pixels and quantised numbers: any value is one
+        limits = np.iinfo(spec.dtype.numpy)
+        return [Range(low=limits.min, high=limits.max)]
     return [Range(low=0, high=1)] if spec.dtype.kind in ("int", "uint") else [Range()]
 
 

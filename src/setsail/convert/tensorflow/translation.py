@@ -20,12 +20,11 @@ import onnx
 import tensorflow as tf
 import tf2onnx.convert
 from onnx import TensorProto, helper
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 from tensorflow.python.ops import gen_lookup_ops
 from tf2onnx import tf_loader, tf_utils
 
 from setsail.convert.onnx.program import graphs, rename
-from setsail.convert.tensorflow.handlers import HANDLERS, ML, ML_VERSION, Lookup, Table
+from setsail.convert.tensorflow.handlers import HANDLERS, ML, ML_VERSION, Lookup, Table, unpack_weights
 from setsail.convert.tensorflow.strings import texts
 from setsail.errors import SetsailError
 
@@ -118,6 +117,7 @@ class Lite:
             except Exception as fault:
                 raise _failed(fault) from fault
         _refuse_untranslated(model)
+        unpack_weights(model)
         for side in (model.graph.input, model.graph.output):
             rename(model, {v.name: self._names[v.name] for v in side})
         return model
@@ -128,11 +128,7 @@ class Lite:
 
 def _frozen(function: Any, takes: list[str], gives: list[str]) -> tuple[Any, dict[bytes, Table]]:
     """The graph with variables as constants and tables as nodes with a name; and the tables' contents by that name."""
-    frozen = convert_variables_to_constants_v2(function, lower_control_flow=False, aggressive_inlining=True)
-    graph = tf_loader.fix_freezing_errors_part2(frozen.graph.as_graph_def(add_shapes=True))
-    with tf.Graph().as_default() as clean:
-        tf.import_graph_def(graph, name="")
-        graph = tf_loader.tf_optimize(takes, gives, clean.as_graph_def(add_shapes=True))
+    graph = tf_loader.from_function(function, takes, gives)
     inner = function.inputs[len(function.inputs) - len(function.captured_inputs) :]
     handles = {t.name.partition(":")[0]: h for t, h in zip(inner, function.captured_inputs, strict=True)
                if h.dtype == tf.resource}  # fmt: skip

@@ -1,0 +1,20 @@
+"""One environment with TensorFlow, and with this setsail, for all tests that need it: 2 GB, and some minutes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from client_envs import client_python
+
+__all__ = ["PINS", "tensorflow_python"]
+
+ROOT = Path(__file__).parents[2]
+PINS = (
+    "tensorflow-cpu==2.21.0", "keras==3.15.1", "tf2onnx==1.17.0", "ai-edge-litert==2.3.0", "h5py==3.14.0",
+    "protobuf==6.33.6", "numpy==2.4.6", "onnx==1.23.2", "onnxruntime==1.31.1",
+)  # fmt: skip
+
+
+def tensorflow_python() -> Path:
+    """Its interpreter. setsail is there as it lies here, with what it depends on."""
+    return client_python("tensorflow", *PINS, "-e", str(ROOT))
