@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
+import subprocess
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.client import HTTPConnection
@@ -14,6 +16,8 @@ import numpy as np
 import pytest
 import requests
 
+from setsail.catalog import ModelMetadata
+from setsail.protocols.curl import curl_lines
 from setsail.protocols.grpc.pool import message
 from setsail.server.run import Server
 from setsail.server.settings import Settings
@@ -28,6 +32,7 @@ import pictured  # noqa: E402
 PICTURES = [pictured.picture(200, 40, 60), pictured.picture(10, 90, 250)]
 GOOD = [pictured.png(p) for p in PICTURES]
 MEANS = pictured.means(*PICTURES)
+EXAMPLE = MEANS[0]  # what the docs show is the artifact's first synthetic row
 BROKEN = GOOD[0][:50]
 FAULT = "step image.decode: input 'picture', row {}, is a damaged PNG file (OSError: image file is truncated)"
 
@@ -287,6 +292,42 @@ def test_a_broken_picture_never_fails_its_neighbours(house: House) -> None:
             assert (told.code, FAULT.format(0) in told.fault) == ("input.media", True)
         else:
             np.testing.assert_allclose(np.squeeze(told.means), MEANS[GOOD.index(raw)], atol=1e-6)
+
+
+# -- what is made from the signature -----------------------------------------------------------------------------------
+
+
+def test_the_form_takes_a_file_and_without_one_the_example(house: House) -> None:
+    page = f"{house.server.admin_url}/docs/colours"
+    assert 'type="file" accept="image/*"' in requests.get(page, timeout=30).text
+    for files, mean in (({"input-0": ("b.png", GOOD[1])}, MEANS[1]), ({"input-0": ("", b"")}, EXAMPLE)):
+        told = requests.post(f"{page}/try", files=files, timeout=30)
+        assert told.status_code == 200
+        cells = re.findall(r"<td><code>means</code></td><td>\d</td><td>([\d.]+)</td>", told.text)
+        np.testing.assert_allclose(np.array(cells, float), mean, atol=1e-6)
+    told = requests.post(f"{page}/try", files={"input-0": ("b.png", BROKEN)}, timeout=30)
+    assert (told.status_code, "step image.decode: input" in told.text) == (400, True)
+
+
+def test_every_curl_line_answers_when_it_is_pasted(house: House) -> None:
+    signature = pictured.SIGNATURE
+    sample = {"picture": text(pictured.png(pictured.picture(200, 40, 60)))}
+    meta = ModelMetadata("colours", 1, (1,), signature, "onnx", None, sample)
+    lines = curl_lines(meta, house.server.url)
+    assert lines["torchserve"].startswith("echo ")
+    for line in lines.values():
+        told = subprocess.run(["bash", "-c", line.replace("curl ", "curl -sSf ", 1)], capture_output=True, timeout=60)
+        assert (told.returncode, told.stderr) == (0, b""), line
+        assert b"0.68" in told.stdout, line  # the mean of red, which every wire's default output has
+
+
+def test_openapi_says_that_a_picture_may_be_the_body(house: House) -> None:
+    document = requests.get(f"{house.server.admin_url}/openapi.json", timeout=30).json()
+    for path in ("/predict/{model}", "/predictions/{model}", "/invocations"):
+        assert "image/*" in document["paths"][path]["post"]["requestBody"]["content"]
+    assert document["components"]["schemas"]["colours.plain.request"]["anyOf"][0]["items"]["anyOf"][0][
+        "contentEncoding"
+    ] == "base64"  # fmt: skip
 
 
 def test_a_model_of_pictures_never_runs_on_the_event_loop(tmp_path: Path) -> None:

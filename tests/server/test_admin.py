@@ -162,7 +162,7 @@ def test_mixed_tensors_and_columns() -> None:
 
 
 def test_a_form_too_large_is_refused(app: Any) -> None:
-    reply = send(app, "POST", "/docs/iris/try", content=b"x" * ((4 << 20) + 1))
+    reply = send(app, "POST", "/docs/iris/try", content=b"x" * ((16 << 20) + 1))
     assert (reply.status_code, reply.headers["x-setsail-error"]) == (413, "request.too_large")
 
 

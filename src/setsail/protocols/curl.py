@@ -2,7 +2,8 @@
 
 `ModelMetadata.example` holds one row of each input: its values without the batch axis (all of them for an input that
 has none). No shell takes a picture's worth of numbers on its command line: a row of more than LARGE values is written
-by Python, as zeros, and piped into curl.
+by Python, as zeros, and piped into curl. Where a model takes a file, the line of TorchServe's wire sends one as it is:
+`curl -T picture.png` does the same.
 """
 
 from __future__ import annotations
@@ -88,6 +89,7 @@ CURL: Final[Mapping[str, Callable[[ModelMetadata, str], tuple[str, Any]]]] = {
     "mlflow": _mlflow,
     "torchserve": _torchserve,
 }
+_FILES: Final = frozenset(("torchserve",))  # which take a file with any verb and any type
 _TYPED: Final = frozenset(("mlflow",))  # whose original refuses the type that curl -d states
 
 
@@ -106,7 +108,10 @@ def curl_lines(meta: ModelMetadata, url: str, *, pinned: bool = False, keyed: bo
         path, body = form(meta, model)
         kind = f" -H {shlex.quote('content-type: application/json')}" if wire in _TYPED else ""
         curl = f"curl {shlex.quote(url + path)}{key}{kind} -d "
-        if any(isinstance(_row(meta, s), _Zeros) for s in meta.signature.inputs):
+        if wire in _FILES and [bool(s.content) for s in meta.signature.inputs] == [True]:
+            row = str(_row(meta, meta.signature.inputs[0]))
+            lines[wire] = f"echo {shlex.quote(row)} | base64 -d | curl {shlex.quote(url + path)}{key} -T -"
+        elif any(isinstance(_row(meta, s), _Zeros) for s in meta.signature.inputs):
             lines[wire] = f"python3 -c {shlex.quote(_PRINT.format(body))} | {curl}@-"
         else:
             lines[wire] = curl + shlex.quote(dump(body).decode())

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Collection
 from importlib import import_module
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
@@ -33,7 +33,7 @@ from setsail.protocols.open_inference.server import server_version
 from setsail.protocols.routes import model_ref
 from setsail.protocols.table import DATA, Table
 from setsail.server.dispatch import Answering
-from setsail.server.forms import answer_rows, body, fields
+from setsail.server.forms import answer_rows, body, fields, sent
 from setsail.server.metrics import CONTENT_TYPE, Counted, Metrics
 from setsail.signature import TensorSpec
 
@@ -41,7 +41,7 @@ __all__ = ["Admin", "application"]
 
 _LOG = logging.getLogger("setsail.server")
 _OPENAPI: Final = "setsail.protocols.openapi"  # few who open these pages ask for it
-_MAX_FORM: Final = 4 << 20
+_MAX_FORM: Final = 16 << 20  # a photograph
 _PAGES: Final = {
     "content-security-policy": "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'",
@@ -144,7 +144,7 @@ class Admin:
         """Predict with what the form holds; a fault is shown above the form, which keeps what was typed."""
         self._check_origin(request)
         meta = self._metadata(request)
-        filled = dict(parse_qsl((await _form(request)).decode(), keep_blank_values=True))
+        filled = sent(meta, await _form(request), request.headers.get("content-type", ""))
         try:
             ask = Request(ModelRef(meta.name, meta.version), body(meta.signature, filled))
             response = await run_in_threadpool(self._ask, ask)

@@ -1,30 +1,37 @@
 """A try-it form made from a signature: its fields, and the request that its filled-in fields mean.
 
 A column (of a table, or a `[N]` input) is one text field, read like a CSV cell, so that an empty field is a missing
-value. Any other tensor is a JSON field holding one row.
+value. Any other tensor is a JSON field holding one row. A picture is a file; without one, the model's example is sent.
 """
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from urllib.parse import parse_qsl
 
 from setsail.catalog import ModelMetadata
 from setsail.errors import SetsailError
 from setsail.messages import Body, Cells, Columns, Response
+from setsail.protocols.multipart import MULTIPART, parts
 from setsail.protocols.values import STRICT, array_json, dump, parse, texts
 from setsail.signature import Signature, TensorSpec
 from setsail.tensors import Array
 
-__all__ = ["Field", "answer_rows", "body", "fields"]
+__all__ = ["Field", "answer_rows", "body", "fields", "sent"]
 
 _SHOWN = 200  # rows of one answer on a page
+_FILES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {  # content -> hint, and the types a browser offers
+    "image": ("a picture; without one, the example", ("image/*",)),
+    "bytes": ("a file; without one, the example", ()),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One control. `kind` is `cell`, `choice` or `json`."""
+    """One control. `kind` is `cell`, `choice`, `json` or `file`, whose value is a file in base64."""
 
     id: str
     label: str
@@ -45,10 +52,13 @@ def fields(meta: ModelMetadata, filled: Mapping[str, str] | None = None) -> tupl
         plan = [_control(i, spec, meta.example.get(spec.name)) for i, spec in enumerate(meta.signature.inputs)]
     if filled is None:
         return tuple(plan)
-    return tuple(Field(f.id, f.label, f.hint, f.kind, filled.get(f.id, ""), f.options) for f in plan)
+    return tuple(f if f.kind == "file" else replace(f, value=filled.get(f.id, "")) for f in plan)
 
 
 def _control(index: int, spec: TensorSpec, example: object) -> Field:
+    if spec.content in _FILES and _is_column(spec):
+        hint, kinds = _FILES[spec.content]
+        return Field(f"input-{index}", spec.name, hint, "file", _cell(example), kinds)
     if _is_column(spec):
         return _column(f"input-{index}", spec.name, spec, example)
     hint = f"{spec.dtype}, one row as JSON" if spec.batched else f"{spec.dtype}, JSON"
@@ -72,6 +82,22 @@ def _cell(value: object) -> str:
 
 def _is_column(spec: TensorSpec) -> bool:
     return spec.batched and len(spec.shape) == 1
+
+
+def sent(meta: ModelMetadata, raw: bytes, content_type: str) -> dict[str, str]:
+    """What a browser sent, by the controls' ids.
+
+    Raises:
+        SetsailError: `request.form` for bytes that are no form.
+    """
+    if not content_type.startswith(MULTIPART):
+        return dict(parse_qsl(raw.decode(errors="replace"), keep_blank_values=True))
+    examples = {f.id: f.value for f in fields(meta) if f.kind == "file"}
+    return {
+        part.name: part.text() if part.filename is None
+        else b64encode(part.data).decode() if part.data else examples.get(part.name, "")
+        for part in parts(raw, content_type)
+    }  # fmt: skip
 
 
 def body(signature: Signature, filled: Mapping[str, str]) -> Body:

@@ -143,10 +143,13 @@ class _Named:
     def _content(self, told: Prediction, bodies: Sequence[Body], side: str) -> dict[str, Any]:
         content: dict[str, Any] = {}
         for body in bodies:
-            refs = [{"$ref": self._schema(told, body, side, meta)} for meta in self._models]
+            models = [meta for meta in self._models if body.read(meta)]
+            if self._models and not models:
+                continue
+            refs = [{"$ref": self._schema(told, body, side, meta)} for meta in models]
             media: dict[str, Any] = {"schema": refs[0] if len(refs) == 1 else {"anyOf": refs} if refs else {}}
-            if body.example is not None and self._models:
-                media["examples"] = {meta.name: {"value": body.example(meta)} for meta in self._models}
+            if body.example is not None and models:
+                media["examples"] = {meta.name: {"value": body.example(meta)} for meta in models}
             content[body.media] = media
         return content
 

@@ -24,11 +24,12 @@ _BYTES: Final[Schema] = {"type": "string", "contentEncoding": "binary"}
 
 
 class Body(NamedTuple):
-    """A body of one content type. `schema` is None where it is no JSON; `example` None where there is none to show."""
+    """A body of one content type. `example` is None where there is none to show; `read` says which models take it."""
 
     media: str
     schema: Callable[[ModelMetadata], Schema]
     example: Callable[[ModelMetadata], Any] | None = None
+    read: Callable[[ModelMetadata], bool] = lambda meta: True
 
 
 class Prediction(NamedTuple):
@@ -39,6 +40,10 @@ class Prediction(NamedTuple):
     requests: tuple[Body, ...]
     answers: tuple[Body, ...]
     query: tuple[tuple[str, str], ...] = ()  # name and meaning of what the query may have
+
+
+def _takes_a_picture(meta: ModelMetadata) -> bool:
+    return [spec.content for spec in meta.signature.inputs] == ["image"]
 
 
 def _fixed(schema: Schema) -> Callable[[ModelMetadata], Schema]:
@@ -264,12 +269,14 @@ def _invocations_answer(meta: ModelMetadata) -> Schema:
 _LINES: Final = "application/jsonlines"
 _SEVERAL: Final = (("model_name", "which model, where several are served"), ("model_version", "which version of it"))
 
+_PICTURE: Final = Body("image/*", _fixed(_BYTES), read=_takes_a_picture)
+
 # -- the table ---------------------------------------------------------------------------------------------------------
 
 ROWS: Final = (
     Prediction(
         "plain", "",
-        (Body(JSON, _plain_request, lambda meta: _example(meta, rows=True)), Body(_CSV, _TABLE)),
+        (Body(JSON, _plain_request, lambda meta: _example(meta, rows=True)), Body(_CSV, _TABLE), _PICTURE),
         (Body(JSON, _plain_answer), Body(_CSV, _fixed(text("one column per output, or per class of one")))),
         (("outputs", "names of the outputs wanted, with commas between them"),),
     ),
@@ -282,7 +289,7 @@ ROWS: Final = (
         (
             Body(JSON, _invocations_request, lambda meta: {"inputs": _example(meta, rows=True)}), Body(_CSV, _TABLE),
             Body(_LINES, _fixed(text("a row a line"))), Body(_NUMPY, _fixed(_BYTES)),
-            Body("application/vnd.apache.parquet", _fixed(_BYTES)),
+            Body("application/vnd.apache.parquet", _fixed(_BYTES)), _PICTURE,
         ),
         (
             Body(JSON, _invocations_answer), Body(_CSV, _fixed(text("a row a line, without a header"))),
@@ -292,7 +299,7 @@ ROWS: Final = (
     ),
     Prediction(
         "torchserve", "/predictions/",
-        (Body(JSON, _plain_request, lambda meta: _example(meta, rows=True)), Body(_CSV, _TABLE)),
+        (Body(JSON, _plain_request, lambda meta: _example(meta, rows=True)), Body(_CSV, _TABLE), _PICTURE),
         (Body(JSON, _bare),),
     ),
     Prediction("graphpipe", "", (Body(_BINARY, _fixed(_BYTES)),), (Body(_BINARY, _fixed(_BYTES)),)),
