@@ -63,15 +63,15 @@ def _pickle_behind(good: bytes) -> bytes:
     return b"CBM1" + struct.pack("<I", len(code)) + code
 
 
-# name -> the file, made of an honest one
-ATTACKS: Final[Mapping[str, Callable[[bytes], bytes]]] = {
-    "cut off": _cut,
-    "four letters": _short,
-    "claims four gigabytes": _claims_everything,
-    "claims nothing": _claims_nothing,
-    "root outside": _root_outside,
-    "table before the buffer": _table_backwards,
-    "vectors without end": _long_vectors,
-    "noise": _noise,
-    "a pickle inside": _pickle_behind,
+# name -> the code it is refused with, and the file, made of an honest one
+ATTACKS: Final[Mapping[str, tuple[str, Callable[[bytes], bytes]]]] = {
+    "cut off": ("source.damaged", _cut),
+    "four letters": ("source.damaged", _short),
+    "claims four gigabytes": ("child.failed", _claims_everything),
+    "claims nothing": ("source.damaged", _claims_nothing),
+    "root outside": ("source.damaged", _root_outside),
+    "table before the buffer": ("source.damaged", _table_backwards),
+    "vectors without end": ("source.damaged", _long_vectors),
+    "noise": ("source.damaged", _noise),
+    "a pickle inside": ("source.damaged", _pickle_behind),
 }
