@@ -16,7 +16,7 @@ from setsail.messages import ModelRef, Request, Tensors
 from setsail.protocols import binary
 from setsail.protocols.grpc import inference
 from setsail.protocols.grpc.pool import message
-from setsail.protocols.grpc.templates import Templates, named
+from setsail.protocols.grpc.templates import Templates, Typed, named
 from setsail.tensors import DTYPES, Array
 
 REQUEST, PARAMETER = message("inference.ModelInferRequest"), message("inference.InferParameter")
@@ -204,3 +204,51 @@ def test_which_model_a_message_names(fields: dict[str, Any], model: ModelRef | N
 def test_bytes_that_name_nothing(data: bytes) -> None:
     named(data)
     named(b"\x0a" + data)
+
+
+# -- typed contents ----------------------------------------------------------------------------------------------------
+
+
+def typed(array: Array, **more: Any) -> bytes:
+    field, kind = ("fp32_contents", "FP32") if array.dtype == np.float32 else ("fp64_contents", "FP64")
+    item = {"name": "x", "datatype": kind, "shape": array.shape, "contents": {field: array.ravel().tolist()}}
+    data: bytes = REQUEST(model_name="m", inputs=[item], **more).SerializeToString()
+    return data
+
+
+def learnt(data: bytes) -> Typed:
+    made = Typed()
+    made.learn(data, inference.request(data))
+    return made
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_other_floats_in_typed_contents_are_read_at_once(dtype: Any) -> None:
+    made = learnt(typed(np.ones((3, 2), dtype), outputs=[{"name": "y"}]))
+    other = typed(np.arange(6, dtype=dtype).reshape(3, 2), outputs=[{"name": "y"}])
+    for data in (other, memoryview(other)):
+        found = made.request(data)
+        assert found is not None
+        alike(found, inference.request(other))
+
+
+def test_what_is_no_array_in_typed_contents_is_not_learnt() -> None:
+    whole = {"name": "x", "datatype": "INT64", "shape": [2], "contents": {"int64_contents": [1, 2]}}
+    texts = {"name": "x", "datatype": "BYTES", "shape": [1], "contents": {"bytes_contents": [b"abcd"]}}
+    for data in (
+        typed(np.ones(2, np.float32), id="a"),
+        REQUEST(model_name="m", inputs=[whole]).SerializeToString(),
+        REQUEST(model_name="m", inputs=[texts]).SerializeToString(),
+        REQUEST(model_name="m").SerializeToString(),
+    ):
+        assert learnt(data).request(data) is None
+
+
+@given(st.data())
+def test_a_changed_byte_of_a_typed_message_never_gives_another_answer(data: st.DataObject) -> None:
+    sent = bytearray(typed(np.arange(6, dtype=np.float32).reshape(3, 2), outputs=[{"name": "y"}]))
+    made = learnt(bytes(sent))
+    sent[data.draw(st.integers(0, len(sent) - 1))] = data.draw(st.integers(0, 255))
+    found = made.request(bytes(sent))
+    if found is not None:
+        alike(found, inference.request(bytes(sent)))

@@ -17,7 +17,7 @@ from setsail.protocols import binary
 from setsail.protocols.grpc.answers import FINAL, Answer
 from setsail.protocols.grpc.method import Exchange, model_ref, status_of
 from setsail.protocols.grpc.pool import message, parse
-from setsail.protocols.grpc.templates import Templates
+from setsail.protocols.grpc.templates import Templates, Typed
 from setsail.protocols.open_inference import classification, content_types
 from setsail.protocols.open_inference.refusals import LAST_RESPONSE, refuse_parameters
 from setsail.protocols.open_inference.tensors import BF16, datatype, from_bytes, shape
@@ -37,6 +37,7 @@ _FIELDS: Final[Mapping[str, tuple[str, str]]] = {  # datatype -> its contents fi
 
 
 _TEMPLATES: Final = Templates()
+_TYPED: Final = Typed()
 _NOTHING: Final[Mapping[str, Any]] = {}
 
 
@@ -65,13 +66,14 @@ def stream_infer(data: bytes | memoryview) -> Exchange:
 
 
 def _exchange(data: bytes | memoryview, stream: bool) -> Exchange:
-    known = _TEMPLATES.request(data)
+    known = _TYPED.request(data) or _TEMPLATES.request(data)
     if known is not None:
         return Exchange(known, Answer(known.id, known.outputs, stream).encode)
     asked = _read(data)  # what no template knows is read by protobuf; the next message like it is one that is known
     found = asked.request
     if asked.regular:
         _TEMPLATES.learn(data, found)
+        _TYPED.learn(data, found)
     return Exchange(found, Answer(found.id, found.outputs, stream, asked.classes, asked.typed).encode)
 
 

@@ -20,9 +20,10 @@ import numpy as np
 
 from setsail.messages import ModelRef, Request, Tensor, Tensors
 from setsail.protocols import binary
+from setsail.protocols.grpc.alike import Requests, fields
 from setsail.tensors import Array, DType
 
-__all__ = ["Templates", "named"]
+__all__ = ["Templates", "Typed", "named"]
 
 _MODEL, _VERSION, _ID, _RAW = 0x0A, 0x12, 0x1A, 0x3A  # tags of the fields 1, 2, 3 and 7
 _HEAD: Final = frozenset((0x0A, 0x12, 0x22, 0x2A, 0x32))  # of 1, 2, 4, 5 and 6, all of them a length and bytes
@@ -104,6 +105,41 @@ def _array(item: _Input, data: bytes | memoryview, start: int, end: int) -> Arra
         return None
     array: Array = np.ndarray(item.shape, item.plain, data, start)
     return array if array.flags.aligned else array.copy()
+
+
+class Typed(Requests):
+    """Messages seen before whose tensors are in `fp32_contents` or `fp64_contents`, which are the arrays' own bytes."""
+
+    def learn(self, data: bytes | memoryview, request: Request) -> None:
+        """Remember all of a message but its values, and what protobuf read in it."""
+        spans = _typed_spans(data)
+        if spans is not None:
+            self.remember(data, request, spans)
+
+
+_INPUT, _CONTENTS, _TYPED = 0x2A, 0x2A, (0x32, 0x3A)  # tags of 5, 5 of an input, and 6 and 7 of contents
+
+
+def _typed_spans(data: bytes | memoryview) -> dict[str, tuple[int, int]] | None:
+    """Of every input where its values are; None unless all is as usual."""
+    found: dict[str, tuple[int, int]] = {}
+    try:
+        for tag, start, end in fields(data, 0, len(data)):
+            if tag == _RAW:
+                return None
+            if tag != _INPUT:
+                continue
+            parts = fields(data, start, end)
+            ((name_at, name_end),) = [(a, b) for own, a, b in parts if own == 0x0A]
+            ((at, stop),) = [(a, b) for own, a, b in parts if own == _CONTENTS]
+            ((kind, *span),) = fields(data, at, stop)
+            name = str(data[name_at:name_end], "utf-8")
+            if kind not in _TYPED or name in found:
+                return None
+            found[name] = (span[0], span[1])
+    except (IndexError, ValueError):  # UnicodeDecodeError is one, and other numbers of parts
+        return None
+    return found
 
 
 def named(data: bytes | memoryview) -> ModelRef | None:

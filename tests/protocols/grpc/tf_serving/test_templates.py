@@ -113,8 +113,8 @@ def test_many_lengths_and_many_heads_are_forgotten_not_kept() -> None:
     for number in range(100):
         data = sent(np.ones(3, np.float32), name=f"{number:03}")
         made.learn(data, request(data))
-    assert sum(map(len, made._known.values())) <= 1024
-    assert max(map(len, made._known.values())) <= 8
+    assert sum(map(len, made._known._known.values())) <= 1024
+    assert max(map(len, made._known._known.values())) <= 8
 
 
 ARRAY = np.arange(6, dtype=np.float32).reshape(3, 2)
