@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ SENTENCES = (
 LABELS = ("negative", "neutral", "positive")
 
 
-def word_pieces(**options: Any) -> Any:
-    """A tokenizer as BERT's: lower-cased word pieces, with types for pairs."""
+@cache  # training breaks ties by chance, so that two trainings give two vocabularies
+def _word_pieces() -> str:
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -31,6 +32,12 @@ def word_pieces(**options: Any) -> Any:
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
+    return str(tokenizer.to_str())
+
+
+def word_pieces(**options: Any) -> Any:
+    """A tokenizer as BERT's: lower-cased word pieces, with types for pairs."""
+    tokenizer = Tokenizer.from_str(_word_pieces())
     told = {"model_max_length": 24, "model_input_names": ["input_ids", "token_type_ids", "attention_mask"]} | options
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]",
@@ -38,8 +45,8 @@ def word_pieces(**options: Any) -> Any:
     )  # fmt: skip
 
 
-def byte_level(**options: Any) -> Any:
-    """A tokenizer as RoBERTa's: pieces of bytes, in which a space before a word is part of it."""
+@cache
+def _byte_level() -> str:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(vocab_size=320, show_progress=False, special_tokens=["<s>", "<pad>", "</s>", "<unk>"],
@@ -47,6 +54,12 @@ def byte_level(**options: Any) -> Any:
     tokenizer.train_from_iterator(SENTENCES, trainer)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+    return str(tokenizer.to_str())
+
+
+def byte_level(**options: Any) -> Any:
+    """A tokenizer as RoBERTa's: pieces of bytes, in which a space before a word is part of it."""
+    tokenizer = Tokenizer.from_str(_byte_level())
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>", cls_token="<s>", sep_token="</s>",
         bos_token="<s>", eos_token="</s>", **options,
@@ -61,10 +74,10 @@ def labels(names: tuple[str, ...] = LABELS) -> dict[str, Any]:
     }
 
 
-TINY: dict[str, Any] = {
+SIZES: dict[str, Any] = {
     "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48,
-    "max_position_embeddings": 24, "initializer_range": 0.4,
 }  # fmt: skip
+TINY: dict[str, Any] = SIZES | {"max_position_embeddings": 24, "initializer_range": 0.4}
 
 
 def model(kind: str, config: Any, folder: Path, *parts: Any) -> Any:
@@ -113,8 +126,7 @@ def sentences(folder: Path, *, pooling: str = "mean_tokens", normalize: bool = T
 def pictures(folder: Path, family: str, processor: Any = None) -> Any:
     """A classifier of pictures: `vit`, `resnet` or `convnext`."""
     if family == "vit":
-        config = transformers.ViTConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=32,
-                                        intermediate_size=48, patch_size=8, initializer_range=0.4, **labels())  # fmt: skip
+        config = transformers.ViTConfig(**SIZES, image_size=32, patch_size=8, initializer_range=0.4, **labels())
         processor = processor or transformers.ViTImageProcessorPil(size={"height": 32, "width": 32})
         return model("ViTForImageClassification", config, folder, processor)
     if family == "resnet":

@@ -23,7 +23,7 @@ from setsail.convert.transformers.pooling import Pooling, pooling
 from setsail.convert.transformers.words import Words
 from setsail.errors import SetsailError
 
-__all__ = ["Parts", "load"]
+__all__ = ["Parts", "load", "of_texts"]
 
 _TRIED: Final = 1024  # tokens up to which we try whether the model can read as many as it says
 
@@ -73,7 +73,7 @@ def load(directory: Directory, task: Task) -> Parts:
     else:
         tokenizer = _opened("the tokenizer", partial(transformers.AutoTokenizer.from_pretrained, place, **safe))
         pool = pooling(directory)
-        before = _words(tokenizer, model, pool)
+        before = of_texts(tokenizer, model, pool)
         return Parts(model, task, before, pool, notes)
     return Parts(model, task, before, None, notes)
 
@@ -117,7 +117,7 @@ def _channels(config: Any) -> int:
     return int(getattr(config, "num_channels", 3))
 
 
-def _words(tokenizer: Any, model: Any, pool: Any) -> Words:
+def of_texts(tokenizer: Any, model: Any, pool: Any) -> Words:
     """The tokenizer, with no more tokens than the model has positions for."""
     found = words.words(tokenizer, tuple(words.accepted(model)), pool.length if pool else None)
     if pool:
