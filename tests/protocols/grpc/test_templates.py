@@ -232,6 +232,14 @@ def test_other_floats_in_typed_contents_are_read_at_once(dtype: Any) -> None:
         alike(found, inference.request(other))
 
 
+def test_more_values_than_the_shape_says_stay_so_many() -> None:
+    item = {"name": "x", "datatype": "FP32", "shape": [2], "contents": {"fp32_contents": [1, 2, 3]}}
+    data = REQUEST(model_name="m", inputs=[item]).SerializeToString()
+    found = learnt(data).request(data)
+    assert found is not None
+    alike(found, inference.request(data))
+
+
 def test_what_is_no_array_in_typed_contents_is_not_learnt() -> None:
     whole = {"name": "x", "datatype": "INT64", "shape": [2], "contents": {"int64_contents": [1, 2]}}
     texts = {"name": "x", "datatype": "BYTES", "shape": [1], "contents": {"bytes_contents": [b"abcd"]}}

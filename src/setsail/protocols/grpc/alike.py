@@ -27,7 +27,8 @@ class _Values(NamedTuple):
 
     name: str
     dtype: DType
-    shape: tuple[int, ...]
+    shape: tuple[int, ...]  # as it is declared
+    held: tuple[int, ...]  # of the array: typed values come flat
     start: int
 
 
@@ -71,7 +72,7 @@ class Requests:
             # A bfloat16 is a float32 by now, and has other bytes in the message.
             if not _plain(tensor, tensor.dtype) or end - start != tensor.data.nbytes:
                 return
-            values.append(_Values(tensor.name, tensor.dtype, tensor.shape, start))
+            values.append(_Values(tensor.name, tensor.dtype, tensor.shape, tensor.data.shape, start))
         known = _Known(replace(request, body=Tensors(())), tuple(values))
         self._known.learn(data, sorted(spans.values()), known)
 
@@ -82,7 +83,7 @@ def _plain(tensor: Tensor, dtype: DType) -> bool:
 
 
 def _array(values: _Values, data: bytes | memoryview) -> Array:
-    array: Array = np.ndarray(values.shape, values.dtype.numpy, data, values.start)
+    array: Array = np.ndarray(values.held, values.dtype.numpy, data, values.start)
     return array if array.flags.aligned else array.copy()
 
 
