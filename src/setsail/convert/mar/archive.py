@@ -139,7 +139,7 @@ def archive(path: Path) -> Archive:
 def holds(path: Path) -> bool:
     """Whether a tar is an archive of TorchServe, by the names of its first members."""
     try:
-        with tarfile.open(path) as members:
+        with tarfile.open(path, "r:gz") as members:
             return any(info.name.removeprefix("./").partition("/")[2] == MANIFEST for info in islice(members, _FIRST))
     except _FAULTS:
         return False
@@ -216,7 +216,7 @@ class _Zip:
 
 class _Tar:
     def __init__(self, path: Path) -> None:
-        self._file = tarfile.open(path)  # noqa: SIM115  # closed by `close`
+        self._file = tarfile.open(path, "r:gz")  # noqa: SIM115  # closed by `close`
 
     def sizes(self) -> Iterator[tuple[str, int, str]]:
         for count, info in enumerate(self._file):
@@ -317,7 +317,8 @@ def _faults(path: Path) -> Iterator[None]:
     except SetsailError:
         raise
     except (*_FAULTS, RuntimeError, ValueError) as fault:  # zipfile raises RuntimeError for what it cannot decrypt
-        raise _damaged(path, f"it cannot be read: {fault}") from fault
+        told = " ".join(str(fault).split())
+        raise _damaged(path, f"it cannot be read: {told if told.isprintable() else type(fault).__name__}") from fault
 
 
 def _damaged(path: Path, what: str) -> SetsailError:
