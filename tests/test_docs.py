@@ -175,6 +175,8 @@ RUNNABLE = [
 def test_the_blocks_of_a_page_run(
     page: Path, furnished: Path, server_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if "transformers" in page.name and (find_spec("transformers") is None or find_spec("torch") is None):
+        pytest.skip("needs transformers and PyTorch")
     if "torch" in page.name and find_spec("torch") is None:
         pytest.skip("needs PyTorch")
     folder = tmp_path / "here"
