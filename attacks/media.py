@@ -6,6 +6,7 @@ import pickle
 import struct
 import zlib
 from collections.abc import Callable, Mapping
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
@@ -30,16 +31,19 @@ def png(width: int, height: int, pixels: bytes, *before: bytes, depth: int = 1, 
     return b"\x89PNG\r\n\x1a\n" + head + b"".join(before) + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
 
 
+@cache
 def bomb() -> bytes:
     """Fifty kilobytes that are four hundred million pixels, all of them there."""
     return png(20_000, 20_000, bytes((20_000 // 8 + 1) * 20_000))
 
 
+@cache
 def text_bomb() -> bytes:
     """Pixels are few; a comment of kilobytes unpacks to a hundred megabytes."""
     return png(4, 4, bytes(8), chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(100 << 20))))
 
 
+@cache
 def profile_bomb() -> bytes:
     return png(4, 4, bytes(8), chunk(b"iCCP", b"p\0\0" + zlib.compress(bytes(100 << 20))))
 

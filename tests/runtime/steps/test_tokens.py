@@ -123,3 +123,9 @@ def test_a_long_text_is_refused_before_it_is_split() -> None:
         tokens(MADE["word pieces"].to_str().encode(), ["cat", "cat " * 300_000])
     assert (caught.value.code, caught.value.value) == ("input.text", "1200000")
     assert "step text.tokenize: input 'text0', row 1, is too long" in caught.value.message
+
+
+def test_a_row_of_billions_of_tokens_is_refused_when_the_model_is_loaded() -> None:
+    with pytest.raises(SetsailError) as caught:
+        tokens(MADE["word pieces"].to_str().encode(), ["cat"], pad_to=(1 << 31) - 1)
+    assert caught.value.code == "model.failed"

@@ -27,7 +27,7 @@ from setsail.errors import SetsailError
 from setsail.steps import SCHEMAS, Step
 from setsail.tensors import Array
 
-__all__ = ["KINDS", "Apply", "Files", "Kind", "UnfitError", "column", "misused", "prepare"]
+__all__ = ["KINDS", "Apply", "Files", "Kind", "UnfitError", "column", "each_input", "misused", "prepare"]
 
 Files = Mapping[str, bytes | memoryview]
 Apply = Callable[[Sequence[Array]], Sequence[Array]]
@@ -62,12 +62,16 @@ _KEPT: Final = 1 << 30  # bytes that the images of one run may have together, wh
 class UnfitError(Exception):
     """A value that a step can do nothing with.
 
+    `place` is which of the step's inputs had it, where there are several.
+
     Args:
         code: of the fault it becomes: `input.media`, `input.text` or `input.category`.
         row: of the arrays the step was given.
         what: follows "row 3 ": what is wrong with it.
         facts: `value`, `expected` and `todo` of the fault.
     """
+
+    place = 0
 
     def __init__(self, code: str, row: int, what: str, **facts: Any) -> None:
         super().__init__(code, what)
@@ -77,6 +81,22 @@ class UnfitError(Exception):
 def misused(what: str, value: object, expected: str) -> SetsailError:
     """The fault of a step whose options, or whose place, make no sense: a converter's mistake, not a client's."""
     return SetsailError("model.run", what, field="steps", value=value, expected=expected)
+
+
+def each_input(one: Callable[[Array], Array]) -> Apply:
+    """The same done to every input of a step, each giving an output."""
+
+    def apply(arrays: Sequence[Array]) -> Sequence[Array]:
+        made = []
+        for place, array in enumerate(arrays):
+            try:
+                made.append(one(array))
+            except UnfitError as fault:
+                fault.place = place
+                raise
+        return made
+
+    return apply
 
 
 def column(values: Sequence[Any]) -> Array:
@@ -136,13 +156,14 @@ class _Whole:
         try:
             made = self.function([done[name] for name in step.inputs])
         except UnfitError as fault:
-            name, row = origin[step.inputs[0]], first + fault.row
+            name, row = origin[step.inputs[fault.place]], first + fault.row
             raise SetsailError(
                 fault.code, f"step {step.kind}: input {name!r}, row {row}, {fault.what}", field=name, row=row,
                 step=step.kind, **fault.facts,
             ) from fault  # fmt: skip
         done.update(zip(step.gives, made, strict=True))
-        origin.update(dict.fromkeys(step.gives, origin[step.inputs[0]]))
+        each = len(step.gives) == len(step.inputs)
+        origin.update((name, origin[step.inputs[i if each else 0]]) for i, name in enumerate(step.gives))
 
 
 class _Rows:

@@ -5,13 +5,13 @@ Arithmetic and rounding are those of Hugging Face's image processors on Pillow, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
 
 from setsail.errors import SetsailError
-from setsail.runtime.steps import Apply, Files, UnfitError, column, misused
+from setsail.runtime.steps import Apply, Files, UnfitError, column, each_input, misused
 from setsail.tensors import Array
 
 __all__ = ["PIXELS", "bounded", "crop", "each", "scale", "stack"]
@@ -72,26 +72,23 @@ def stack(options: Mapping[str, Any], _: Files) -> Apply:
     """Images of one size as a tensor: `[N, channels, height, width]`, or channels last, or left out where it is one."""
     layout, dtype = options["layout"], options.get("dtype")
 
-    def apply(arrays: Sequence[Array]) -> Sequence[Array]:
-        made = []
-        for images in arrays:
-            parts = images.tolist()
-            for row, image in enumerate(parts):
-                if image.shape != parts[0].shape:
-                    raise UnfitError(
-                        "input.media", row, "has another size than row 0", value=f"{image.shape[1]}x{image.shape[0]}",
-                        expected=f"{parts[0].shape[1]}x{parts[0].shape[0]}",
-                    )  # fmt: skip
-            if layout == "NHW" and parts[0].shape[2] != 1:
-                raise misused("step 'image.stack' has no place for channels", parts[0].shape[2], "one: mode L")
-            tensor = np.stack([image.transpose(2, 0, 1) for image in parts] if layout == "NCHW" else parts)
-            tensor = tensor[..., 0] if layout == "NHW" else tensor
-            if dtype == "uint8" and tensor.dtype != np.uint8:
-                raise misused("step 'image.stack' cannot make pixels of scaled values", tensor.dtype.name, "uint8")
-            made.append(np.ascontiguousarray(tensor, dtype=dtype))
-        return made
+    def one(images: Array) -> Array:
+        parts = images.tolist()
+        for row, image in enumerate(parts):
+            if image.shape != parts[0].shape:
+                raise UnfitError(
+                    "input.media", row, "has another size than row 0", value=f"{image.shape[1]}x{image.shape[0]}",
+                    expected=f"{parts[0].shape[1]}x{parts[0].shape[0]}",
+                )  # fmt: skip
+        if layout == "NHW" and parts[0].shape[2] != 1:
+            raise misused("step 'image.stack' has no place for channels", parts[0].shape[2], "one: mode L")
+        tensor = np.stack([image.transpose(2, 0, 1) for image in parts] if layout == "NCHW" else parts)
+        tensor = tensor[..., 0] if layout == "NHW" else tensor
+        if dtype == "uint8" and tensor.dtype != np.uint8:
+            raise misused("step 'image.stack' cannot make pixels of scaled values", tensor.dtype.name, "uint8")
+        return np.ascontiguousarray(tensor, dtype=dtype)
 
-    return apply
+    return each_input(one)
 
 
 # -- pieces ------------------------------------------------------------------------------------------------------------
@@ -120,7 +117,4 @@ def bounded(kind: str, pixels: int) -> None:
 
 
 def each(one: Callable[[Array, int], Array]) -> Apply:
-    def apply(arrays: Sequence[Array]) -> Sequence[Array]:
-        return [column([one(image, row) for row, image in enumerate(images.tolist())]) for images in arrays]
-
-    return apply
+    return each_input(lambda images: column([one(image, row) for row, image in enumerate(images.tolist())]))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from setsail.errors import SetsailError
-from setsail.runtime.steps import Apply, Files, misused
+from setsail.runtime.steps import Apply, Files, each_input, misused
 from setsail.tensors import Array
 
 __all__ = ["label", "one", "pair", "sigmoid", "softmax", "threshold", "top"]
@@ -23,7 +23,7 @@ def softmax(_: Mapping[str, Any], __: Files) -> Apply:
             raised = np.exp(scores - scores.max(axis=-1, keepdims=True))
             return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
 
-    return _each(one)
+    return each_input(one)
 
 
 def sigmoid(_: Mapping[str, Any], __: Files) -> Apply:
@@ -34,7 +34,7 @@ def sigmoid(_: Mapping[str, Any], __: Files) -> Apply:
             raised = np.exp(-np.abs(scores))
             return np.asarray(np.where(scores >= 0, 1 / (1 + raised), raised / (1 + raised)))
 
-    return _each(one)
+    return each_input(one)
 
 
 def pair(_: Mapping[str, Any], __: Files) -> Apply:
@@ -46,7 +46,7 @@ def pair(_: Mapping[str, Any], __: Files) -> Apply:
         flat = scores if scores.ndim == 1 else scores[..., 0]
         return np.stack([1 - flat, flat], axis=-1)
 
-    return _each(one)
+    return each_input(one)
 
 
 def one(options: Mapping[str, Any], _: Files) -> Apply:
@@ -58,7 +58,7 @@ def one(options: Mapping[str, Any], _: Files) -> Apply:
             raise misused("step 'scores.one' takes more classes", list(scores.shape), f"more than {position}")
         return np.ascontiguousarray(scores[..., position])
 
-    return _each(picked)
+    return each_input(picked)
 
 
 def label(options: Mapping[str, Any], _: Files) -> Apply:
@@ -69,7 +69,7 @@ def label(options: Mapping[str, Any], _: Files) -> Apply:
         _as_many(scores, labels, "scores.label")
         return np.asarray(labels[scores.argmax(axis=-1)])
 
-    return _each(one)
+    return each_input(one)
 
 
 def top(options: Mapping[str, Any], _: Files) -> Apply:
@@ -96,7 +96,7 @@ def threshold(options: Mapping[str, Any], _: Files) -> Apply:
         with np.errstate(over="ignore"):
             return np.asarray(labels[(scores > scores.dtype.type(at)).astype(np.intp)])
 
-    return _each(one)
+    return each_input(one)
 
 
 def _labels(values: Sequence[str | int]) -> Array:
@@ -104,10 +104,6 @@ def _labels(values: Sequence[str | int]) -> Array:
     if all(isinstance(value, int) for value in values):
         return np.array(values, dtype=np.int64)
     return np.array([str(value) for value in values], dtype=object)
-
-
-def _each(one: Callable[[Array], Array]) -> Apply:
-    return lambda arrays: [one(array) for array in arrays]
 
 
 def _wide(scores: Array, kind: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from setsail.errors import SetsailError
-from setsail.runtime.steps import Apply, Files, UnfitError, misused
+from setsail.runtime.steps import Apply, Files, UnfitError, each_input, misused
 from setsail.tensors import NULL, Array
 
 __all__ = ["impute", "levels", "stack"]
@@ -46,15 +46,11 @@ def levels(options: Mapping[str, Any], _: Files) -> Apply:
             raise UnfitError("input.category", row, "is an unknown category", value=value, expected=f"one of {told}")
         return found
 
-    def apply(arrays: Sequence[Array]) -> Sequence[Array]:
-        return [
-            np.array([place(v, row) for row, v in enumerate(array.reshape(-1).tolist())], dtype=dtype).reshape(
-                array.shape
-            )
-            for array in arrays
-        ]
+    def one(array: Array) -> Array:
+        places = [place(value, row) for row, value in enumerate(array.reshape(-1).tolist())]
+        return np.array(places, dtype=dtype).reshape(array.shape)
 
-    return apply
+    return each_input(one)
 
 
 def impute(options: Mapping[str, Any], _: Files) -> Apply:

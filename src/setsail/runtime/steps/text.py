@@ -7,12 +7,12 @@ what scikit-learn used in training.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
 
-from setsail.runtime.steps import Apply, Files
+from setsail.runtime.steps import Apply, Files, each_input
 from setsail.tensors import NULL, Array
 
 __all__ = ["normalize"]
@@ -35,10 +35,7 @@ def normalize(options: Mapping[str, Any], _: Files) -> Apply:
         ]
         return changed
 
-    def apply(arrays: Sequence[Array]) -> Sequence[Array]:
-        return [one(texts) for texts in arrays]
-
-    return apply
+    return each_input(one)
 
 
 def _unicode(text: str) -> str:

@@ -15,6 +15,7 @@ from setsail.tensors import NULL, Array
 __all__ = ["CHARACTERS", "tokenize"]
 
 CHARACTERS: Final = 100_000  # of one text, unless its step says otherwise: fifty pages, a second's work at worst
+_LONGEST: Final = 1_000_000  # tokens that an artifact may have rows filled up to
 # of `makes`: what an encoding has, and what a padded place gets by which option
 _PARTS: Final[Mapping[str, tuple[str, str]]] = {
     "ids": ("ids", "pad_id"), "mask": ("attention_mask", ""), "types": ("type_ids", "pad_type"),
@@ -29,6 +30,9 @@ def tokenize(options: Mapping[str, Any], files: Files) -> Apply:
     """
     tokenizer = _read(options["file"], bytes(files[options["file"]]))
     limit, least = options.get("max_characters", CHARACTERS), options.get("pad_to", 1)
+    if least > _LONGEST:
+        raise SetsailError("model.failed", "step 'text.tokenize' makes rows that are too long", field="steps",
+                           value=least, expected=f"pad_to of at most {_LONGEST}")  # fmt: skip
     longest = options.get("max_length")
     if longest is not None:
         tokenizer.enable_truncation(longest, direction=options.get("truncate_side", "right"))
@@ -36,12 +40,11 @@ def tokenize(options: Mapping[str, Any], files: Files) -> Apply:
     left = options.get("pad_side", "right") == "left"
 
     def encoded(texts: Sequence[str], row: int) -> Encoding:
-        for text in texts:
-            if not isinstance(text, str) or text == NULL:
-                raise UnfitError("input.text", row, "is missing", expected="a text", todo="send a text")
-            if len(text) > limit:
-                raise UnfitError("input.text", row, "is too long", value=len(text),
-                                 expected=f"at most {limit} characters")  # fmt: skip
+        for place, text in enumerate(texts):
+            fault = _unfit(text, row, limit)
+            if fault is not None:
+                fault.place = place
+                raise fault
         try:
             encoding = tokenizer.encode(texts[0], texts[1] if len(texts) > 1 else None)
         except Exception as fault:  # half a surrogate, say
@@ -76,6 +79,14 @@ def _read(name: str, raw: bytes) -> Tokenizer:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+def _unfit(text: Any, row: int, limit: int) -> UnfitError | None:
+    if not isinstance(text, str) or text == NULL:
+        return UnfitError("input.text", row, "is missing", expected="a text", todo="send a text")
+    if len(text) > limit:
+        return UnfitError("input.text", row, "is too long", value=len(text), expected=f"at most {limit} characters")
+    return None
 
 
 def _padded(encodings: Sequence[Encoding], name: str, fill: int, length: int, left: bool) -> Array:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
 
-from setsail.runtime.steps import Apply, Files
+from setsail.runtime.steps import Apply, Files, each_input
 from setsail.tensors import Array
 
 __all__ = ["mapped", "scale"]
@@ -35,7 +35,4 @@ def _doubles(function: Callable[[Array], Array]) -> Apply:
         with np.errstate(all="ignore"):
             return np.asarray(function(values.astype(np.float64))).astype(dtype)
 
-    def apply(arrays: Sequence[Array]) -> Sequence[Array]:
-        return [one(values) for values in arrays]
-
-    return apply
+    return each_input(one)
