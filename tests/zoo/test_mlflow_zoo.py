@@ -58,7 +58,7 @@ root = sys.argv[1]
 
 def put(name, module, model, rows, **more):
     path = os.path.join(root, name)
-    module.save_model(model, path, input_example=rows[:5], **more)
+    module.save_model(model, path, input_example=rows[:5], pip_requirements=["mlflow-skinny"], **more)
     loaded = mlflow.pyfunc.load_model(path)
     told = loaded.predict(rows)
     plain = told.to_dict("records") if isinstance(told, pd.DataFrame) else told
@@ -131,7 +131,8 @@ class Hinted(mlflow.pyfunc.PythonModel):
         return [text.upper() for text in model_input]
 
 put("pyfunc-hinted", Custom, Hinted(), ["a fine film", "a bad film"] * 3)
-mlflow.pyfunc.save_model(os.path.join(root, "pyfunc-unsigned"), python_model=Unsigned())
+mlflow.pyfunc.save_model(os.path.join(root, "pyfunc-unsigned"), python_model=Unsigned(),
+                         pip_requirements=["mlflow-skinny"])
 """
 
 CLIENT = """

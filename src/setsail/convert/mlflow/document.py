@@ -15,7 +15,7 @@ from typing import Any, Final
 from setsail.convert import yaml_file
 from setsail.errors import SetsailError
 
-__all__ = ["FILE", "PYFUNC", "Document", "inside", "read"]
+__all__ = ["FILE", "PYFUNC", "Document", "damaged", "inside", "read"]
 
 FILE: Final = "MLmodel"
 PYFUNC: Final = "python_function"

@@ -19,7 +19,7 @@ from setsail.convert.mlflow.schema import Schema
 from setsail.errors import SetsailError
 from setsail.tensors import DType
 
-__all__ = ["read"]
+__all__ = ["explain", "read"]
 
 MAX_BYTES: Final = 16 << 20
 
