@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 
 from setsail.errors import SetsailError
 from setsail.messages import Response
+from setsail.protocols.graphpipe.buffer import Writer
+from setsail.protocols.graphpipe.wire import _written
 from setsail.protocols.http import HttpReply, HttpRequest
 from setsail.protocols.plain import _encode_json
 from setsail.protocols.table import DATA
@@ -22,6 +25,16 @@ JSON = {"content-type": "application/json"}
 TABLE = b"[[1,2]]"
 BYTES = b'{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","parameters":{"binary_data_size":8}}],'
 BYTES += b'"parameters":{"binary_data_output":true}}'
+
+
+def _graphpipe() -> bytes:
+    tensor = partial(_written, array=np.ones((1, 2), np.float32))
+    return Writer().finish(lambda out: out.table(1, lambda out: out.table(
+        partial(Writer.text, value=""), lambda out: out.children(()), lambda out: out.children([tensor]),
+        lambda out: out.children(()),
+    )))  # fmt: skip
+
+
 ASKS: dict[str, tuple[str, dict[str, str], bytes]] = {
     "plain": ("/predict/m", JSON, TABLE),
     "plain CSV": ("/predict/m", JSON | {"accept": "text/csv"}, TABLE),
@@ -30,6 +43,7 @@ ASKS: dict[str, tuple[str, dict[str, str], bytes]] = {
     "V1 columns": ("/v1/models/m:predict", JSON, b'{"inputs":[[1,2]]}'),
     "OIP": ("/v2/models/m/infer", JSON, b'{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[1,2]}]}'),
     "OIP bytes": ("/v2/models/m/infer", {"inference-header-content-length": str(len(BYTES))}, BYTES + bytes(8)),
+    "GraphPipe": ("/graphpipe/m", {}, _graphpipe()),
     "MLflow": ("/invocations", JSON, b'{"inputs":[[1,2]]}'),
     "SageMaker": ("/invocations", JSON, TABLE),
     "SageMaker lines": ("/invocations", JSON | {"accept": "application/jsonlines"}, TABLE),

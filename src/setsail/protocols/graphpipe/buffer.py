@@ -107,11 +107,16 @@ class Table:
 
     def data(self, slot: int) -> memoryview | None:
         """A vector of bytes, None where it is absent."""
+        start, end = self.span(slot)
+        return memoryview(self._reader.data)[start:end] if start else None
+
+    def span(self, slot: int) -> tuple[int, int]:
+        """Where a vector of bytes begins and ends; 0 where it is absent."""
         at = self.place(slot)
         if not at:
-            return None
+            return 0, 0
         start, count = self._reader.vector(self._reader.target(at), 1)
-        return memoryview(self._reader.data)[start : start + count]
+        return start, start + count
 
     def longs(self, slot: int, most: int = _MOST) -> tuple[int, ...]:
         """A vector of int64, empty where it is absent."""
@@ -153,6 +158,7 @@ class Writer:
 
     def __init__(self) -> None:
         self.out = bytearray(4)
+        self.spans: list[tuple[int, int]] = []  # of the vectors of bytes
 
     def finish(self, root: Child) -> bytes:
         self._point(0, root(self))
@@ -194,6 +200,7 @@ class Writer:
         at = len(self.out)
         self.out += _U32.pack(len(raw))
         self.out += raw
+        self.spans.append((at + 4, len(self.out)))
         return at
 
     def longs(self, values: Sequence[int]) -> int:

@@ -62,7 +62,7 @@ class Requests:
             spans: of every input, by name, the begin and the end of its values.
         """
         body = request.body
-        if request.id or not isinstance(body, Tensors) or len(spans) != len(body.tensors):
+        if request.id or not spans or not isinstance(body, Tensors) or len(spans) != len(body.tensors):
             return
         values = []
         for tensor in body.tensors:
