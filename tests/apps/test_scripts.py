@@ -211,6 +211,9 @@ def test_folders_archives_and_files_are_found(tmp_path: Path, monkeypatch: pytes
 
 
 def test_other_python_files_are_none(tmp_path: Path) -> None:
+    (tmp_path / "score.py").write_text("def score(rows): ...\n")
+    with pytest.raises(SetsailError):
+        recognise(tmp_path)
     (tmp_path / "net.py").write_text("def make(): ...\n")
     assert recognise(tmp_path / "net.py").format == "factory"
     with pytest.raises(SetsailError) as told:

@@ -43,10 +43,10 @@ _FAULTS: Final = (tarfile.TarError, OSError, EOFError, zlib.error, ValueError)
 
 
 def in_folder(folder: Path) -> tuple[str, Path] | None:
-    """The format of a folder with a script, and the script. A bare `inference.py` must look like one."""
+    """The format of a folder with a script, and the script. What is not in SageMaker's place must look like one."""
     for place, name in _PLACES:
         script = folder / place
-        if script.is_file() and (place != "inference.py" or of_file(script) == SAGEMAKER):
+        if script.is_file() and (place == _PLACES[0][0] or of_file(script) == name):
             return name, script
     return None
 
