@@ -25,5 +25,22 @@ def test_nothing_is_overwritten_and_what_is_not_there_is_named(given: Given) -> 
     given("iris-1.setsail")
     assert run("export", "iris-1.setsail", "--to", "onnx", "-o", "out").code == 0
     assert run("export", "iris-1.setsail", "--to", "onnx", "-o", "out", "--json").error["code"] == "artifact.exists"
-    found = run("export", "iris-1.setsail", "--to", "lightgbm", "-o", "out", "--json")
+    found = run("export", "iris-1.setsail", "--to", "native", "-o", "out", "--json")
     assert (found.code, found.error["code"]) == (1, "convert.unsupported")
+
+
+def test_an_archive_for_torchserve(given: Given) -> None:
+    given("iris-1.setsail")
+    found = run("export", "iris-1.setsail", "--to", "mar", "-o", "store")
+    assert found.code == 0, found.err
+    assert found.out.splitlines()[0] == "store/iris.mar"
+    assert "torchserve --start --model-store store --models iris.mar" in found.err
+
+
+def test_what_cannot_be_had_is_told_with_what_leads_there(given: Given) -> None:
+    given("iris-1.setsail")
+    found = run("export", "iris-1.setsail", "--to", "savedmodel", "-o", "out")
+    assert found.code == 1
+    assert "no maintained tool makes a SavedModel" in found.err
+    assert "--as tfserving" in found.err
+    assert not Path("out").exists()

@@ -1,4 +1,4 @@
-"""The plain program out of an artifact, for tools that want one file."""
+"""A model out of an artifact, in the forms that other tools read: each answers as the source, or is refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ def test_the_exported_program_answers_as_the_source(packed: Pack, ridge: Ridge, 
     import onnxruntime
 
     X = diabetes[0]
-    written = export(packed(ridge, X), "onnx", tmp_path / "out")
+    exported = export(packed(ridge, X), "onnx", tmp_path / "out")
+    written = exported.files
+    assert exported.report.checks
+    assert "stored rows" in str(exported)
     assert [p.name for p in written] == ["model.onnx", "signature.json"]
     session = onnxruntime.InferenceSession(str(written[0]))
     np.testing.assert_allclose(session.run(None, {"input": X})[0], ridge.predict(X), rtol=1e-12)
@@ -34,7 +37,9 @@ def test_the_exported_program_answers_as_the_source(packed: Pack, ridge: Ridge, 
 
 def test_what_cannot_be_exported(packed: Pack, ridge: Ridge, diabetes: Any, tmp_path: Path) -> None:
     made = packed(ridge, diabetes[0])
-    for to, code in (("tflite", "setting.value"), ("xgboost", "convert.unsupported")):
+    for to, code in (
+        ("tflite", "setting.value"), ("native", "convert.unsupported"), ("savedmodel", "convert.unsupported"),
+    ):  # fmt: skip
         with pytest.raises(SetsailError) as caught:
             export(made, to, tmp_path / "out")
         assert caught.value.code == code
@@ -55,7 +60,61 @@ def test_a_native_variant_is_a_file_its_framework_reads(packed: Pack, diabetes: 
     xgboost = pytest.importorskip("xgboost")
     X, Y = diabetes
     booster = xgboost.train({"booster": "gblinear", "nthread": 1}, xgboost.DMatrix(X, Y), 3)
-    written = export(packed(booster), "xgboost", tmp_path / "out")
+    written = export(packed(booster), "native", tmp_path / "out").files
     back = xgboost.Booster(model_file=written[0])
     rows = xgboost.DMatrix(X)
     np.testing.assert_allclose(back.predict(rows), booster.predict(rows), rtol=1e-6)
+
+
+def test_an_artifact_without_samples_is_loaded_and_says_so(
+    packed: Pack, ridge: Ridge, diabetes: Any, tmp_path: Path
+) -> None:
+    made = packed(ridge, diabetes[0], samples="none")
+    exported = export(made, "mar", tmp_path / "out")
+    assert exported.to_json()["compared"] is False
+    assert "compared with nothing" in str(exported)
+    with pytest.raises(SetsailError, match="no stored samples") as caught:
+        export(made, "pt2", tmp_path / "torch")
+    assert caught.value.code == "convert.unsupported"
+
+
+def test_what_answers_otherwise_is_not_written(
+    packed: Pack, ridge: Ridge, diabetes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = packed(ridge, diabetes[0])
+    real = Artifact.samples
+
+    def moved(self: Artifact, what: str = "synthetic") -> Any:
+        found = real(self, what)
+        return found and (found[0], {name: array + 1 for name, array in found[1].items()})
+
+    monkeypatch.setattr(Artifact, "samples", moved)
+    for to in ("onnx", "mar"):
+        with pytest.raises(SetsailError) as caught:
+            export(made, to, tmp_path / "out")
+        assert caught.value.code == "parity.failed"
+        assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.torch
+@pytest.mark.filterwarnings("ignore:.torch.jit.load. is:DeprecationWarning")
+@pytest.mark.parametrize("to", ["torchscript", pytest.param("pt2", marks=pytest.mark.slow)])
+def test_a_program_of_pytorch_answers_as_the_source(
+    packed: Pack, ridge: Ridge, diabetes: Any, tmp_path: Path, to: str
+) -> None:
+    torch = pytest.importorskip("torch")
+    X = diabetes[0]
+    written = export(packed(ridge, X), to, tmp_path / "out").files
+    assert [p.name for p in written] == [{"pt2": "model.pt2", "torchscript": "model.pt"}[to], "signature.json"]
+    load = {"pt2": lambda p: torch.export.load(p).module(), "torchscript": torch.jit.load}[to]
+    (found,) = load(written[0])(torch.from_numpy(X[:5].copy()))
+    np.testing.assert_allclose(found.numpy(), ridge.predict(X[:5]), rtol=1e-9)
+
+
+@pytest.mark.torch
+def test_what_pytorch_cannot_hold_is_refused_by_name(packed: Pack, mixed: Any, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    model, frame = mixed
+    with pytest.raises(SetsailError, match="text has no tensors") as caught:
+        export(packed(model, frame), "torchscript", tmp_path / "out")
+    assert caught.value.code == "convert.unsupported"

@@ -1,4 +1,4 @@
-"""`setsail export`: the program of an artifact as plain files."""
+"""`setsail export`: the model of an artifact as files that other tools read."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ __all__ = ["command"]
 
 @verb(
     "export",
-    "Write one variant of FILE, an artifact, as plain files that other tools read, with its signature beside them "
-    "(signature.json).",
+    "Write the model of FILE, an artifact, as files that other tools read, with its signature and steps beside them "
+    "(signature.json). What is written is loaded and run on the stored samples first; where it answers otherwise, or "
+    "the form cannot be had from the artifact, nothing is written and the reason is told.",
     examples=(
         ("setsail export credit-1.setsail --to onnx -o credit-onnx", "an .onnx file, with its weights beside it"),
-        ("setsail export credit-1.setsail --to xgboost -o credit-ubj", "where the artifact keeps the native form"),
+        ("setsail export credit-1.setsail --to mar -o model_store", "for TorchServe; its handler needs onnxruntime"),
+        ("setsail export credit-1.setsail --to pt2 -o credit-torch", "for torch.export.load"),
+        ("setsail export credit-1.setsail --to native -o credit-booster", "the booster's own file, where one is kept"),
     ),
 )
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
@@ -27,7 +30,11 @@ __all__ = ["command"]
 @click.option("-o", "--output", metavar="DIR", required=True, type=click.Path(path_type=Path),
               help="Folder to write into; made when it is not there.")  # fmt: skip
 def command(console: Console, file: Path, to: str, output: Path) -> None:
-    with artifact.read(file) as opened:
+    with artifact.read(file) as opened, console.stages() as stages:
+        stages(f"writing {opened.name} as {to}, and running it on the stored samples")
         written = packing.export(opened, to, output)
-    console.result("\n".join(map(str, written)), {"folder": str(output), "files": [str(path) for path in written]})
-    console.next(f"less {output / 'signature.json'}")
+    console.result(str(written), {"folder": str(output), **written.to_json()})
+    if to == "mar":
+        console.next(f"torchserve --start --model-store {output} --models {written.files[0].name}")
+    else:
+        console.next(f"less {output / 'signature.json'}")

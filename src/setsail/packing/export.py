@@ -1,45 +1,184 @@
-"""Export: take the program out of an artifact, for a tool that wants the plain file."""
+"""Export: the model of an artifact as files that other tools read, tried before they are given.
+
+Whatever is written is first written aside, loaded in a child process by what will read it, and run on the artifact's
+stored samples: an export that answers otherwise than the source is refused, and nothing is left of it. What a target
+cannot have from an artifact is refused with its reason, and with what leads there.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from setsail.artifact import Artifact
+from setsail.convert.conversion import Probe
 from setsail.errors import SetsailError
+from setsail.packing.mar import archive, try_archive
+from setsail.packing.rebuilding import rebuild
+from setsail.packing.trial import Trial, run_trial
+from setsail.parity import ParityReport
+from setsail.variants import Variant
 
-__all__ = ["TARGETS", "export"]
+__all__ = ["TARGETS", "Exported", "export"]
 
-# What `--to` takes -> the variant format it writes.
-TARGETS: Final[Mapping[str, str]] = {"onnx": "onnx", "xgboost": "xgboost-ubj", "lightgbm": "lightgbm-text"}
+SIGNATURE: Final = "signature.json"
 
 
-def export(opened: Artifact, to: str, folder: Path) -> list[Path]:
-    """Write a variant's files, its signature and its steps into a folder. Returns what was written.
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written, and how it agreed with the stored samples; a report without checks where there are none."""
+
+    files: tuple[Path, ...]
+    report: ParityReport
+
+    def to_json(self) -> dict[str, Any]:
+        return {"files": [str(path) for path in self.files], "compared": bool(self.report.checks),
+                "parity": self.report.to_json()}  # fmt: skip
+
+    def __str__(self) -> str:
+        rows = sum(check.rows for check in self.report.checks if check.batch == 0)
+        worst = max((check.worst for check in self.report.checks), default=0.0)
+        told = f"run on {rows} stored rows, the largest difference is {worst:.3g}"
+        if not self.report.checks:
+            told = "loaded, and compared with nothing: the artifact has no stored samples"
+        return "\n".join([*map(str, self.files), told])
+
+
+def export(opened: Artifact, to: str, folder: Path) -> Exported:
+    """Write a model's files into a folder.
+
+    Args:
+        to: a key of TARGETS.
 
     Raises:
-        SetsailError: `setting.value` for an unknown target, `convert.unsupported` when the artifact has no such
-            variant, `artifact.exists` when a file is there already.
+        SetsailError: `setting.value` for an unknown target, `convert.unsupported` with the reason where the artifact
+            cannot be had so, `parity.failed` where what was written answers otherwise, `artifact.exists` when a file
+            is there already, `dependency.missing`.
     """
     if to not in TARGETS:
         raise SetsailError("setting.value", "there is no such export", field="--to", value=to,
                            expected=", ".join(TARGETS))  # fmt: skip
-    found = [v for v in opened.variants if v.format == TARGETS[to]]
-    if not found:
-        have = ", ".join(f"{v.id} ({v.format})" for v in opened.variants)
-        raise SetsailError("convert.unsupported", f"{opened.name} has no {to} variant", field="--to", value=to,
-                           expected=have, todo="export one of the variants it has")  # fmt: skip
-    contents: dict[str, bytes] = {name: bytes(data) for name, data in opened.files(found[0].id).items()}
-    signature = opened.signature.to_json() | opened.processing.to_json()
-    contents |= {name: bytes(data) for name, data in opened.processing.files.items()}
-    contents["signature.json"] = json.dumps(signature, indent=2, ensure_ascii=False).encode() + b"\n"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in contents:
+    with tempfile.TemporaryDirectory(prefix="setsail-export-") as made:
+        staged = Path(made)
+        report = TARGETS[to](opened, staged)
+        if report.checks and not report.passed:
+            worst = max(report.checks, key=lambda c: (not c.passed, c.worst))
+            raise SetsailError(
+                "parity.failed", f"the {to} export differs from its source on {worst.failed} of {worst.rows} "
+                f"{worst.what} rows", field=worst.worst_output, value=f"a difference of {worst.worst:.3g}",
+                expected="agreement by the parity rule", todo="nothing was written; export another form",
+                report=report.to_json(),
+            )  # fmt: skip
+        return Exported(_moved(staged, folder), report)
+
+
+def _moved(staged: Path, folder: Path) -> tuple[Path, ...]:
+    """All files or none."""
+    files = [path.relative_to(staged) for path in _files(staged)]
+    for name in files:
         if (folder / name).exists():
             raise SetsailError("artifact.exists", f"{folder / name} exists already", field="-o",
                                todo="choose another folder")  # fmt: skip
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(staged / name, folder / name)
+    return tuple(folder / name for name in files)
+
+
+def _files(staged: Path) -> list[Path]:
+    """The model first, the signature last."""
+    return sorted((p for p in staged.rglob("*") if p.is_file()), key=lambda p: (p.name == SIGNATURE, str(p)))
+
+
+# -- targets ------------------------------------------------------------------------------------------------------
+
+
+def _variant(opened: Artifact, to: str, wanted: Callable[[Variant], bool], todo: str) -> Variant:
+    found = [v for v in opened.variants if wanted(v)]
+    if not found:
+        have = ", ".join(f"{v.id} ({v.format})" for v in opened.variants)
+        raise SetsailError("convert.unsupported", f"{opened.name} has no program that {to} could be made of",
+                           field="--to", value=to, expected=f"one of what it has: {have}", todo=todo)  # fmt: skip
+    return found[0]
+
+
+def _onnx(opened: Artifact, staged: Path) -> ParityReport:
+    variant = _variant(opened, "onnx", _is_onnx, "export the booster's own file: --to native")
+    return _plain(opened, variant, staged)
+
+
+def _native(opened: Artifact, staged: Path) -> ParityReport:
+    todo = "export --to onnx; an artifact keeps the framework's own file only where ONNX does not answer as it does"
+    return _plain(opened, _variant(opened, "native", lambda v: not _is_onnx(v), todo), staged)
+
+
+def _is_onnx(variant: Variant) -> bool:
+    return variant.format == "onnx"
+
+
+def _plain(opened: Artifact, variant: Variant, staged: Path) -> ParityReport:
+    """A variant's files as they are, with the signature and the steps beside them."""
+    files = {name: bytes(data) for name, data in opened.files(variant.id).items()}
+    _write(staged, files | _beside(opened))
+    slices = {name: (str(staged / name), 0, len(data)) for name, data in files.items()}
+    trial = Trial(variant, opened.signature, opened.processing, files, slices)
+    return run_trial(trial, samples(opened), opened.parity.tolerance)
+
+
+def _mar(opened: Artifact, staged: Path) -> ParityReport:
+    variant = _variant(opened, "mar", _is_onnx, "pack the model from a form that becomes ONNX, or serve the artifact")
+    path = staged / f"{opened.name}.mar"
+    path.write_bytes(archive(opened, variant))
+    return try_archive(opened, variant, path, samples(opened))
+
+
+def _torch(to: str) -> Callable[[Artifact, Path], ParityReport]:
+    def make(opened: Artifact, staged: Path) -> ParityReport:
+        variant = _variant(opened, to, _is_onnx, "export the booster's own file: --to native")
+        report = rebuild(opened, variant, to, staged, samples(opened))
+        _write(staged, _beside(opened))
+        return report
+
+    return make
+
+
+def _savedmodel(opened: Artifact, staged: Path) -> ParityReport:
+    raise SetsailError(
+        "convert.unsupported", "an artifact holds an ONNX program, and no maintained tool makes a SavedModel of one",
+        field="--to", value="savedmodel", expected="onnx, or another of " + ", ".join(TARGETS),
+        todo="save it from the source: model.export(DIR) in Keras; clients of TensorFlow Serving are answered by "
+        "setsail serve FILE --as tfserving",
+    )  # fmt: skip
+
+
+def _beside(opened: Artifact) -> dict[str, bytes]:
+    signature = opened.signature.to_json() | opened.processing.to_json()
+    found = {name: bytes(data) for name, data in opened.processing.files.items()}
+    return found | {SIGNATURE: json.dumps(signature, indent=2, ensure_ascii=False).encode() + b"\n"}
+
+
+def _write(staged: Path, contents: Mapping[str, bytes]) -> None:
     for name, data in contents.items():
-        (folder / name).write_bytes(data)
-    return [folder / name for name in contents]
+        (staged / name).parent.mkdir(parents=True, exist_ok=True)
+        (staged / name).write_bytes(data)
+
+
+def samples(opened: Artifact) -> list[Probe]:
+    """The stored rows with the source's outputs."""
+    return [Probe(w, *sample) for w in ("synthetic", "example") if (sample := opened.samples(w)) is not None]
+
+
+# What `--to` takes -> who writes it into a folder, and says how it agrees.
+TARGETS: Final[Mapping[str, Callable[[Artifact, Path], ParityReport]]] = {
+    "onnx": _onnx,
+    "native": _native,
+    "mar": _mar,
+    "pt2": _torch("pt2"),
+    "torchscript": _torch("torchscript"),
+    "savedmodel": _savedmodel,
+}

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812 as everybody calls it
 
-__all__ = ["OPERATORS", "Sizes", "Unknown"]
+__all__ = ["OPERATORS", "Known", "Sizes", "Unknown", "as_tensor", "call"]
 
 Attributes = Mapping[str, Any]
 Operator = Callable[[Sequence[Any], Attributes], Any]
@@ -35,35 +35,49 @@ class Unknown(Exception):  # noqa: N818 a condition, told on as a SetsailError
     """A use of an operator that is not rebuilt; its text says which."""
 
 
+class Known:
+    """A constant of few whole numbers, which may be sizes: `torch.export` must not ask a tensor for them."""
+
+    def __init__(self, tensor: Any) -> None:
+        self.tensor = tensor
+        self.numbers = tuple(tensor.reshape(-1).tolist())
+
+
 def _sizes(value: Any) -> tuple[Any, ...]:
     """Numbers out of sizes or a constant."""
+    if isinstance(value, Known):
+        return value.numbers
     if isinstance(value, Sizes):
         return tuple(value)
+    if not isinstance(value, torch.Tensor):
+        return (value,)
+    if torch.jit.is_tracing():  # sizes are tensors there, and stay free only as long as nobody reads them
+        return tuple(value.unbind()) if value.ndim else (value,)
     return tuple(value.tolist()) if value.ndim else (value.item(),)
 
 
-def _tensor(value: Any, like: Any = None) -> Any:
+def as_tensor(value: Any) -> Any:
     """A tensor, out of sizes too."""
+    if isinstance(value, Known):
+        return value.tensor
     if isinstance(value, Sizes):
         return torch.stack([torch.as_tensor(size) for size in value])
     return value if isinstance(value, torch.Tensor) else torch.as_tensor(value)
 
 
 def _is_size(value: Any) -> bool:
-    return isinstance(value, Sizes) or not isinstance(value, torch.Tensor)
+    return isinstance(value, Sizes) or not isinstance(value, torch.Tensor | Known)
 
 
 def _binary(call: Callable[[Any, Any], Any]) -> Operator:
+    """Of tensors, or of sizes and constants."""
+
     def run(x: Sequence[Any], at: Attributes) -> Any:
-        a, b = x
-        if not (_is_size(a) or _is_size(b)):
-            return call(a, b)
-        left, right = (Sizes([v]) if not isinstance(v, (Sizes, torch.Tensor)) else v for v in (a, b))
-        many = isinstance(a, Sizes) or isinstance(b, Sizes)
-        left, right = _sizes(left), _sizes(right)
-        count = max(len(left), len(right))
-        found = [call(left[i % len(left)], right[i % len(right)]) for i in range(count)]
-        return Sizes(found) if many or count > 1 else found[0]
+        if not any(map(_is_size, x)) or any(isinstance(value, torch.Tensor) for value in x):
+            return call(as_tensor(x[0]), as_tensor(x[1]))
+        left, right = map(_sizes, x)
+        found = [call(left[i % len(left)], right[i % len(right)]) for i in range(max(len(left), len(right)))]
+        return Sizes(found) if any(isinstance(value, Sizes) for value in x) or len(found) > 1 else found[0]
 
     return run
 
@@ -75,7 +89,7 @@ def _divide(a: Any, b: Any) -> Any:
 
 
 def _unary(call: Callable[[Any], Any]) -> Operator:
-    return lambda x, at: call(_tensor(x[0]))
+    return lambda x, at: call(as_tensor(x[0]))
 
 
 def _cast(x: Sequence[Any], at: Attributes) -> Any:
@@ -83,7 +97,7 @@ def _cast(x: Sequence[Any], at: Attributes) -> Any:
         raise Unknown("a cast to text")
     if _is_size(x[0]) and at["to"] in (6, 7):
         return x[0]
-    return _tensor(x[0]).to(_DTYPES[at["to"]])
+    return as_tensor(x[0]).to(_DTYPES[at["to"]])
 
 
 def _clip(x: Sequence[Any], at: Attributes) -> Any:
@@ -113,7 +127,7 @@ def _reshape(x: Sequence[Any], at: Attributes) -> Any:
     wanted = list(_sizes(x[1]))
     if not at.get("allowzero", 0):
         wanted = [x[0].shape[i] if isinstance(s, int) and s == 0 else s for i, s in enumerate(wanted)]
-    return _tensor(x[0]).reshape(wanted)
+    return as_tensor(x[0]).reshape(wanted)
 
 
 def _flatten(x: Sequence[Any], at: Attributes) -> Any:
@@ -147,7 +161,7 @@ def _unsqueeze(x: Sequence[Any], at: Attributes) -> Any:
 def _concat(x: Sequence[Any], at: Attributes) -> Any:
     if any(isinstance(part, Sizes) for part in x):
         return Sizes(size for part in x for size in _sizes(part))
-    return torch.cat(list(x), at["axis"])
+    return torch.cat([as_tensor(part) for part in x], at["axis"])
 
 
 def _split(x: Sequence[Any], at: Attributes) -> Any:
@@ -178,8 +192,8 @@ def _gather(x: Sequence[Any], at: Attributes) -> Any:
     if isinstance(x[0], Sizes):
         index = _sizes(x[1])
         found = [x[0][i] for i in index]
-        return found[0] if not isinstance(x[1], Sizes) and x[1].ndim == 0 else Sizes(found)
-    axis, index = at.get("axis", 0) % x[0].ndim, _tensor(x[1]).long()
+        return found[0] if not isinstance(x[1], Sizes) and as_tensor(x[1]).ndim == 0 else Sizes(found)
+    axis, index = at.get("axis", 0) % x[0].ndim, as_tensor(x[1]).long()
     index = torch.where(index < 0, index + x[0].shape[axis], index)
     found = torch.index_select(x[0], axis, index.reshape(-1))
     return found.reshape(*x[0].shape[:axis], *index.shape, *x[0].shape[axis + 1 :])
@@ -194,7 +208,7 @@ def _expand(x: Sequence[Any], at: Attributes) -> Any:
 
 def _filled(x: Sequence[Any], at: Attributes) -> Any:
     value = at.get("value", torch.zeros(1))
-    return torch.full(_sizes(x[0]), value.reshape(()).item(), dtype=value.dtype)
+    return value.reshape((1,) * len(_sizes(x[0]))).expand(_sizes(x[0])).clone()
 
 
 def _pad(x: Sequence[Any], at: Attributes) -> Any:
@@ -208,7 +222,7 @@ def _pad(x: Sequence[Any], at: Attributes) -> Any:
         while flat and flat[-2:] == [0, 0]:
             flat = flat[:-2]
         return F.pad(x[0], flat, mode="reflect")
-    value = x[2].item() if len(x) > 2 and x[2] is not None else 0.0
+    value = 0.0 if len(x) < 3 or x[2] is None else as_tensor(x[2]).item()
     return F.pad(x[0], flat, value=value)
 
 
@@ -355,6 +369,22 @@ def _same(x: Sequence[Any], at: Attributes) -> Any:
     return x[0]
 
 
+# These look at whole numbers that are no data; which of their inputs are, the rest of the row says.
+_ARITHMETIC: Final = ("Add", "Sub", "Mul", "Div", "Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual",
+                      "Concat", "ConstantOfShape", "Range")  # fmt: skip
+_SIZED: Final = ("Reshape", "Squeeze", "Unsqueeze", "Split", "Slice", "Gather", "Expand", "Pad", "Tile", "ReduceSum",
+                 "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare",
+                 "ReduceLogSumExp", "TopK", "CumSum")  # fmt: skip
+
+
+def call(name: str, inputs: Sequence[Any], attributes: Attributes) -> Any:
+    """Do what an operator does. Raises KeyError for one that is not here, Unknown for a use that is not."""
+    if name not in _ARITHMETIC:
+        kept = 1 if name in _SIZED else len(inputs)
+        inputs = [as_tensor(x) if isinstance(x, Known) and i < kept else x for i, x in enumerate(inputs)]
+    return OPERATORS[name](inputs, attributes)
+
+
 OPERATORS: Final[Mapping[str, Operator]] = {
     "Add": _binary(lambda a, b: a + b), "Sub": _binary(lambda a, b: a - b), "Mul": _binary(lambda a, b: a * b),
     "Div": _binary(_divide), "Pow": lambda x, at: _power(*x), "Mod": _modulo,
@@ -375,9 +405,9 @@ OPERATORS: Final[Mapping[str, Operator]] = {
     "PRelu": lambda x, at: torch.where(x[0] < 0, x[0] * x[1], x[0]),
     "HardSigmoid": lambda x, at: torch.clamp(x[0] * at.get("alpha", 0.2) + at.get("beta", 0.5), 0, 1),
     "Clip": _clip, "Min": _many(torch.minimum), "Max": _many(torch.maximum), "Sum": _many(torch.add),
-    "Where": lambda x, at: torch.where(_tensor(x[0]), _tensor(x[1]), _tensor(x[2])),
+    "Where": lambda x, at: torch.where(as_tensor(x[0]), as_tensor(x[1]), as_tensor(x[2])),
     "Cast": _cast, "Identity": _same, "Dropout": _same,
-    "CastLike": lambda x, at: _tensor(x[0]).to(x[1].dtype),
+    "CastLike": lambda x, at: as_tensor(x[0]).to(x[1].dtype),
     "Shape": _shape, "Reshape": _reshape, "Flatten": _flatten, "Transpose": _transpose, "Squeeze": _squeeze,
     "Unsqueeze": _unsqueeze, "Concat": _concat, "Split": _split, "Slice": _slice, "Gather": _gather,
     "GatherElements": lambda x, at: torch.gather(x[0], at.get("axis", 0), x[1].long()),

@@ -1,4 +1,4 @@
-"""An ONNX graph as a module of PyTorch: run node by node, traced by `torch.export` or `torch.jit`, and saved.
+"""An ONNX graph as a module of PyTorch: run node by node, traced by PyTorch, and saved.
 
 Only for `setsail export --to pt2` and `--to torchscript`, in a child process. The graph is one that packing made and the
 gate let through. An operator that is not in `operators.py` is refused by its name, and whoever calls this compares what
@@ -17,7 +17,7 @@ import onnx
 import torch
 from onnx import numpy_helper
 
-from setsail.convert.torch.operators import OPERATORS, Unknown
+from setsail.convert.torch.operators import OPERATORS, Known, Unknown, as_tensor, call
 from setsail.errors import SetsailError
 from setsail.signature import BATCH, Signature
 from setsail.tensors import Array
@@ -27,10 +27,11 @@ __all__ = ["Rebuilt", "save"]
 Call = Callable[[Mapping[str, Array]], dict[str, Array]]
 _DOMAINS: Final = ("", "ai.onnx")
 _OLDEST: Final = 13  # from here on, axes of Squeeze and Unsqueeze are inputs, and Softmax is of one axis
+_FEW: Final = 64
 _USUAL: Final = 3  # rows that are traced; 1 would be taken for a constant
 
 
-class Rebuilt(torch.nn.Module):
+class Rebuilt(torch.nn.Module):  # type: ignore[misc]  # mypy does not read PyTorch
     """The graph. Takes the signature's inputs in order, and gives its outputs in order.
 
     Raises:
@@ -43,6 +44,7 @@ class Rebuilt(torch.nn.Module):
         self.names = [spec.name for spec in signature.inputs]
         self.results = [spec.name for spec in signature.outputs]
         self.constants: dict[str, str] = {}
+        self.known: dict[str, Known] = {}
         for tensor in graph.initializer:
             self._keep(tensor.name, _torch(numpy_helper.to_array(tensor)))
         self.nodes = [node for node in graph.node if not self._is_constant(node)]
@@ -60,21 +62,24 @@ class Rebuilt(torch.nn.Module):
         return True
 
     def _keep(self, name: str, value: Any) -> None:
+        if value.dtype in (torch.int32, torch.int64) and value.ndim < 2 and value.numel() <= _FEW:
+            self.known[name] = Known(value)
+            return
         self.constants[name] = f"constant_{len(self.constants)}"
         self.register_buffer(self.constants[name], value)
 
     def forward(self, *inputs: Any) -> Any:
         values: dict[str, Any] = dict(zip(self.names, inputs, strict=True))
-        values |= {name: getattr(self, own) for name, own in self.constants.items()}
+        values |= self.known | {name: getattr(self, own) for name, own in self.constants.items()}
         for node, attributes in zip(self.nodes, self.attributes, strict=True):
             name = node.op_type if node.domain in _DOMAINS else f"{node.domain}.{node.op_type}"
             try:
-                found = OPERATORS[name]([values[i] if i else None for i in node.input], attributes)
+                found = call(name, [values[i] if i else None for i in node.input], attributes)
             except Unknown as fault:
                 raise _refused(f"{fault} has no counterpart that is known", name) from fault
             results = found if type(found) is tuple else (found,)
             values.update(zip(node.output, results, strict=False))
-        return tuple(values[name] for name in self.results)
+        return tuple(as_tensor(values[name]) for name in self.results)
 
 
 def save(path: Path, signature: Signature, to: str, target: Path, max_batch: int | None) -> Call:
@@ -134,12 +139,12 @@ _FORMS: Final[Mapping[str, Callable[..., Call]]] = {"pt2": _pt2, "torchscript": 
 
 
 def _calling(saved: Any, signature: Signature) -> Call:
-    def call(inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def answer(inputs: Mapping[str, Array]) -> dict[str, Array]:
         with torch.no_grad():
             found = saved(*(torch.from_numpy(np.ascontiguousarray(inputs[spec.name])) for spec in signature.inputs))
         return {spec.name: array.numpy() for spec, array in zip(signature.outputs, found, strict=True)}
 
-    return call
+    return answer
 
 
 def _attributes(node: Any) -> dict[str, Any]:
