@@ -52,6 +52,10 @@ def table() -> Made:
     return trained(K([Input((4,)), *layers]), TABLE)
 
 
+def dense() -> Made:
+    return K([Input((4,)), L.Dense(8, activation="relu"), L.Dense(3)]), (TABLE,)
+
+
 def image_classifier(varied: bool = True) -> Made:
     """What a classifier of images looks like: the picture's values are scaled, and varied in training, inside it."""
     prepare: list[Any] = [L.Rescaling(1 / 127.5, offset=-1)]
@@ -288,7 +292,7 @@ def packed(folder: Path) -> list[str]:
     path, answer = scaler(folder)
     kept(folder, "saved-model-signature", path, (TABLE,), answer, signature="scaled")
     kept(folder, "tflite", *with_rows(lite(folder, image_classifier(False), False), IMAGES))
-    path, answer = lite(folder, table(), True)
+    path, answer = lite(folder, dense(), True)
     kept(folder, "tflite-int8", path, (quantise(path, TABLE),), answer)
     return sorted(p.stem for p in folder.glob("*.npz"))
 
@@ -304,6 +308,7 @@ def refusals(folder: Path) -> dict[str, list[str]]:
     attempts["lambda"] = lambda: folder / "model.keras"  # the last one saved has a Lambda
     attempts["weights-alone"] = lambda: weights(folder)
     attempts["still-sampling"] = lambda: exported(folder / "again", image_classifier())[0]  # Keras exports it so
+    attempts["tflite-int8-image"] = lambda: lite(folder / "again", image_classifier(False), True)[0]
     attempts["unbuilt"] = lambda: K([L.Dense(2)])
     for name, make in attempts.items():
         try:

@@ -32,6 +32,7 @@ REFUSED = {
     "still-sampling": ("convert.unsupported", "differs between two runs"),
     "lambda": ("source.trust", "--trust pickle"),
     "weights-alone": ("source.load", "holds no Keras model"),
+    "tflite-int8-image": ("parity.failed", "differs from its source"),  # averages round the other way
     "unbuilt": ("convert.example", "--input"),
 }
 
@@ -42,7 +43,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any
     for name in ("b", "again"):
         (folder / name).mkdir()
     told = ask_client(
-        tensorflow_python(), HOUSE.read_text(), str(folder), seconds=900,
+        tensorflow_python(), HOUSE.read_text(), str(folder), seconds=1700,  # alone it takes two minutes
         env={"SETSAIL_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     return folder, told.json()
