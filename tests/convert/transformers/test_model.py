@@ -121,6 +121,25 @@ def test_sentence_transformers_that_do_what_we_do_not(change: dict[str, Any], fi
     assert (fault.code, fault.field) == ("convert.unsupported", field)
 
 
+@pytest.mark.parametrize(
+    ("kind", "config"),
+    [("T5Model", lambda: transformers.T5Config(d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2, vocab_size=150)),
+     ("Wav2Vec2ForSequenceClassification", lambda: transformers.Wav2Vec2Config(
+         hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, conv_dim=(8,),
+         conv_stride=(5,), conv_kernel=(10,), num_feat_extract_layers=1, num_conv_pos_embedding_groups=2))],
+)  # fmt: skip
+def test_models_of_other_inputs(kind: str, config: Any, tmp_path: Path) -> None:
+    hugging.model(kind, config(), tmp_path, hugging.word_pieces())
+    fault = refused(tmp_path)
+    assert (fault.code, fault.field) == ("convert.unsupported", "architectures")
+
+
+def test_tokens_cannot_be_told_from_padding(tmp_path: Path) -> None:
+    hugging.bert(tmp_path, "BertModel")
+    hugging.word_pieces(model_input_names=["input_ids"]).save_pretrained(tmp_path)
+    assert refused(tmp_path).field == "model_input_names"
+
+
 def test_what_is_live_and_no_model() -> None:
     with pytest.raises(SetsailError) as caught:
         convert_live(hugging.word_pieces(), Intent())

@@ -67,6 +67,7 @@ def load(directory: Directory, task: Task) -> Parts:
                              attn_implementation="eager", output_loading_info=True, weights_only=True, **safe),
     )  # fmt: skip
     notes = _weights(directory, model, told)
+    _refuse_inputs(model, task)
     if model.main_input_name == "pixel_values":
         load = partial(transformers.AutoImageProcessor.from_pretrained, place, backend="pil", **safe)
         before: Words | Pictures = images.pictures(_opened("the image processor", load), _channels(model.config))
@@ -76,6 +77,18 @@ def load(directory: Directory, task: Task) -> Parts:
         before = of_texts(tokenizer, model, pool)
         return Parts(model, task, before, pool, notes)
     return Parts(model, task, before, None, notes)
+
+
+def _refuse_inputs(model: Any, task: Task) -> None:
+    """A model of sound, or of what must be told step by step, ends in a name of ours too."""
+    if model.main_input_name not in ("input_ids", "pixel_values"):
+        raise SetsailError("convert.unsupported", f"{type(model).__name__} takes neither texts nor pictures",
+                           field="architectures", value=model.main_input_name, expected="input_ids or pixel_values",
+                           todo="export it to ONNX, then pack the .onnx file")  # fmt: skip
+    if task.name == "embeddings" and model.config.is_encoder_decoder:
+        raise SetsailError("convert.unsupported", f"{type(model).__name__} is an encoder with a decoder",
+                           field="architectures", value=type(model).__name__, expected="an encoder alone",
+                           todo="save_pretrained its encoder, and pack that")  # fmt: skip
 
 
 def _opened(what: str, load: Any) -> Any:

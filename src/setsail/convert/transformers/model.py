@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -63,7 +63,11 @@ def assemble(parts: Parts, intent: Intent) -> Conversion:
         inputs = _inputs(parts, intent)
         rows = _drawn(parts, inputs, intent.seed)
         few = _encode(parts, {name: array[:3] for name, array in rows[0].items()})
-        made = head(model, parts.task, _length(parts), intent.labels, parts.pool, model(**few, return_dict=True))
+        if parts.takes == "text" and parts.task.name != "text classification" and "attention_mask" not in few:
+            raise SetsailError("convert.unsupported", "the tokenizer does not tell tokens from padding",
+                               field="model_input_names", expected="attention_mask among them")  # fmt: skip
+        seen = _tried(lambda: model(**few, return_dict=True), 3)
+        made = head(model, parts.task, _length(parts), intent.labels, parts.pool, seen)
         source = partial(_answer, parts, made)
         batch = None if _independent(source, rows[0], made) else 1
         if batch:
@@ -165,14 +169,19 @@ def _encode(parts: Parts, rows: Mapping[str, Array]) -> dict[str, torch.Tensor]:
 
 def _answer(parts: Parts, made: Head, rows: Mapping[str, Array]) -> dict[str, Array]:
     """What the source says: its own tokenizer or processor, its own model, transformers' own treatment of scores."""
+    count = len(next(iter(rows.values())))
+    with torch.no_grad():
+        seen = _tried(lambda: made.module(**_encode(parts, rows)), count)
+    done = made.finish({name: tensor.detach() for name, tensor in seen.items()})
+    return {name: np.ascontiguousarray(array) for name, array in done.items()}
+
+
+def _tried(run: Callable[[], Any], rows: int) -> Any:
+    """What the model answers, or `convert.run`."""
     try:
-        with torch.no_grad():
-            seen = {name: tensor.detach() for name, tensor in made.module(**_encode(parts, rows)).items()}
-            return {name: np.ascontiguousarray(array) for name, array in made.finish(seen).items()}
-    except SetsailError:
-        raise
-    except Exception as fault:
-        raise SetsailError("convert.run", f"the model failed on {len(next(iter(rows.values())))} rows",
+        return run()
+    except Exception as fault:  # a model may raise anything
+        raise SetsailError("convert.run", f"the model failed on {rows} rows",
                            value=str(fault).strip().partition("\n")[0] or type(fault).__name__,
                            expected="a model that answers its own tokenizer or processor") from fault  # fmt: skip
 
