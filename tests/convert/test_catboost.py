@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,12 @@ def test_a_file_answers_as_the_class_of_its_loss(tmp_path: Path) -> None:
         single = rows.astype(np.float32)
         answer = run(conversion, conversion.programs[0], single)[name]
         np.testing.assert_allclose(answer.astype(float), model.predict(single).astype(float), rtol=1e-9)
+
+
+def test_a_pickled_model_is_of_catboost(tmp_path: Path) -> None:
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(classifier()))
+    found = recognise(tmp_path / "model.pkl")
+    assert (found.format, found.framework, found.trust) == ("pickle", "catboost", "pickle")
 
 
 def test_a_sum_of_models_and_a_bare_one() -> None:

@@ -103,6 +103,7 @@ def test_categories_that_were_numbers_stay_numbers() -> None:
     model = lgb.LGBMRegressor(**LGB).fit(CODES, RENT, categorical_feature=[0, 2])
     conversion = lightgbm.convert(model, Intent(example=CODES))
     assert str(conversion.signature.inputs[0]) == "input:float64[N,3]"
+    assert conversion.notes == ("numbers of categories go into 0, 2",)
     agree(conversion, rtol=1e-9)
     strange = CODES[:9].copy()
     strange[:, 0] = [-1, -0.5, 0.5, 2.9, 5, 6, 1e9, np.nan, 3]  # cut to a number, below zero, beyond all
@@ -207,6 +208,7 @@ def test_a_booster_on_numbers_of_categories() -> None:
     booster = xgb.train({"max_depth": 4, "nthread": 1}, table, 5)
     conversion = xgboost.convert(booster, Intent(example=CODES.astype(np.float32)))
     assert str(conversion.signature.inputs[0]) == "input:float32[N,3]"
+    assert conversion.notes == ("numbers of categories go into 0, 2",)
     agree(conversion)
     strange = CODES[:8].astype(np.float32)
     strange[:, 0] = [-1, 0.5, 2.9, 5, 6, 1e9, np.nan, 3]

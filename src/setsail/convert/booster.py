@@ -8,7 +8,7 @@ programs and their outputs.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, Final
@@ -28,7 +28,7 @@ from setsail.steps import NONE, Processing
 from setsail.tensors import BY_NAME, Array, dtype_of
 from setsail.variants import Variant
 
-__all__ = ["Model", "Rows", "assemble", "package_versions", "plain_values", "read_rows"]
+__all__ = ["Model", "Rows", "assemble", "numbered", "package_versions", "plain_values", "read_rows"]
 
 _EXAMPLE_ROWS: Final = 1000
 
@@ -147,6 +147,12 @@ class Model:
     notes: tuple[str, ...] = ()
     ranges: tuple[tuple[float, float] | None, ...] = ()
     levels: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+
+
+def numbered(rows: Rows | Columns, columns: Iterable[int]) -> tuple[str, ...]:
+    """A note where columns of a table take the numbers of categories whose names nobody knows."""
+    asked = [str(rows.names[i] if rows.names else i) for i in sorted(columns)] if isinstance(rows, Rows) else []
+    return (f"numbers of categories go into {', '.join(asked)}",) if asked else ()
 
 
 def package_versions(*packages: str) -> dict[str, str]:

@@ -15,28 +15,20 @@ table itself (`categorical_feature=[0]`) stay numbers.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import lightgbm
 import numpy as np
 
-from setsail.convert.booster import Model, Rows, assemble, package_versions, plain_values, read_rows
+from setsail.convert.booster import Model, Rows, assemble, numbered, package_versions, plain_values, read_rows
 from setsail.convert.categories import gather
-from setsail.convert.columns import (
-    Column,
-    Columns,
-    Levels,
-    category_frame,
-    frame_of,
-    level_values,
-    read_columns,
-)
+from setsail.convert.columns import Column, Columns, category_frame, frame_of, read_columns
 from setsail.convert.conversion import Conversion, Intent, Program
+from setsail.convert.lightgbm_categories import Categories, numbers, read_categories, sets
 from setsail.convert.links import Plan
 from setsail.convert.trees import Ensemble, Tree
 from setsail.errors import SetsailError
@@ -107,18 +99,20 @@ def convert(model: Any, intent: Intent) -> Conversion:
     """
     known = facts(model)
     parameters = {} if model is known.booster else plain_values(model.get_params())
+    rows = _rows(known, intent)
     described = Model(
         framework="LightGBM",
         estimator=type(model).__name__,
         versions=package_versions("lightgbm", "onnx", "numpy"),
         plan=known.plan,
-        rows=_rows(known, intent),
+        rows=rows,
         ensemble=known.ensemble,
         run=_booster_answers(known) if model is known.booster else _wrapper_answers(model, known.plan),
         native=_native(known),
         hyperparameters=parameters | {"objective": known.objective},
         ranges=known.ranges,
-        levels=known.numbers,
+        notes=numbered(rows, known.categories.columns),
+        levels=known.categories.numbers,
     )
     return assemble(described, intent)
 
@@ -133,8 +127,6 @@ class Facts:
     Attributes:
         ensemble: None where only LightGBM itself can run it (linear trees).
         ranges: lowest and highest value of each column in training, where known.
-        levels: of the data frame's categorical columns, in order; `categorical` are the columns that splits ask sets
-            of, and `numbers` the categories' numbers by column.
         text: the model text, without paths.
     """
 
@@ -146,9 +138,7 @@ class Facts:
     names: tuple[str, ...]
     ranges: tuple[tuple[float, float] | None, ...]
     text: str
-    levels: tuple[Levels, ...] = ()
-    categorical: tuple[int, ...] = ()
-    numbers: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    categories: Categories
 
 
 def facts(model: Any) -> Facts:
@@ -161,25 +151,21 @@ def facts(model: Any) -> Facts:
     row = OBJECTIVES.get(objective)
     if row is None:
         raise _refused(f"objective {objective!r}", "predicts in a way we do not know", ", ".join(OBJECTIVES))
-    levels = tuple(level_values(level) for level in _pandas_categorical(text))
     width, groups = int(head["max_feature_idx"]) + 1, int(head["num_tree_per_iteration"])
     zeros = _zero_columns(trees, width)
     linear = any(t.get("is_linear", "0") != "0" for t in trees)
     ensemble = None
-    asked = gather((s for t in trees for s in _sets(t)), width, member=0.0, missing=1.0, low=-1.0)
+    asked = gather((s for t in trees for s in sets(t)), width, member=0.0, missing=1.0, low=-1.0)
     if not linear and zeros is not None and asked is not None:
-        sets, places = asked
+        tables, places = asked
         parsed = tuple(_tree(t, i % groups, places) for i, t in enumerate(trees))
-        ensemble = Ensemble(parsed, width, groups, "<=", "float64", np.zeros(groups), sets)
+        ensemble = Ensemble(parsed, width, groups, "<=", "float64", np.zeros(groups), tables)
     average = max(1, len(trees) // groups) if "average_output" in head else 1
     plan = _plan(row, options.split(), wrapper, groups, average, zeros or ())
     names = tuple(head["feature_names"].split())
     default = names == tuple(f"Column_{i}" for i in range(width))
-    numbers = _numbers_of_categories(head)
-    told = re.search(r"^\[categorical_feature: ([\d,]+)\]$", text, re.MULTILINE)
-    categorical = {*numbers, *(map(int, told[1].split(",")) if told else ())}
-    return Facts(booster, objective, plan, ensemble, width, () if default else names, _ranges(head), text, levels,
-                 tuple(sorted(categorical)), numbers)  # fmt: skip
+    return Facts(booster, objective, plan, ensemble, width, () if default else names, _ranges(head), text,
+                 read_categories(head, text))  # fmt: skip
 
 
 def _fitted(wrapper: Any) -> Any:
@@ -197,19 +183,6 @@ def _sections(text: str) -> Iterator[dict[str, str]]:
     for block in re.split(r"\n(?=Tree=\d+\n)", body):
         lines = (line.partition("=") for line in block.splitlines() if line.strip())
         yield {key: value for key, _, value in lines}
-
-
-def _pandas_categorical(text: str) -> list[Any]:
-    """The categories of each categorical column of the data frame, as the last line of a model text has them."""
-    found = re.search(r"^pandas_categorical:(.*)$", text, re.MULTILINE)
-    return (json.loads(found[1]) if found else None) or []
-
-
-def _numbers_of_categories(head: Mapping[str, str]) -> dict[int, tuple[int, ...]]:
-    """Of the columns that hold categories, the numbers seen in training: `0:2:5` where others have `[low:high]`."""
-    infos = enumerate(head.get("feature_infos", "").split())
-    found = {i: tuple(int(n) for n in info.split(":")) for i, info in infos if re.fullmatch(r"-?\d+(:-?\d+)*", info)}
-    return {i: tuple(n for n in numbers if n >= 0) for i, numbers in found.items()}
 
 
 def _ranges(head: Mapping[str, str]) -> tuple[tuple[float, float] | None, ...]:
@@ -245,13 +218,13 @@ def _refused(what: str, why: str, expected: str) -> SetsailError:
 
 def _rows(known: Facts, intent: Intent) -> Rows | Columns:
     """One table of numbers, or a column each where a data frame had categories."""
-    if not known.levels:
+    if not known.categories.levels:
         return read_rows(intent, width=known.width, names=known.names, dtype="float64")
     names = known.names or tuple(f"Column_{i}" for i in range(known.width))
     frame = None if intent.example is None else frame_of(intent.example, names)
-    where = _placed(known, frame)
+    where = known.categories.placed(frame)
     columns = [Column(name, "float64") for name in names]
-    for index, levels in zip(where, known.levels, strict=True):
+    for index, levels in zip(where, known.categories.levels, strict=True):
         texts = all(isinstance(level, str) for level in levels)
         columns[index] = Column(names[index], "string" if texts else "int64", levels)
     example = None
@@ -261,42 +234,14 @@ def _rows(known: Facts, intent: Intent) -> Rows | Columns:
     return Columns(tuple(columns), "float64", category_frame(columns), example)
 
 
-def _placed(known: Facts, frame: Any) -> Sequence[int]:
-    """Which columns the lists of categories belong to: LightGBM keeps the lists in order, and not whose they are.
-
-    The example's columns of categories or texts; without such, the columns that splits ask sets of. (Ordered categories
-    are numbers to LightGBM: then only an example tells.)
-    """
-    wanted = len(known.levels)
-    if frame is not None:
-        numbers = [getattr(dtype, "kind", "O") in "biuf" for dtype in frame.dtypes]
-        for found in ([i for i, dtype in enumerate(frame.dtypes) if str(dtype) == "category"],
-                      [i for i, number in enumerate(numbers) if not number]):  # fmt: skip
-            if len(found) == wanted:
-                return found
-    pairs = zip(known.categorical, known.levels, strict=False)
-    if len(known.categorical) == wanted and all(
-        max(known.numbers.get(i, ()), default=0) < len(found) for i, found in pairs
-    ):
-        return known.categorical
-    raise SetsailError(
-        "convert.example", f"the model does not say which of its columns hold its {wanted} lists of categories",
-        field="example", expected=f"a data frame in which {wanted} columns are categories or texts",
-    )  # fmt: skip
-
-
 # -- trees -----------------------------------------------------------------------------------------------------------
-
-
-def _numbers(tree: Mapping[str, str], key: str, dtype: Any) -> Array:
-    return np.array(tree.get(key, "").split(), dtype=np.float64).astype(dtype)
 
 
 def _zero_columns(trees: list[dict[str, str]], width: int) -> tuple[int, ...] | None:
     """Columns in which zero is missing; None where a column's trees do not agree (training was continued)."""
     kinds: list[set[str]] = [set() for _ in range(width)]
     for tree in trees:
-        for column, decision in zip(_numbers(tree, "split_feature", int), _numbers(tree, "decision_type", int),
+        for column, decision in zip(numbers(tree, "split_feature", int), numbers(tree, "decision_type", int),
                                     strict=True):  # fmt: skip
             if decision & 1:
                 continue  # categories are never zero
@@ -316,36 +261,26 @@ def _beside_zero(threshold: Array) -> Array:
     return np.where(inside & (threshold < 0), below, np.where(inside, ZERO, threshold))
 
 
-def _sets(spec: Mapping[str, str]) -> Iterator[tuple[int, frozenset[int]]]:
-    """Column and categories of each categorical split. Its `threshold` says which stretch of the list of words."""
-    ends, words = _numbers(spec, "cat_boundaries", np.int64), _numbers(spec, "cat_threshold", np.uint32)
-    rows = (_numbers(spec, key, np.int64) for key in ("decision_type", "split_feature", "threshold"))
-    for decision, column, number in zip(*rows, strict=True):
-        if decision & 1:
-            bits = np.unpackbits(words[ends[number] : ends[number + 1]].astype("<u4").view(np.uint8), bitorder="little")
-            yield int(column), frozenset(np.flatnonzero(bits).tolist())
-
-
 def _tree(spec: Mapping[str, str], group: int, places: Mapping[tuple[int, frozenset[int]], int]) -> Tree:
     """One tree. The text numbers splits 0, 1, … and refers to leaf i as -i - 1; here leaves follow the splits.
 
     A categorical split asks whether its set's column, one of `places`, is 0.
     """
-    threshold = _beside_zero(_numbers(spec, "threshold", np.float64))
-    column = _numbers(spec, "split_feature", np.int64)
-    decision = _numbers(spec, "decision_type", np.int64)
-    leaves = _numbers(spec, "leaf_value", np.float64)
+    threshold = _beside_zero(numbers(spec, "threshold", np.float64))
+    column = numbers(spec, "split_feature", np.int64)
+    decision = numbers(spec, "decision_type", np.int64)
+    leaves = numbers(spec, "leaf_value", np.float64)
     splits, missing = len(threshold), (decision >> 2) & 3
     default_left = (decision & 2) > 0
     # Read as zero: goes wherever zero goes. A single leaf is a tree without splits.
     left_if_missing = np.where(missing == 0, threshold >= 0, default_left)
     pad = np.zeros(len(leaves))
     categorical = np.flatnonzero(decision & 1)
-    column[categorical] = [places[found] for found in _sets(spec)]
+    column[categorical] = [places[found] for found in sets(spec)]
     threshold[categorical] = 0.5
 
     def children(key: str) -> Array:
-        nodes = _numbers(spec, key, np.int64)[:splits]
+        nodes = numbers(spec, key, np.int64)[:splits]
         return np.concatenate([np.where(nodes < 0, splits - nodes - 1, nodes), pad]).astype(np.int64)
 
     return Tree(

@@ -59,7 +59,7 @@ _DANGEROUS_NAMES: Final = frozenset((
     "numpy.testing._private.utils.runstring", "joblib.load", "pandas.read_pickle", "pandas.eval",
     "sklearn.utils._joblib.load",
 ))  # fmt: skip
-_FRAMEWORKS: Final = {"sklearn": "sklearn", "xgboost": "xgboost", "lightgbm": "lightgbm", "torch": "torch"}
+_FRAMEWORKS: Final = {name: name for name in ("sklearn", "xgboost", "lightgbm", "catboost", "torch")}
 _LIBRARIES: Final = frozenset((
     "numpy", "scipy", "pandas", "sklearn", "xgboost", "lightgbm", "torch", "joblib", "catboost", "collections",
     "copyreg", "copy_reg",

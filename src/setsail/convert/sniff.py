@@ -224,7 +224,7 @@ def _pickle(path: Path, head: bytes) -> Source | None:
             return None
     findings = pickles.scan(path)
     joblib = compressed or path.suffix == ".joblib" or any(n.startswith("joblib.") for n in findings.known)
-    order = ("torch", "xgboost", "lightgbm", "sklearn")
+    order = ("torch", "xgboost", "lightgbm", "catboost", "sklearn")
     framework = next((f for f in order if f in findings.frameworks), None)
     if "sklearn" in findings.frameworks and framework in ("xgboost", "lightgbm"):
         framework = None if _has_sklearn_estimator(findings) else framework

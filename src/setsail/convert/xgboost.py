@@ -19,30 +19,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import xgboost
 
-from setsail.convert.booster import Model, Rows, assemble, package_versions, plain_values, read_rows
+from setsail.convert.booster import Model, Rows, assemble, numbered, package_versions, plain_values, read_rows
 from setsail.convert.categories import gather
-from setsail.convert.columns import (
-    Column,
-    Columns,
-    Levels,
-    category_frame,
-    frame_of,
-    is_frame,
-    level_values,
-    read_columns,
-)
+from setsail.convert.columns import Column, Columns, category_frame, frame_of, is_frame, read_columns
 from setsail.convert.conversion import Conversion, Intent, Program
 from setsail.convert.links import Plan
 from setsail.convert.trees import Ensemble, Tree
+from setsail.convert.xgboost_categories import Categories, read_categories, sets
 from setsail.errors import SetsailError
 from setsail.tensors import Array
 from setsail.variants import Variant
@@ -140,43 +131,13 @@ def convert(model: Any, intent: Intent) -> Conversion:
         run=_booster_answers(known) if model is known.booster else _wrapper_answers(model, known.plan),
         native=_native(known),
         hyperparameters=parameters | {"objective": known.objective},
-        notes=known.notes,
-        levels=known.numbers,
+        notes=known.notes + numbered(rows, known.categories.numbers),
+        levels=known.categories.numbers,
     )
     return assemble(described, intent)
 
 
 # -- reading a model -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A column's categories in a model: whole numbers, or one run of UTF-8 with the texts' ends.
-
-    XGBoost 3.2 counts characters where it should count bytes: of texts beyond ASCII it stores pieces, and goes by those
-    pieces when a frame has its categories in another order. Nothing in the model says which texts there were.
-    """
-
-    ends: tuple[int, ...]
-    values: tuple[int, ...]
-
-    @property
-    def plain(self) -> bool:
-        """Whether the stored texts are those of training."""
-        return not self.ends or all(0 <= v < 128 for v in self.values)
-
-    def levels(self) -> Levels:
-        if not self.ends:
-            return level_values(self.values)
-        content = bytes(v & 0xFF for v in self.values)
-        return tuple(content[a:b].decode() for a, b in pairwise(self.ends))
-
-    def fits(self, levels: Sequence[Any]) -> bool:
-        """Whether these texts, in this order, are stored so."""
-        joined = "".join(map(str, levels))
-        sizes = [0, *accumulate(len(str(level)) for level in levels)]
-        stored = tuple(int(v) for v in np.frombuffer(joined.encode()[: len(joined)], np.int8))
-        return tuple(sizes) == self.ends and stored == tuple(v - 256 if v > 127 else v for v in self.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +147,6 @@ class Facts:
     Attributes:
         ensemble: None for a linear booster.
         rounds: how many boosting rounds predict, 0 for all.
-        levels: the stored categories of columns that have them.
-        categorical: all columns of categories; `numbers` are the categories' numbers that splits ask for, by column.
     """
 
     booster: Any
@@ -198,9 +157,7 @@ class Facts:
     names: tuple[str, ...]
     rounds: int
     notes: tuple[str, ...]
-    levels: Mapping[int, Stored] = field(default_factory=dict)
-    categorical: tuple[int, ...] = ()
-    numbers: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    categories: Categories
 
 
 def facts(model: Any) -> Facts:
@@ -217,10 +174,8 @@ def facts(model: Any) -> Facts:
     plan = _plan(learner["learner_model_param"], objective, row, wrapper)
     notes = (f"predicts with the first {rounds} rounds, the best of early stopping",) if rounds else ()
     width = int(learner["learner_model_param"]["num_feature"])
-    types = learner.get("feature_types", [])
-    return Facts(booster, objective, plan, ensemble, width, tuple(learner["feature_names"]), rounds, notes,
-                 _levels(learner), tuple(i for i, kind in enumerate(types) if kind == "c"),
-                 _numbers(_gbtree(learner).get("trees", [])))  # fmt: skip
+    categories = read_categories(_gbtree(learner), learner.get("feature_types", []))
+    return Facts(booster, objective, plan, ensemble, width, tuple(learner["feature_names"]), rounds, notes, categories)
 
 
 def _fitted(wrapper: Any) -> Any:
@@ -230,13 +185,6 @@ def _fitted(wrapper: Any) -> Any:
         return wrapper.get_booster()
     except Exception as fault:  # NotFittedError is scikit-learn's, which need not be installed
         raise _refused(type(wrapper).__name__, "is not fitted", "a fitted model") from fault
-
-
-def _levels(learner: Mapping[str, Any]) -> dict[int, Stored]:
-    """The categories of each column of categories, as the model stores them."""
-    held = enumerate(_gbtree(learner).get("cats", {}).get("enc", []))
-    return {i: Stored(tuple(column.get("offsets", ())), tuple(column["values"])) for i, column in held
-            if column["values"]}  # fmt: skip
 
 
 def _rounds(booster: Any, wrapper: Any) -> int:
@@ -278,41 +226,20 @@ def _rows(known: Facts, intent: Intent, dtype: str | None) -> Rows | Columns:
     """One table of numbers, or a column each where a data frame had categories."""
     framed = is_frame(intent.example)
     names = known.names or tuple(f"x{i}" for i in range(known.width))
-    frame = frame_of(intent.example, names) if framed and known.categorical else None
-    levels = _levels_of(known, frame)
+    frame = frame_of(intent.example, names) if framed and known.categories.columns else None
+    levels = known.categories.levels(frame)
     if not levels:
         return read_rows(intent, width=known.width, names=known.names, dtype=dtype)
     columns = [Column(name, dtype or "float64") for name in names]
     for index, found in levels.items():
-        by_name = index in known.levels and known.levels[index].plain
-        columns[index] = Column(names[index], "string" if isinstance(found[0], str) else "int64", found, closed=True,
-                                ordered=not by_name)  # fmt: skip
+        dtype_of_levels = "string" if isinstance(found[0], str) else "int64"
+        by_name = known.categories.by_name(index)
+        columns[index] = Column(names[index], dtype_of_levels, found, closed=True, ordered=not by_name)
     example = None
     if intent.example is not None:
         read, example = read_columns(columns, frame_of(intent.example, names) if frame is None else frame)
         columns = list(read)
     return Columns(tuple(columns), "float32", category_frame(columns), example)
-
-
-def _levels_of(known: Facts, frame: Any) -> dict[int, Levels]:
-    """The levels by column: the model's own, else those that an example's own columns of categories show."""
-    kinds = [] if frame is None else [str(dtype) for dtype in frame.dtypes]
-    shown = {i: list(frame.iloc[:, i].cat.categories) for i, kind in enumerate(kinds) if kind == "category"}
-    if not known.levels:
-        return {i: level_values(shown[i]) for i in known.categorical if i in shown}
-    found: dict[int, Levels] = {}
-    for column, stored in known.levels.items():
-        if stored.plain:
-            found[column] = stored.levels()
-        elif column in shown and stored.fits(shown[column]):
-            found[column] = level_values(shown[column])
-        else:
-            raise SetsailError(
-                "convert.example", f"XGBoost stores only pieces of the categories of column {column}, which are not "
-                "ASCII", field=str(column), expected="a data frame whose columns have the categories of training",
-                todo="pass rows of the training frame as the example, with its categories in their order",
-            )  # fmt: skip
-    return found
 
 
 # -- trees -----------------------------------------------------------------------------------------------------------
@@ -338,30 +265,14 @@ def _ensemble(learner: Mapping[str, Any], row: Objective, rounds: int) -> Ensemb
     dropped = booster.get("weight_drop") or [1.0] * len(model["trees"])
     width = int(parameters["num_feature"])
     used = model["trees"][:count]
-    found = gather((s for t in used for _, s in _sets(t)), width, member=1.0, missing=math.nan, low=_BELOW_ZERO)
+    found = gather((s for t in used for _, s in sets(t)), width, member=1.0, missing=math.nan, low=_BELOW_ZERO)
     if found is None:
         return None
-    sets, places = found
+    tables, places = found
     trees = tuple(
         _tree(used[i], model["tree_info"][i], np.float32(dropped[i]), places) for i in range(count)
     )  # fmt: skip
-    return Ensemble(trees, width, targets, "<", "float32", base.astype(np.float64), sets)
-
-
-def _sets(spec: Mapping[str, Any]) -> Iterator[tuple[int, tuple[int, frozenset[int]]]]:
-    """A tree's categorical splits: node, and its column with the categories that go right."""
-    rows = (spec[f"categories_{key}"] for key in ("nodes", "segments", "sizes"))
-    for node, start, size in zip(*rows, strict=True):
-        if spec["left_children"][node] >= 0:
-            yield node, (spec["split_indices"][node], frozenset(spec["categories"][start : start + size]))
-
-
-def _numbers(trees: Sequence[Mapping[str, Any]]) -> dict[int, tuple[int, ...]]:
-    """The numbers of categories up to the largest that a split of the column asks for."""
-    most: dict[int, int] = {}
-    for column, categories in (found for tree in trees for _, found in _sets(tree)):
-        most[column] = max(most.get(column, 0), max(categories, default=0))
-    return {column: tuple(range(number + 1)) for column, number in most.items()}
+    return Ensemble(trees, width, targets, "<", "float32", base.astype(np.float64), tables)
 
 
 def _tree(spec: Mapping[str, Any], group: int, weight: Any, places: Mapping[tuple[int, frozenset[int]], int]) -> Tree:
@@ -374,7 +285,7 @@ def _tree(spec: Mapping[str, Any], group: int, weight: Any, places: Mapping[tupl
     condition = np.asarray(spec["split_conditions"], dtype=np.float32)
     leaf = left < 0
     column, threshold = np.asarray(spec["split_indices"], dtype=np.int64), condition.astype(np.float64)
-    for node, asked in _sets(spec):
+    for node, asked in sets(spec):
         column[node], threshold[node] = places[asked], 0.5
     size = int(spec["tree_param"]["size_leaf_vector"])
     if size > 1:

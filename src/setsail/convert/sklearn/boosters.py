@@ -29,7 +29,7 @@ def lightgbm(graph: Graph, estimator: Any, x: Value | Frame) -> Results:
 
 def _booster(graph: Graph, estimator: Any, x: Value | Frame, module: str) -> Results:
     known = import_module(module).facts(estimator)
-    if known.levels:
+    if known.categories.named:
         raise refuse(estimator, "has categories of a data frame, which no step hands it by name",
                      "pack the booster alone, or encode the categories in the pipeline")  # fmt: skip
     if known.ensemble is None:
