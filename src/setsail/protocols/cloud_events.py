@@ -22,6 +22,7 @@ from msgspec.structs import replace
 
 from setsail.errors import SetsailError
 from setsail.protocols.http import JSON, HttpReply, HttpRequest
+from setsail.protocols.payload import kind_of
 from setsail.protocols.routes import Exchange, Params
 from setsail.protocols.values import dump, parse
 
@@ -78,7 +79,7 @@ def _binary(decode: Decode, request: HttpRequest, params: Params) -> Exchange:
 
 
 def _structured(decode: Decode, request: HttpRequest, params: Params) -> Exchange:
-    kind = request.headers["content-type"].partition(";")[0].strip().lower()
+    kind = kind_of(request.headers["content-type"])
     if kind != STRUCTURED:
         raise SetsailError(
             "request.media_type", "events come one by one and as JSON", field="content-type", value=kind,

@@ -14,22 +14,22 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from setsail.catalog import IsLive, IsReady, Metadata, ModelMetadata
+from setsail.catalog import Metadata, ModelMetadata
 from setsail.errors import SetsailError
 from setsail.messages import Digits, Form, ModelRef, Portion, Request, Response, Tensor, Tensors
 from setsail.protocols import binary
 from setsail.protocols.alike import Alike
 from setsail.protocols.graphpipe.buffer import Reader, Table, Writer
-from setsail.protocols.http import HttpReply, HttpRequest, error_reply
+from setsail.protocols.http import HttpReply, HttpRequest
 from setsail.protocols.packed import LONG
 from setsail.protocols.plain import ONLY_MODEL
-from setsail.protocols.routes import Exchange, Params, Route, Wire, model_ref
+from setsail.protocols.routes import Exchange, Params, model_ref
 from setsail.protocols.values import joined, parse, texts
 from setsail.shares import Share
 from setsail.signature import TensorSpec
 from setsail.tensors import BY_NAME, Array, DType
 
-__all__ = ["EVERYWHERE", "ROUTES", "WIRE"]
+__all__ = ["post"]
 
 _TYPES: Final = (
     None, "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64",
@@ -44,18 +44,11 @@ _LARGEST: Final = 1 << 40  # product of a shape's sizes: numpy takes none that i
 _HEADERS: Final = (("content-type", "application/octet-stream"),)
 
 
-def render_error(error: SetsailError) -> HttpReply:
-    told = error_reply(error, str(error).encode())
-    return HttpReply(told.status, told.body, (("content-type", "text/plain; charset=utf-8"), *told.headers[1:]))
-
-
-WIRE: Final = Wire("graphpipe", "GraphPipe", "docs/wires/graphpipe.md", render_error)
-
-
 # -- requests ----------------------------------------------------------------------------------------------------------
 
 
-def _post(request: HttpRequest, params: Params) -> Exchange:
+def post(request: HttpRequest, params: Params) -> Exchange:
+    """A prediction, or what the model is. Raises `request.binary` and `request.form`."""
     if not request.body:
         raise SetsailError("request.binary", "the body is empty", expected="a GraphPipe Request")
     raw = bytes(request.body)
@@ -285,38 +278,3 @@ def _description(dtype: DType, columns: tuple[str, ...]) -> str:
     if dtype.kind == "bool":
         return "0 or 1"
     return "columns: " + ", ".join(columns) if columns else ""
-
-
-# -- health ------------------------------------------------------------------------------------------------------------
-
-
-def _healthy(request: HttpRequest, params: Params) -> Exchange:
-    return Exchange(IsReady(), _told)
-
-
-def _alive(request: HttpRequest, params: Params) -> Exchange:
-    return Exchange(IsLive(), _told)
-
-
-def _told(ready: Any) -> HttpReply:
-    return HttpReply(200 if ready else 503, b"ok\n" if ready else b"not ready\n", (("content-type", "text/plain"),))
-
-
-ROUTES: Final = (
-    Route("POST", "/graphpipe/{model}", _post, WIRE, "a prediction, or what the model is", predicts=True),
-    Route("POST", "/graphpipe/{model}/versions/{version}", _post, WIRE, "the same of one version", predicts=True),
-)
-EVERYWHERE: Final = (
-    *ROUTES,
-    Route("GET", "/control/is_ready", _healthy, WIRE, "200 while everything is ready"),
-    Route("GET", "/control/is_alive", _alive, WIRE, "200 while the process is up"),
-    Route(
-        "POST",
-        "/",
-        _post,
-        WIRE,
-        "a prediction of the only model, or what it is, at any path",
-        predicts=True,
-        anywhere=True,
-    ),
-)

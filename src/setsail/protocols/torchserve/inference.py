@@ -27,7 +27,7 @@ from setsail.protocols.multipart import FORM, MULTIPART, Part, parts, urlencoded
 from setsail.protocols.plain import ONLY_MODEL
 from setsail.protocols.routes import Exchange, Params, Route
 from setsail.protocols.torchserve.wire import HEADERS, JSON_REPLY, WIRE, model_ref, pretty, reply
-from setsail.protocols.values import UNREAD, array_json, records_json
+from setsail.protocols.values import UNREAD, array_json, value_json
 
 __all__ = ["OLDER", "ROUTES", "WIRE", "answer_json", "body_of", "replied"]
 
@@ -152,9 +152,7 @@ def answer_json(response: Response) -> bytes:
         except TypeError:  # text, a single value, or not in order in memory
             return _indented(array_json(array))
         return text if b"n" not in text else _indented(array_json(array))
-    if len({outputs[name].shape[:1] for name in names} | {()}) == 2:
-        return _indented(records_json({name: outputs[name] for name in names}))
-    return _indented(b"{" + b",".join(orjson.dumps(n) + b":" + array_json(outputs[n]) for n in names) + b"}")
+    return _indented(value_json({name: outputs[name] for name in names}))
 
 
 _RANKED: Final = ("scores", "classes")

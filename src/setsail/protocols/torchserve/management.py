@@ -14,6 +14,7 @@ from uuid import uuid4
 from setsail.catalog import IsReady, RenewToken
 from setsail.errors import SetsailError
 from setsail.protocols.http import JSON, HttpReply, HttpRequest
+from setsail.protocols.payload import kind_of
 from setsail.protocols.routes import Exchange, Params, Route
 from setsail.protocols.torchserve.orders import (
     Order,
@@ -49,7 +50,7 @@ def _asked(request: HttpRequest) -> dict[str, str]:
 
 def _register(request: HttpRequest, params: Params) -> Exchange:
     """The original waits for a model by default where it is asked in a query, and not where in a body."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON or not request.body:
+    if kind_of(request.headers.get("content-type", "")) != JSON or not request.body:
         return _exchange(registering(_asked(request), wait=True))
     given = parse(request.body)
     if not isinstance(given, dict):
