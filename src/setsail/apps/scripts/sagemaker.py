@@ -1,9 +1,9 @@
 """A SageMaker inference script: `model_fn(model_dir)` once, then for each request `input_fn(body, content_type)`,
 `predict_fn(data, model)` and `output_fn(prediction, accept)`, or `transform_fn` in their place.
 
-As SageMaker's own toolkit does it: bodies of JSON and CSV are texts, `*/*` is the type of the default answer, a hook may
-take `context` as one argument more, an answer may be a pair of body and content type, and an error of the classes of
-the toolkit chooses the status. Every other exception is the script's fault, whose trace is the operator's.
+As SageMaker's own toolkit does it: bodies of JSON and CSV are texts, `*/*` is the type of the default answer, a hook
+may take `context` as one argument more, an answer may be a pair of body and content type, and an error of the toolkit's
+own classes chooses the status. Every other exception is the script's fault, whose trace is the operator's.
 """
 
 from __future__ import annotations
