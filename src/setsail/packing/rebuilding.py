@@ -60,8 +60,10 @@ def rebuild(opened: Artifact, variant: Variant, to: str, staged: Path, rows: Seq
         except SetsailError as fault:
             if fault.code != "child.failed":
                 raise
-            raise SetsailError("convert.unsupported", "PyTorch cannot trace the program", field="--to", value=fault.what,
-                               todo="export --to onnx") from fault  # fmt: skip
+            raise SetsailError(
+                "convert.unsupported", "PyTorch cannot trace the program", field="--to", value=fault.what,
+                todo="export --to onnx",
+            ) from fault  # fmt: skip
         checks = [
             compare(opened.signature, probe.outputs, tensorfile.decode((folder / f"out{index}").read_bytes()),
                     what=probe.what, tolerance=opened.parity.tolerance)
