@@ -57,7 +57,8 @@ def _archive(path: Path, name: str) -> Path:
 
 
 @pytest.mark.parametrize("name", TARS)
-def test_hostile_archives(name: str, tmp_path: Path) -> None:
+def test_hostile_archives(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("setsail.convert.scripts._MEMBERS", 100)  # 10,000 by default
     path = _archive(tmp_path / "model.tar.gz", name)
     assert recognise(path).format == "sagemaker-script"
     with pytest.raises(SetsailError) as told:
