@@ -20,6 +20,7 @@ ALLOWED = {
     "convert/loaders.py": {"joblib", "skops"},
     "convert/torch/pickled.py": {"torch.load"},
     "convert/torch/factory.py": {"torch.load weights only"},
+    "apps/torchserve/shims/ts/torch_handler/base_handler.py": {"torch.load weights only"},
 }
 SERVING = ("server", "serving", "protocols", "runtime", "artifact")
 

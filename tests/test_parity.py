@@ -199,3 +199,16 @@ def test_a_report_is_good_to_read() -> None:
 
 def test_nothing_compared_is_nothing_passed() -> None:
     assert not ParityReport("onnx", "float32", 1.0, ()).passed
+
+
+def test_ranked_labels_may_change_places_where_the_source_can_hardly_tell() -> None:
+    text = TensorSpec("classes", BY_NAME["string"], ("N", 3))
+    scores = TensorSpec("scores", BY_NAME["float32"], ("N", 3))
+    signature = Signature((SPECS[0],), (scores, text), ("scores", "classes"))
+    source = {
+        "scores": np.array([[0.5, 0.20001, 0.2]], np.float32), "classes": np.array([["a", "b", "c"]], dtype=object),
+    }  # fmt: skip
+    rows = {"acb": True, "abd": True, "bac": False, "dbc": False, "abc": True}
+    for labels, passes in rows.items():
+        ours = source | {"classes": np.array([list(labels)], dtype=object)}
+        assert compare(signature, source, ours, what="synthetic").passed is passes, labels

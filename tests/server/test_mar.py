@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import signal
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +15,9 @@ from typing import Any
 import httpx
 import pytest
 from archives import COUNTING, archive
+from client_envs import client_python
 from functions import until
+from shell import process
 
 from setsail.catalog import Register, Terms
 from setsail.errors import SetsailError
@@ -165,3 +170,50 @@ def test_it_is_answered_over_grpc(serve: Serve, tmp_path: Path) -> None:
         with pytest.raises(grpc.RpcError) as caught:
             predict(b"refuse")
         assert "nothing of this kind" in caught.value.details()
+
+
+def test_a_store_from_the_command_line_and_a_handler_killed_from_outside(tmp_path: Path) -> None:
+    archive(tmp_path / "store" / "counts.mar")
+    flags = ("--as", "torchserve", "--trust", "mar", "--workers", 1, "--admin-port", -1, "--json")
+    ports = "8080=0,8081=0,8082=0,7070=0,7071=0"
+    with process("serve", tmp_path / "store", *flags, "--ports", ports) as server:
+        assert server.stdout is not None
+        url = json.loads(server.stdout.readline())["url"]
+
+        def status() -> int:
+            return httpx.post(f"{url}/predictions/counts", content=b"abc", timeout=30).status_code
+
+        assert status() == 200
+        (handler,) = children(server.pid)
+        os.kill(handler, signal.SIGKILL)
+        seen = {status()}
+        until(lambda: seen.add(status()) or 200 in seen)
+        assert httpx.get(f"{url}/ping").json() == {"status": "Healthy"}
+        assert 503 in seen or handler not in children(server.pid)
+        server.terminate()
+        server.communicate(timeout=30)
+
+
+def children(pid: int) -> list[int]:
+    return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()] or [
+        int(text) for task in Path(f"/proc/{pid}/task").iterdir() for text in (task / "children").read_text().split()
+    ]
+
+
+@pytest.mark.slow
+def test_what_torch_model_archiver_writes(serve: Serve, tmp_path: Path) -> None:
+    """The real archiver, in an environment of its own, in each of its forms."""
+    python = client_python("torch-model-archiver", "torch-model-archiver==0.12.0", "setuptools<81")
+    (tmp_path / "handler.py").write_text(COUNTING)
+    (tmp_path / "numbers.json").write_text("[1, 2]")
+    forms = {"default": "counts.mar", "zip-store": "counts.mar", "tgz": "counts.tar.gz", "no-archive": "counts"}
+    for form, name in forms.items():
+        out = tmp_path / form
+        out.mkdir()
+        told = subprocess.run(
+            [str(python.parent / "torch-model-archiver"), "--model-name", "counts", "--version", "1.0", "--handler",
+             "handler.py", "--extra-files", "numbers.json", "--archive-format", form, "--export-path", str(out)],
+            cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+        assert told.returncode == 0, told.stderr
+        assert ask(serve(out / name)).json()["length"] == 3
