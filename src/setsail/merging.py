@@ -15,7 +15,6 @@ from math import isfinite
 from typing import Any, Final
 
 import numpy as np
-from msgspec.structs import replace
 
 from setsail.errors import SetsailError
 from setsail.messages import Body, Cells, Columns, Digits, Portion, Rows, Tensor, Tensors, Unread
@@ -187,7 +186,7 @@ def _digits(bodies: Sequence[Digits]) -> Digits:
     """Every text has the commas, or the bytes, of its shape: where the joined one can be read, each is whole rows."""
     form = bodies[0].form
     rows = sum([body.form.shape[0] for body in bodies])
-    joined = replace(form, shape=(rows, *form.shape[1:]), portion=None)
+    joined = form.of(rows)
     mark = b"," if form.raw is None else b""
     return Digits(mark.join([body.text for body in bodies]), joined, b"", _apart)
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from setsail.errors import SetsailError
 from setsail.letters import Letter
@@ -130,6 +131,10 @@ class Form(Struct, frozen=True, gc=False):
     headless: bool = False
     raw: np.dtype[Any] | None = None
     note: str = ""
+
+    def of(self, rows: int) -> Form:
+        """That of so many rows joined."""
+        return replace(self, shape=(rows, *self.shape[1:]), portion=None)
 
 
 class Digits(Struct, gc=False):
