@@ -188,7 +188,8 @@ def test_later_formats_are_named_with_a_way_out(tmp_path: Path, name: str, data:
 def test_packagings_that_hold_no_model(tmp_path: Path) -> None:
     (tmp_path / "mlflow").mkdir()
     (tmp_path / "mlflow/MLmodel").write_text("flavors: {}")
-    for path, word in (("manifest"), (tmp_path / "mlflow", "MLmodel")):
+    mar = zipped(tmp_path / "m.mar", {"MAR-INF/MANIFEST.json": b"{}"})
+    for path, word in ((mar, "manifest"), (tmp_path / "mlflow", "MLmodel")):
         assert word in refused(path, "source.damaged").what
 
 

@@ -84,7 +84,8 @@ def entry_of(path: Path, trust: Collection[str] = ()) -> Entry | None:
         SetsailError: `source.missing`, and what is wrong with code of a format that is known.
     """
     if is_spec(path):
-        return Spec.parse(path).entry
+        named: Entry = Spec.parse(path).entry
+        return named
     if not ENTRIES or path.suffix == _ARTIFACT or not path.exists():
         return None
     try:
