@@ -162,7 +162,8 @@ def arrays(signature: Signature, rows: Any) -> dict[str, Array]:
 def _cast(spec: TensorSpec, array: Array) -> Array:
     if spec.dtype.kind != "string":
         return array.astype(spec.dtype.numpy)
-    return np.array([None if v is None or v != v else str(v) for v in array.ravel()], dtype=object).reshape(array.shape)
+    texts = [v if isinstance(v, bytes) else None if v is None or v != v else str(v) for v in array.ravel()]
+    return np.array(texts, dtype=object).reshape(array.shape)
 
 
 def typed(signature: Signature, truth: Mapping[str, Array]) -> dict[str, Array]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,7 +48,10 @@ def has_missing_text(rows: Arrays) -> bool:
 
 
 def values(array: Array) -> Any:
-    """As JSON has it: NaN is null."""
+    """As JSON has it: NaN is null, bytes are base64."""
+    if array.dtype == object and any(isinstance(v, bytes) for v in array.ravel()):
+        coded = [b64encode(v).decode() for v in array.ravel()]
+        return np.array(coded, dtype=object).reshape(array.shape).tolist()
     if array.dtype.kind == "f" and np.isnan(array).any():
         return np.where(np.isnan(array), None, array.astype(object)).tolist()
     return array.tolist()
