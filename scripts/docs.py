@@ -6,12 +6,13 @@ python scripts/docs.py --check    exits with 1 where a page differs from what th
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from itertools import groupby
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from setsail.catalog import STATES
 from setsail.cli import reference
@@ -152,6 +153,26 @@ def wires() -> str:
     return page()
 
 
+def agreement() -> str:
+    """docs/frameworks/README.md: one row per model of the zoo, as `scripts/zoo.py` found it."""
+    rows: dict[str, dict[str, Any]] = json.loads((DOCS / "frameworks" / "agreement.json").read_text(encoding="utf-8"))
+    lines = [
+        (row["framework"], row["estimator"], name, row["variant"], str(row["rows"]), f"{row['worst']:g}",
+         str(row["flips"]))
+        for name, row in sorted(rows.items(), key=lambda item: (item[1]["framework"].lower(), item[0]))
+    ]  # fmt: skip
+    return "\n".join([
+        "# Frameworks\n",
+        "<!-- made by scripts/docs.py from agreement.json, which scripts/zoo.py writes -->\n",
+        "How near answers come to the model that was trained. Every row is a small real model: trained by the tests or",
+        "written by its framework's own exporter, packed, served over HTTP, asked through every form that can carry",
+        "its inputs, alone and many at once, on rows of which most were not there in training. *Difference* is the largest of",
+        "any number of any answer, *labels* is how many labels differ; the rule is 1e-4 + 1e-3 of the value",
+        "(`docs/parity.md`).\n",
+        table(("framework", "model", "name in the zoo", "variant", "rows", "difference", "labels"), lines),
+    ])  # fmt: skip
+
+
 def steps() -> str:
     """docs/steps.md: under each kind's heading its options; the rest of the page is written by hand."""
     page = (DOCS / "steps.md").read_text(encoding="utf-8")
@@ -177,6 +198,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "metrics.md": metrics,
     "steps.md": steps,
     "wires/README.md": wires,
+    "frameworks/README.md": agreement,
 }
 
 

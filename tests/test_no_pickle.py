@@ -70,9 +70,9 @@ def f():
     assert uses(ast.parse(code)) == {"joblib", "pickle", "dill", "torch.load", "numpy.load without allow_pickle=False"}
 
 
-# The native runners are imported for an artifact with such a variant only; xgboost and lightgbm import scikit-learn,
-# and so joblib, wherever it is installed. Their own model formats hold no pickle.
-NATIVE = {"setsail.runtime.xgboost_native", "setsail.runtime.lightgbm_native"}
+# The native runners are imported for an artifact with such a variant only; xgboost, lightgbm and catboost import
+# scikit-learn or plotly, and so joblib or cloudpickle, where those are installed. Their own formats hold no pickle.
+NATIVE = {"setsail.runtime.xgboost_native", "setsail.runtime.lightgbm_native", "setsail.runtime.catboost_native"}
 ABSENT = {"joblib", "dill", "cloudpickle", "skops", "sklearn", "torch"}
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from setsail.binding import _bind, bind
 from setsail.catalog import Register, Registered
 from setsail.errors import SetsailError
-from setsail.messages import Request, Response
+from setsail.messages import Request, Response, Unread
 from setsail.protocols.budget import Budget
 from setsail.protocols.compression import decompress
 from setsail.protocols.grpc.calls import Arrived, Calls, Ended, Requested, Started
@@ -128,6 +128,9 @@ def asked(match: Match, exchange: Exchange) -> Hashable:
     """What came of a request that was decoded."""
     if not isinstance(exchange.ask, Request):
         return type(exchange.ask).__name__
+    if isinstance(exchange.ask.body, Unread):  # which binding would refuse
+        match.route.wire.render_error(exchange.ask.body.fault)
+        return exchange.ask.body.fault.code
     outcome = everywhere(exchange.ask)
     if exchange.ask.outputs is None:
         try:

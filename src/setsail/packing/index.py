@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from configparser import ConfigParser
 from configparser import Error as ConfigError
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
@@ -27,7 +28,7 @@ from setsail.packing.environment import normal
 
 __all__ = ["Answers", "Fate", "address", "ask"]
 
-_PUBLIC: Final = "https://pypi.org/simple"
+_DEFAULT: Final = "pip._internal.models.index"  # where pip keeps the address that it asks by itself
 _FORM: Final = "application/vnd.pypi.simple.v1+json"
 _PATIENCE: Final = 5.0  # seconds for one answer
 _ALTOGETHER: Final = 45.0
@@ -85,6 +86,8 @@ def ask(packages: Mapping[str, str], environment: Mapping[str, str] = os.environ
         return Answers("", fault="PIP_NO_INDEX says not to")
     url = address(environment)
     shown = _shown(url)
+    if not url:
+        return Answers("", fault="no index is configured: set PIP_INDEX_URL")
     if urlsplit(url).scheme not in ("http", "https"):
         return Answers(shown, fault=f"{shown} is no index of the web")
     end = monotonic() + _ALTOGETHER
@@ -111,8 +114,15 @@ def ask(packages: Mapping[str, str], environment: Mapping[str, str] = os.environ
 
 
 def address(environment: Mapping[str, str] = os.environ) -> str:
-    """The URL of pip's index."""
-    return (environment.get("PIP_INDEX_URL") or _configured(environment) or _PUBLIC).rstrip("/")
+    """The URL of pip's index; "" where none is configured and there is no pip to have one of its own."""
+    return (environment.get("PIP_INDEX_URL") or _configured(environment) or _default()).rstrip("/")
+
+
+def _default() -> str:
+    try:
+        return str(import_module(_DEFAULT).PyPI.simple_url)
+    except (ImportError, AttributeError):
+        return ""
 
 
 def _configured(environment: Mapping[str, str]) -> str:

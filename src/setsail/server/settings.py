@@ -76,7 +76,11 @@ class Settings:
     trace_sample: float = _row(0.01, "Share of requests traced when the client does not say.")
     weights_cache: str = _row("auto", "Keep prepared weights on disk, so that processes share them.", ("auto", "off"))
     threads: int = _row(1, "Threads onnxruntime may use inside one run of one model.")
-    trust: str = _row("", "Kinds of code that may be run: app, for functions (app.py:predict).", many=True)
+    trust: str = _row(
+        "",
+        "Kinds of source whose loading may run code: app (functions, scripts), mar, pyfunc, pickle, torchscript.",
+        many=True,
+    )
     app_timeout: float = _row(30.0, "Seconds that one call of a function may take; 0 is no limit.")
     app_start_timeout: float = _row(60.0, "Seconds that a function's file may take to be imported.")
     app_memory: int = _row(0, "Bytes of address space of a function's process; 0 is the machine's, at least 16 GiB.")

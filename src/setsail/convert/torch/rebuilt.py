@@ -1,8 +1,8 @@
 """An ONNX graph as a module of PyTorch: run node by node, traced by PyTorch, and saved.
 
 Only for `setsail export --to pt2` and `--to torchscript`, in a child process. The graph is one that packing made and
-the gate let through. An operator that is not in `operators.py` is refused by its name, and whoever calls this compares what
-was saved with the stored samples: nothing here is taken on trust.
+the gate let through. An operator that is not in `operators.py` is refused by its name, and whoever calls this compares
+what was saved with the stored samples: nothing here is taken on trust.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from typing import Any, Final
 from setsail.convert.conversion import Conversion, Intent
 from setsail.errors import SetsailError
 
-__all__ = ["Directory", "convert", "convert_pickled", "read"]
+__all__ = ["Directory", "convert", "convert_pickled", "read", "settings"]
 
 # The files of a directory that transformers reads settings from.
 _SETTINGS: Final = (

@@ -22,7 +22,7 @@ from setsail.signature import BATCH, TensorSpec
 from setsail.steps import Step
 from setsail.tensors import BY_NAME, Array
 
-__all__ = ["Head", "Task", "head", "task_of"]
+__all__ = ["PAIR", "Head", "Task", "head", "task_of"]
 
 _F32, _I64, _TEXT = (BY_NAME[n] for n in ("float32", "int64", "string"))
 PAIR: Final = "text_pair"
