@@ -66,6 +66,29 @@ def test_rest(server: Server) -> None:
     assert (told.status_code, told.json()["type"]) == (404, "ModelNotFoundException")
 
 
+def test_a_fault_has_an_id_as_an_answer_has(server: Server) -> None:
+    sent = {"x-request-id": "mine"}
+    for name, status in (("people", 400), ("nobody", 404)):
+        told = requests.post(f"{server.url}/predictions/{name}", json=["no row"], headers=sent, timeout=20)
+        assert (told.status_code, told.headers["x-request-id"]) == (status, "mine")
+    own = {requests.post(f"{server.url}/predictions/nobody", json=[1], timeout=20).headers["x-request-id"]
+           for _ in range(3)}  # fmt: skip
+    assert len(own) == 3
+
+
+def test_options_describes_the_model(server: Server) -> None:
+    told = requests.options(f"{server.url}/predictions/people", timeout=20)
+    assert told.status_code == 200
+    operation = told.json()["paths"]["/predictions/{model}"]["post"]
+    assert "city" in json.dumps(operation["requestBody"]["content"]["application/json"])
+    assert "application/json" in operation["responses"]["200"]["content"]
+    assert "OPTIONS" not in json.dumps(told.json())
+    page = {"origin": "https://example.org", "access-control-request-method": "POST"}
+    assert requests.options(f"{server.url}/predictions/people", headers=page, timeout=20).status_code == 204
+    assert requests.options(f"{server.url}/predictions/nobody", timeout=20).status_code == 404
+    assert requests.options(f"{server.url}/v1/models/people", timeout=20).status_code == 200  # TensorFlow Serving's
+
+
 def test_grpc(channel: Any) -> None:
     rows = b"[[9.0, 1, 1, 1]]"
     unary = channel.unary_unary(path("Predictions"))(asked("iris", data=rows), timeout=20)

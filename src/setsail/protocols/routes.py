@@ -25,12 +25,18 @@ Params = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """A protocol: its name in metrics and docs, its page, and the shape of its errors."""
+    """A protocol: its name in metrics and docs, its page, and the shape of its errors.
+
+    `preflight` is the status that OPTIONS is answered with; `ident` gives the `x-request-id` of an error out of a
+    request's headers, where the original tells one.
+    """
 
     name: str
     title: str
     page: str
     render_error: Callable[[SetsailError], HttpReply] = field(repr=False)
+    preflight: int = 204
+    ident: Callable[[Mapping[str, str]], str] | None = field(default=None, repr=False)
 
     def refusal(self, fault: SetsailError) -> HttpReply:
         """`render_error`, but once for all whom one fault is told."""

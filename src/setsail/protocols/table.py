@@ -68,7 +68,12 @@ class Table:
     def allowed(self, path: str) -> tuple[str, ...]:
         """The methods of a path, for `Allow`; empty where nothing answers."""
         methods = {row.method for row in self._near(path) if row.regex.fullmatch(path)}
-        return (*sorted(methods), *(("HEAD",) if "GET" in methods else ()), *(("OPTIONS",) if methods else ()))
+        told = methods | ({"OPTIONS"} if methods else set()) | ({"HEAD"} if "GET" in methods else set())
+        return tuple(sorted(told, key=lambda method: (method in ("HEAD", "OPTIONS"), method)))
+
+    def answers(self, method: str, path: str) -> bool:
+        """Whether there is a route of its own."""
+        return any(row.method == method and row.regex.fullmatch(path) for row in self._near(path))
 
     def find(self, method: str, path: str) -> Match:
         """The first route that fits. HEAD is answered as GET; the server leaves the body out.

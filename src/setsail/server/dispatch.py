@@ -124,9 +124,12 @@ class Desk:
         head_only = method == "HEAD"
         try:
             if method == "OPTIONS" and (allowed := self.table.allowed(path)):
-                preflight = self._origins.preflight(headers, allowed)
-                reply = HttpReply(204, headers=(("allow", ", ".join(allowed)), *preflight))
-                return Plan(path, None, reply, None, shared)
+                asks = "access-control-request-method" not in headers and self.table.answers(method, path)
+                if not asks:
+                    preflight = self._origins.preflight(headers, allowed)
+                    status = self.table.wire_of(path).preflight
+                    reply = HttpReply(status, headers=(("allow", ", ".join(allowed)), *preflight))
+                    return Plan(path, None, reply, None, shared)
             self._check_key(path, headers)
             match = self.table.find(method, path)
             return Plan(path, match, None, _predicted(match), shared, head_only)
@@ -330,21 +333,26 @@ class _Answer:
         if marks is not None:
             marks.encoding = perf_counter()
         if isinstance(outcome, BaseException):
-            error = desk.failed(outcome, self.headers)
-            code, reply = error.code, route.wire.refusal(error)
+            code, reply = self._refused(outcome)
         else:
             try:
                 assert self.exchange is not None
                 reply = self.exchange.encode(outcome)
             except Exception as fault:
-                error = desk.failed(fault, self.headers)
-                code, reply = error.code, route.wire.refusal(error)
+                code, reply = self._refused(fault)
         if marks is None and type(outcome) is Response:
             seconds = perf_counter() - self.began
             desk.meter.answered(outcome.model, outcome.version, route.wire.name, code, seconds, outcome.rows)
         else:
             self._count(outcome, code)
         self.done(reply)
+
+    def _refused(self, fault: BaseException) -> tuple[str, HttpReply]:
+        error, wire = self.desk.failed(fault, self.headers), self.match.route.wire
+        reply = wire.refusal(error)
+        if wire.ident is not None:
+            reply = HttpReply(reply.status, reply.body, reply.headers, wire.ident(self.headers))
+        return error.code, reply
 
     def _count(self, outcome: Any, code: str) -> None:
         """Labels come from the server, never from a client: a scanner must not make the page of metrics grow."""

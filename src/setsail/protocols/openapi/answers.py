@@ -96,6 +96,7 @@ ROWS: Final = (
     Answer("mlflow", "GET", r"^/version", None),  # a number with two points, which does too
     Answer("torchserve", "GET", r"^/ping", record({"status": {"enum": ["Healthy", "Unhealthy"]}}), (500,)),
     Answer("torchserve", "GET", r"^/api-description", _OBJECT),
+    Answer("torchserve", "OPTIONS", r"^/predictions/.*", _OBJECT),
 )  # fmt: skip
 
 

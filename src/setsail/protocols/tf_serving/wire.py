@@ -43,7 +43,9 @@ def _render(fault: SetsailError, statuses: Mapping[str, int]) -> HttpReply:
     return HttpReply(status, reply.body, reply.headers)
 
 
-WIRE: Final = Wire("tf-serving", "TensorFlow Serving and KServe V1", _PAGE, lambda fault: _render(fault, {}))
+WIRE: Final = Wire(
+    "tf-serving", "TensorFlow Serving and KServe V1", _PAGE, lambda fault: _render(fault, {}), preflight=200
+)
 # The same wire on a port of its own, where it need not agree with KServe's.
 ORIGINAL: Final = Wire("tf-serving", "TensorFlow Serving", _PAGE, lambda fault: _render(fault, _NOT_THERE))
 

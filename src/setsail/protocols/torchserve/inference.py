@@ -8,16 +8,15 @@ a row, which is what `return output.tolist()` at the end of a handler gives.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from functools import cache, partial
-from itertools import count
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
+from importlib import import_module
 from typing import Any, Final
 from urllib.parse import parse_qsl
-from uuid import uuid4
 
 import orjson
 
-from setsail.catalog import Index, IsReady
+from setsail.catalog import Index, IsReady, Metadata, ModelMetadata
 from setsail.errors import SetsailError
 from setsail.letters import REQUEST, Field, Letter, Reply
 from setsail.messages import Body, ModelRef, Request, Response, Unread
@@ -26,7 +25,7 @@ from setsail.protocols.http import JSON, HttpReply, HttpRequest
 from setsail.protocols.multipart import FORM, MULTIPART, Part, parts, urlencoded
 from setsail.protocols.plain import ONLY_MODEL
 from setsail.protocols.routes import Exchange, Params, Route
-from setsail.protocols.torchserve.wire import HEADERS, JSON_REPLY, WIRE, model_ref, pretty, reply
+from setsail.protocols.torchserve.wire import HEADERS, JSON_REPLY, WIRE, ident, model_ref, pretty, reply
 from setsail.protocols.values import UNREAD, array_json, value_json
 
 __all__ = ["OLDER", "ROUTES", "WIRE", "answer_json", "body_of", "replied"]
@@ -48,11 +47,7 @@ def _exchange(request: HttpRequest, model: ModelRef, letter: Callable[[], Letter
         body = body_of(request.body, request.headers.get("content-type", ""))
     except SetsailError as fault:
         body = Unread(fault)
-    return Exchange(Request(model, body, id=_id(request), letter=letter), _answer)
-
-
-def _id(request: HttpRequest) -> str:
-    return request.headers.get("x-request-id") or _new_id()
+    return Exchange(Request(model, body, id=ident(request.headers), letter=letter), _answer)
 
 
 def _letter(request: HttpRequest, more: tuple[Field, ...] = ()) -> Letter:
@@ -75,20 +70,6 @@ def _letter(request: HttpRequest, more: tuple[Field, ...] = ()) -> Letter:
 
 _SECRET: Final = ("authorization", "cookie")  # what is the server's affair and not the handler's
 _OPENINGS: Final = (b"{", b"[")
-
-
-@cache
-def _lead() -> str:
-    """What the ids that this process makes begin with."""
-    return str(uuid4())[:24]
-
-
-def _new_id() -> str:
-    """Of the form of a UUID; counted, because true ones cost as much as the rest of a small request."""
-    return f"{_lead()}{next(_COUNT) & 0xFFFFFFFFFFFF:012x}"
-
-
-_COUNT: Final = count(1)
 
 
 def _answer(response: Response) -> HttpReply:
@@ -183,7 +164,7 @@ def _invoke(request: HttpRequest, params: Params) -> Exchange:
     rest = tuple(Part(key, value.encode()) for key, value in asked if key and key not in _NAMES)
     letter = partial(_letter, request, tuple(Field(part.name, part.data) for part in rest))
     if rest and not request.body:
-        return Exchange(Request(model, payload.form(rest), id=_id(request), letter=letter), _answer)
+        return Exchange(Request(model, payload.form(rest), id=ident(request.headers), letter=letter), _answer)
     return _exchange(request, model, letter)
 
 
@@ -205,10 +186,38 @@ def _describe(request: HttpRequest, params: Params) -> Exchange:
     return Exchange(Index(), lambda _: HttpReply(200, pretty(_description()), JSON_REPLY))
 
 
-def _description() -> dict[str, Any]:
-    """These paths as OpenAPI 3.0.1, as the original tells them; the admin port has more (`/openapi.json`)."""
+def _described(request: HttpRequest, params: Params) -> Exchange:
+    """A model's own description: what is sent to this path, and what comes back."""
+
+    def encode(meta: ModelMetadata) -> HttpReply:
+        found = import_module(_SCHEMAS).prediction(WIRE.name, "/predictions/{model}")
+        about = _description(("/predictions/{model}", "/predictions/{model}/{version}"))
+        for operations in about["paths"].values():
+            for operation in operations.values():
+                operation["requestBody"] = {"content": _contents(found.requests, meta)}
+                operation["responses"]["200"]["content"] = _contents(found.answers, meta)
+        return HttpReply(200, pretty(about), JSON_REPLY)
+
+    return Exchange(Metadata(model_ref(params)), encode)
+
+
+def _contents(bodies: Iterable[Any], meta: ModelMetadata) -> dict[str, Any]:
+    return {body.media: {"schema": body.schema(meta)} for body in bodies if body.read(meta)}
+
+
+_SCHEMAS: Final = "setsail.protocols.openapi.predictions"
+
+
+def _description(patterns: Collection[str] = ()) -> dict[str, Any]:
+    """These paths as OpenAPI 3.0.1, as the original tells them; the admin port has more (`/openapi.json`).
+
+    Args:
+        patterns: which of them; all where none are given.
+    """
     paths: dict[str, Any] = {}
     for route in (*ROUTES, *OLDER):
+        if route.method == "OPTIONS" or (patterns and route.pattern not in patterns):
+            continue
         names = [part[1:-1] for part in route.pattern.split("/") if part.startswith("{")]
         operation: dict[str, Any] = {
             "description": route.summary,
@@ -236,6 +245,10 @@ ROUTES: Final = (
     *_every("/predictions/{model}/{version}", _predict, "a prediction of one version"),
     *_every("/explanations/{model}", _explained, "refused", predicts=False),
     *_every("/explanations/{model}/{version}", _explained, "refused", predicts=False),
+    *(
+        Route("OPTIONS", f"/predictions/{{model}}{version}", _described, WIRE, "what the model takes and gives")
+        for version in ("", "/{version}")
+    ),
     Route("GET", "/api-description", _describe, WIRE, "these paths as OpenAPI 3.0.1"),
 )
 OLDER: Final = (

@@ -7,7 +7,10 @@ and at the type, and some at the text, so where the original has a text for a fa
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
+from itertools import count
 from typing import Any, Final, NamedTuple
+from uuid import uuid4
 
 import orjson
 
@@ -17,7 +20,7 @@ from setsail.protocols import routes
 from setsail.protocols.http import JSON, HttpReply, error_reply
 from setsail.protocols.routes import Params, Wire
 
-__all__ = ["HEADERS", "JSON_REPLY", "WIRE", "error_json", "model_ref", "pretty", "render_error", "reply",
+__all__ = ["HEADERS", "JSON_REPLY", "WIRE", "error_json", "ident", "model_ref", "pretty", "render_error", "reply",
            "version_of", "version_text"]  # fmt: skip
 
 # What the original sends with every reply.
@@ -169,4 +172,22 @@ _BY_FAMILY: Final[Mapping[str, _Kind]] = {
     "exhausted": _Kind(503, "ServiceUnavailableException"),
     "unavailable": _Kind(503, "ServiceUnavailableException"),
 }
-WIRE: Final = Wire("torchserve", "TorchServe", "docs/wires/torchserve.md", render_error)
+
+
+# -- ids ---------------------------------------------------------------------------------------------------------------
+
+
+def ident(headers: Mapping[str, str]) -> str:
+    """A request's id: the client's, or one of the form of a UUID. Those are counted, because true ones cost as much as
+    the rest of a small request."""
+    return headers.get("x-request-id") or f"{_lead()}{next(_COUNT) & 0xFFFFFFFFFFFF:012x}"
+
+
+@cache
+def _lead() -> str:
+    """What the ids that this process makes begin with."""
+    return str(uuid4())[:24]
+
+
+_COUNT: Final = count(1)
+WIRE: Final = Wire("torchserve", "TorchServe", "docs/wires/torchserve.md", render_error, ident=ident)
