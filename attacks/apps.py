@@ -187,7 +187,7 @@ LOADS: Final[Mapping[str, str]] = {
     "a signature that is no JSON": "os.write(CHANNEL, head(0, 4, 0, 4) + b'oops')",
     "a signature that is nested": "text = b'[' * 100000\nos.write(CHANNEL, head(0, 4, 0, len(text)) + text)",
     "a signature of others": (
-        "text = json.dumps({'signature': {'inputs': [{'name': '../x', 'dtype': 'float64', 'shape': ['N']}],\n"
+        "text = json.dumps({'signature': {'inputs': [{'name': 'x\\n', 'dtype': 'float64', 'shape': ['N']}],\n"
         "  'outputs': [{'name': 'y', 'dtype': 'float64', 'shape': ['N']}]}, 'defaults': ['y'], 'arrays': True,\n"
         "  'python': '3'}).encode()\nos.write(CHANNEL, head(0, 4, 0, len(text)) + text)"
     ),

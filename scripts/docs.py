@@ -166,8 +166,8 @@ def agreement() -> str:
         "<!-- made by scripts/docs.py from agreement.json, which scripts/zoo.py writes -->\n",
         "How near answers come to the model that was trained. Every row is a small real model: trained by the tests or",
         "written by its framework's own exporter, packed, served over HTTP, asked through every form that can carry",
-        "its inputs, alone and many at once, on rows of which most were not there in training. *Difference* is the largest of",
-        "any number of any answer, *labels* is how many labels differ; the rule is 1e-4 + 1e-3 of the value",
+        "its inputs, alone and many at once, on rows of which most were not in training. *Difference* is the largest",
+        "of any number of any answer, *labels* is how many labels differ; the rule is 1e-4 + 1e-3 of the value",
         "(`docs/parity.md`).\n",
         table(("framework", "model", "name in the zoo", "variant", "rows", "difference", "labels"), lines),
     ])  # fmt: skip

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from archives import archive
+from mars import archive
 from PIL import Image
 
 from setsail.apps import environments

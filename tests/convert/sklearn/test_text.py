@@ -89,7 +89,8 @@ def test_a_text_classifier_answers_scores_and_classes(agrees: Any) -> None:
     ]
     assert conversion.processing.steps[0].to_json() == {
         "kind": "text.normalize",
-        "input": "text",
+        "inputs": ["text"],
+        "outputs": [],
         "options": {"lowercase": True, "strip_accents": None},
     }
     drawn = {t for p in conversion.probes if p.what != "example" for t in p.inputs["text"]}
