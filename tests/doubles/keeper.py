@@ -31,6 +31,8 @@ from setsail.tensors import Array
 
 __all__ = ["Keeper", "Nearness", "Specimen", "keeping"]
 
+TABLE = Path(__file__).parents[2] / "docs" / "frameworks" / "agreement.json"
+
 Truth = Callable[[Any], Mapping[str, Array]]
 
 
@@ -123,9 +125,14 @@ class Nearness:
                 self.flips = max(self.flips, int((a != b).sum()))
 
     def write(self, name: str) -> None:
+        """Keep it, or hold that the table has the model, in this variant."""
         if folder := os.environ.get("SETSAIL_ZOO"):
             row = {**self.facts, "rows": self.rows, "worst": float(f"{self.worst:.2g}"), "flips": self.flips}
             Path(folder, f"{name}.json").write_text(json.dumps(row))
+        else:
+            told = json.loads(TABLE.read_text()).get(name)
+            assert told is not None, f"{name} is not in {TABLE.name}: run python scripts/zoo.py"
+            assert {key: told[key] for key in self.facts} == self.facts, f"{TABLE.name} is stale: run scripts/zoo.py"
 
 
 @contextmanager
