@@ -125,7 +125,9 @@ class Nearness:
                 self.flips = max(self.flips, int((a != b).sum()))
 
     def write(self, name: str) -> None:
-        """Keep it, or hold that the table has the model, in this variant."""
+        """Keep it, or hold that the table has the model, in this variant. Models of two houses may have one name."""
+        house = Path(os.environ["PYTEST_CURRENT_TEST"].partition("::")[0]).stem.removeprefix("test_")
+        name = f"{name}, {house.removesuffix('_zoo')}" if house != "zoo" else name
         if folder := os.environ.get("SETSAIL_ZOO"):
             row = {**self.facts, "rows": self.rows, "worst": float(f"{self.worst:.2g}"), "flips": self.flips}
             Path(folder, f"{name}.json").write_text(json.dumps(row))
