@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mars import archive
+from archived import archive
 from PIL import Image
 
 import setsail

@@ -14,9 +14,9 @@ from typing import Any
 
 import httpx
 import pytest
+from archived import COUNTING, archive
 from client_envs import client_python
 from functions import until
-from mars import COUNTING, archive
 from shell import process
 
 from setsail.catalog import Register, Terms

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import requests
-from mars import archive
+from archived import archive
 from scaled import artifact
 from shell import process
 
