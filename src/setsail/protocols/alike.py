@@ -61,7 +61,9 @@ class Alike(Generic[Told]):
             self._known.clear()
             self._count = 0
         alike = self._known.setdefault(len(data), [])
-        if len(alike) < _OF_A_LENGTH:
-            pairs = zip(cuts[::2], cuts[1::2], strict=True)
-            alike.append(_Known(tuple((a, b, bytes(data[a:b])) for a, b in pairs if a < b), told))
-            self._count += 1
+        if len(alike) == _OF_A_LENGTH:  # the oldest makes room: nobody can fill a length for good
+            del alike[0]
+            self._count -= 1
+        pairs = zip(cuts[::2], cuts[1::2], strict=True)
+        alike.append(_Known(tuple((a, b, bytes(data[a:b])) for a, b in pairs if a < b), told))
+        self._count += 1
