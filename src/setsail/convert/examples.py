@@ -7,6 +7,7 @@ data frame of columns for a model with one table input.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from setsail.errors import SetsailError
 from setsail.signature import TensorSpec
 from setsail.tensors import Array, DType, dtype_of
 
-__all__ = ["fit", "named", "stack"]
+__all__ = ["fit", "given", "named", "stack"]
 
 
 def named(example: Any, names: Sequence[str], required: int) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -48,6 +49,20 @@ def named(example: Any, names: Sequence[str], required: int) -> tuple[dict[str, 
         raise SetsailError("convert.input", "the example does not fit the model's inputs", field="example",
                            value=list(values), expected=", ".join(names))  # fmt: skip
     return {n: values[n] for n in names if n in values}, ()
+
+
+def given(example: Any, specs: tuple[TensorSpec, ...]) -> tuple[dict[str, Array], tuple[TensorSpec, ...]]:
+    """The arrays of an example, none where it is None; where it was a table's columns, their names go to the specs.
+
+    Raises:
+        SetsailError: what `named` and `fit` raise.
+    """
+    if example is None:
+        return {}, specs
+    values, columns = named(example, [s.name for s in specs], len(specs))
+    if columns:
+        specs = tuple(replace(s, columns=columns) for s in specs)
+    return fit(values, specs), specs
 
 
 def stack(columns: Mapping[str, Any]) -> Array:

@@ -17,8 +17,8 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from setsail.convert import examples
 from setsail.convert.conversion import Conversion, Intent, Program
-from setsail.convert.examples import fit, named
 from setsail.convert.observed import Observation, Source, observe, one_by_one, settle
 from setsail.convert.onnx.loading import load, opset
 from setsail.convert.onnx.program import PROGRAM, seal, unsqueeze
@@ -54,7 +54,7 @@ def convert(path: Path | str, intent: Intent) -> Conversion:
     names = [o.name for o in model.graph.output]
     run = _Runs(session, names, labels)
     declared = _one_batch(run, declared, intent)
-    example, declared = _example(intent, declared)
+    example, declared = examples.given(intent.example, declared)
     source = Source(run, declared, example, intent.seed)
     seen, batch = _observe(source, intent, single=single)
     signature = replace(
@@ -141,16 +141,6 @@ def _observe(source: Source, intent: Intent, *, single: bool) -> tuple[Observati
     if all(a.ndim and len(a) == 1 for a in answer.values()):
         return observe(replace(source, run=one_by_one(source.run)), intent.labels), 1
     return observe(fixed, intent.labels), None
-
-
-def _example(intent: Intent, specs: Inputs) -> tuple[dict[str, Array], Inputs]:
-    """The example's arrays; where it was a table's columns, their names go to the signature."""
-    if intent.example is None:
-        return {}, specs
-    values, columns = named(intent.example, [s.name for s in specs], len(specs))
-    if columns:
-        specs = tuple(replace(s, columns=columns) for s in specs)
-    return fit(values, specs), specs
 
 
 def _refuse_containers(model: Any) -> None:

@@ -10,15 +10,15 @@ from typing import Final
 
 import onnxruntime
 
+from setsail.convert import examples
 from setsail.convert.conversion import Conversion, Intent, Program
-from setsail.convert.examples import fit, named
 from setsail.convert.observed import Observation, Run, Source, observe, one_by_one
 from setsail.convert.onnx.program import PROGRAM, seal, unsqueeze
 from setsail.convert.onnx.shapes import batched
 from setsail.convert.tensorflow.translation import Translation
 from setsail.errors import SetsailError
 from setsail.signature import BATCH, Dim, TensorSpec
-from setsail.tensors import BY_NAME, Array
+from setsail.tensors import BY_NAME
 from setsail.variants import Variant
 
 __all__ = ["Found", "assemble", "declared", "given"]
@@ -58,7 +58,7 @@ def assemble(found: Found, intent: Intent) -> Conversion:
     specs, single = batched(found.inputs, shared=True)
     translation = found.trace(None)
     specs = tuple(replace(s, categories=translation.levels.get(s.name, s.categories)) for s in specs)
-    example, specs = _example(intent, specs)
+    example, specs = examples.given(intent.example, specs)
     source = Source(found.run, specs, example, intent.seed)
     seen, batch = _observe(source, intent, single=single)
     signature, notes = seen.signature, found.notes
@@ -103,15 +103,6 @@ def _observe(source: Source, intent: Intent, *, single: bool) -> tuple[Observati
     if single:
         return observe(replace(source, run=one_by_one(source.run)), intent.labels), 1
     return observe(source, intent.labels), None
-
-
-def _example(intent: Intent, specs: tuple[TensorSpec, ...]) -> tuple[dict[str, Array], tuple[TensorSpec, ...]]:
-    if intent.example is None:
-        return {}, specs
-    values, columns = named(intent.example, [s.name for s in specs], len(specs))
-    if columns:
-        specs = tuple(replace(s, columns=columns) for s in specs)
-    return fit(values, specs), specs
 
 
 def declared(
