@@ -9,9 +9,7 @@ each lookup becomes a `LabelEncoder` of `ai.onnx.ml`.
 from __future__ import annotations
 
 import contextlib
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Protocol
@@ -23,6 +21,7 @@ from onnx import TensorProto, helper
 from tensorflow.python.ops import gen_lookup_ops
 from tf2onnx import tf_loader, tf_utils
 
+from setsail.convert.chatter import silenced
 from setsail.convert.onnx.program import graphs, rename
 from setsail.convert.tensorflow.handlers import HANDLERS, ML, ML_VERSION, Lookup, Table, unpack_weights
 from setsail.convert.tensorflow.strings import texts
@@ -206,16 +205,6 @@ def _failed(fault: BaseException) -> SetsailError:
                         todo="see docs/frameworks/tensorflow.md")  # fmt: skip
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """No chatter of the libraries: what matters of it comes back as an error of ours."""
-    before = {name: logging.getLogger(name).level for name in _LOGGERS}
-    for name in before:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for name, level in before.items():
-            logging.getLogger(name).setLevel(level)
+def quiet() -> contextlib.AbstractContextManager[None]:
+    """No chatter of TensorFlow, Keras and tf2onnx."""
+    return silenced(_LOGGERS)

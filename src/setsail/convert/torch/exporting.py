@@ -11,14 +11,14 @@ import io
 import logging
 import re
 import tempfile
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import onnx
 import torch
 
+from setsail.convert.chatter import silenced
 from setsail.convert.onnx.program import rename
 from setsail.convert.torch.naming import flatten
 from setsail.errors import SetsailError
@@ -166,18 +166,8 @@ def _first(text: str) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def quiet() -> contextlib.AbstractContextManager[None]:
     """No chatter of the exporter: its notes on absent packages and its own deprecations are not the person's."""
     # torch gives many of its loggers a level of their own, so every one of them is asked to be quiet
     chatty = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in _PACKAGES]
-    before = {name: logging.getLogger(name).level for name in (*_PACKAGES, *chatty)}
-    for name in before:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for name, level in before.items():
-            logging.getLogger(name).setLevel(level)
+    return silenced((*_PACKAGES, *chatty))
