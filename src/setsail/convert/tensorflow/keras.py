@@ -26,11 +26,9 @@ import tensorflow as tf
 from setsail.convert.conversion import Conversion, Intent
 from setsail.convert.tensorflow import keras_config
 from setsail.convert.tensorflow.assembly import Found, assemble, declared, given
-from setsail.convert.tensorflow.strings import texts
-from setsail.convert.tensorflow.translation import Traced, quiet
+from setsail.convert.tensorflow.tracing import Traceable
+from setsail.convert.tensorflow.translation import quiet
 from setsail.errors import SetsailError
-from setsail.signature import TensorSpec
-from setsail.tensors import Array
 
 __all__ = ["convert", "convert_file", "convert_trusted"]
 
@@ -54,7 +52,7 @@ def convert(model: Any, intent: Intent) -> Conversion:
                            todo='call model.save("model.keras") and pack that file')  # fmt: skip
     taken = _taken(model, intent)
     specs = declared(taken.rows, intent, framework="Keras")
-    call = _Call(model, taken, specs)
+    call = Traceable(_Answer(model, taken), specs)
     return assemble(Found(call.run, specs, call.trace, _title(model), "keras"), intent)
 
 
@@ -254,41 +252,16 @@ def _snake(name: str) -> str:
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
-# -- running and tracing -----------------------------------------------------------------------------------------------
+# -- answering ---------------------------------------------------------------------------------------------------------
 
 
-class _Call:
-    """A model as a function from arrays to arrays, and as one that TensorFlow can trace."""
+class _Answer:
+    """A model's call, its outputs by name."""
 
-    def __init__(self, model: Any, taken: _Taken, specs: Sequence[TensorSpec]) -> None:
-        self._model, self._arguments, self._specs = model, taken.arguments, tuple(specs)
-        self._names = _output_names(model)
+    def __init__(self, model: Any, taken: _Taken) -> None:
+        self._model, self._arguments, self._names = model, taken.arguments, _output_names(model)
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        with quiet():
-            tensors = {s.name: tf.constant(inputs[s.name], dtype=s.dtype.name) for s in self._specs}
-            return {name: texts(t.numpy()) for name, t in self._answer(tensors).items()}
-
-    def trace(self, batch: int | None) -> Traced:
-        """Follow the model with free dimensions, or with a batch of 1. Raises `convert.unsupported`."""
-        signature = [
-            tf.TensorSpec(
-                [d if isinstance(d, int) else batch if axis == 0 else None for axis, d in enumerate(s.shape)],
-                s.dtype.name, name=f"arg_{i}",
-            )
-            for i, s in enumerate(self._specs)
-        ]  # fmt: skip
-        names = [s.name for s in self._specs]
-
-        def traced(*tensors: Any) -> list[Any]:
-            answer = self._answer(dict(zip(names, tensors, strict=True)))
-            return list(answer.values())
-
-        with quiet():
-            function = tf.function(traced, input_signature=signature).get_concrete_function()
-        return Traced(function, names)
-
-    def _answer(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
+    def __call__(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
         arguments = [keras.tree.map_structure(lambda name: tensors[name], a) for a in self._arguments]
         answer = self._model(*arguments, training=False)
         flat = keras.tree.flatten(answer)

@@ -8,6 +8,7 @@ named in a note.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,11 +17,9 @@ import tensorflow as tf
 from setsail.convert.conversion import Conversion, Intent
 from setsail.convert.tensorflow.assembly import Found, assemble, declared
 from setsail.convert.tensorflow.graph_operators import HARMLESS
-from setsail.convert.tensorflow.strings import texts
-from setsail.convert.tensorflow.translation import Traced, quiet
+from setsail.convert.tensorflow.tracing import Traceable
+from setsail.convert.tensorflow.translation import quiet
 from setsail.errors import SetsailError
-from setsail.signature import TensorSpec
-from setsail.tensors import Array
 
 __all__ = ["convert", "convert_directory", "convert_trusted"]
 
@@ -74,13 +73,14 @@ def convert(loaded: Any, intent: Intent) -> Conversion:
     name, others = _chosen(list(signatures), intent)
     function = signatures[name]
     takes = _tensors(function.structured_input_signature[1])
-    gives = list(function.structured_outputs)
+    gives = function.structured_outputs
     specs = declared([(n, t.dtype.name, None if t.shape.rank is None else tuple(t.shape)) for n, t in takes.items()],
                      intent, framework="TensorFlow")  # fmt: skip
     if not specs or not gives:
         raise SetsailError("convert.unsupported", f"signature {name!r} takes or gives no tensor", field=name,
                            expected="at least one input and one output")  # fmt: skip
-    call = _Call(loaded, function, specs)
+    # what was loaded is kept by the function we hand on: its variables would die with it
+    call = Traceable(partial(_answered, loaded, function), specs)
     notes = (f"signature {name!r}",) + ((f"signatures not carried: {', '.join(others)}",) if others else ())
     return assemble(Found(call.run, specs, call.trace, f"SavedModel signature {name}", "tensorflow", notes), intent)
 
@@ -97,40 +97,16 @@ def _chosen(names: Sequence[str], intent: Intent) -> tuple[str, list[str]]:
 
 
 def _tensors(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """A signature's inputs by name, in the order its function takes them. Ragged and sparse ones are refused."""
+    """A signature's inputs, in the order of their names: TensorFlow's own changes from one loading to the next.
+
+    Ragged and sparse ones are refused.
+    """
     for name, spec in arguments.items():
         if not isinstance(spec, tf.TensorSpec):
             raise SetsailError("convert.unsupported", f"input {name!r} is a {type(spec).__name__}", field=name,
                                expected="a dense tensor", todo="save a signature that takes dense tensors")  # fmt: skip
-    return dict(arguments)
+    return dict(sorted(arguments.items()))
 
 
-class _Call:
-    """A signature as a function from arrays to arrays. Keeps what was loaded: its variables die with it."""
-
-    def __init__(self, loaded: Any, function: Any, specs: Sequence[TensorSpec]) -> None:
-        self._loaded, self._function, self._specs = loaded, function, tuple(specs)
-
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        with quiet():
-            tensors = {s.name: tf.constant(inputs[s.name], dtype=s.dtype.name) for s in self._specs}
-            return {str(name): texts(t.numpy()) for name, t in self._function(**tensors).items()}
-
-    def trace(self, batch: int | None) -> Traced:
-        """Wrapped, so that inputs and outputs are in the order of the signature, and a batch can be fixed."""
-        signature = [
-            tf.TensorSpec(
-                [d if isinstance(d, int) else batch if axis == 0 else None for axis, d in enumerate(s.shape)],
-                s.dtype.name, name=f"arg_{i}",
-            )
-            for i, s in enumerate(self._specs)
-        ]  # fmt: skip
-        names = [s.name for s in self._specs]
-
-        def traced(*tensors: Any) -> list[Any]:
-            answer = self._function(**dict(zip(names, tensors, strict=True)))
-            return list(answer.values())
-
-        with quiet():
-            function = tf.function(traced, input_signature=signature).get_concrete_function()
-        return Traced(function, names)
+def _answered(_loaded: Any, function: Any, tensors: Mapping[str, Any]) -> Mapping[str, Any]:
+    return dict(sorted(function(**tensors).items()))
