@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -103,6 +104,22 @@ def test_what_is_written_for_all_is_what_each_would_be_told(wire: str, made: dic
         own = {name: array[index : index + 1] for name, array in made.items()}
         told = outcome(encode, response(Share(run, index), names))
         assert told == outcome(encode, response(own, names))
+
+
+@given(made=st.integers(1, 4).flatmap(arrays), form=st.sampled_from(["", ',"parameters":{"binary_data":true}']),
+       turned=st.booleans())  # fmt: skip
+def test_the_same_where_a_client_names_the_outputs(made: dict[str, Array], form: str, turned: bool) -> None:
+    """As `tritonclient` always does; in the model's order or another."""
+    names = list(reversed(made)) if turned else list(made)
+    outputs = ",".join(f'{{"name":{json.dumps(name)}{form}}}' for name in names)
+    path, headers, body = ASKS["OIP"]
+    asked = body[:-1] + b',"outputs":[%b]}' % outputs.encode()
+    encode = DATA.route(HttpRequest("POST", path, headers=headers, body=asked)).encode
+    run = Run(made)
+    for index in range(len(next(iter(made.values())))):
+        own = {name: array[index : index + 1] for name, array in made.items()}
+        told = outcome(encode, response(Share(run, index), tuple(made)))
+        assert told == outcome(encode, response(own, tuple(made)))
 
 
 def test_a_share_is_a_mapping_of_one_row() -> None:

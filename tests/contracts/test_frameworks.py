@@ -9,9 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
-from frameworks import FRAMEWORKS, ROWS
+from frameworks import FRAMEWORKS, rows_of
 from speakers import SPEAKERS, Ask
 from speakers.line import Line
 
@@ -20,7 +19,6 @@ from setsail.packing import PackOptions, pack
 from setsail.server.run import Server
 from setsail.server.settings import Settings
 from setsail.serving.model import Model
-from setsail.signature import Signature
 from setsail.tensors import Array
 
 pytest.importorskip("grpc")
@@ -35,13 +33,6 @@ class Served:
     line: Line
     asks: Mapping[str, Ask]
     truth: Mapping[str, Mapping[str, Array]]
-
-
-def rows_of(signature: Signature) -> dict[str, Array]:
-    if len(signature.inputs) == 1:
-        return {signature.inputs[0].name: ROWS.astype(signature.inputs[0].dtype.numpy)}
-    weight = np.linspace(-1.3, 1.7, 5, dtype=np.float32)[:, None]
-    return {"token": np.arange(5, dtype=np.int64) * 9, "weight": weight}
 
 
 @pytest.fixture(scope="module")

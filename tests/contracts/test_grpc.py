@@ -12,7 +12,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import numpy as np
 import pytest
 from fakehouse import FakeModel, echo, image, iris, people, review
 from furnished import furnish
+from gated import Gate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -42,30 +42,6 @@ SECONDS = 20.0
 QUEUE = 100  # rows
 Code = grpc.StatusCode
 INFER = message("inference.ModelInferRequest")
-
-
-@dataclass
-class Gate:
-    """A model that waits until it is let through."""
-
-    opened: threading.Event = field(default_factory=threading.Event)
-    entered: threading.Event = field(default_factory=threading.Event)
-    runs: list[int] = field(default_factory=list)
-
-    def model(self) -> FakeModel:
-        def run(inputs: Mapping[str, Array]) -> Mapping[str, Array]:
-            self.runs.append(len(inputs["x"]))
-            self.entered.set()
-            assert self.opened.wait(SECONDS)
-            return {"y": inputs["x"]}
-
-        spec = TensorSpec("x", BY_NAME["float32"], ("N", 2))
-        return FakeModel("gate", Signature((spec,), (TensorSpec("y", BY_NAME["float32"], ("N", 2)),), ("y",)), run)
-
-    def shut(self) -> None:
-        self.opened.clear()
-        self.entered.clear()
-        self.runs.clear()
 
 
 class Live:

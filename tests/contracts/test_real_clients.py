@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fakehouse import FakeModel
-from frameworks import FRAMEWORKS, ROWS
+from frameworks import FRAMEWORKS, rows_of
 from furnished import furnish
 from speakers import SPEAKERS, Ask
 from speakers.clients import CLIENTS, Job, run
@@ -69,13 +69,6 @@ class Served:
         self.line.close()
         for server in (self.server, *self.alone.values()):
             server.close()
-
-
-def rows_of(signature: Signature) -> dict[str, Array]:
-    if len(signature.inputs) == 1:
-        return {signature.inputs[0].name: ROWS.astype(signature.inputs[0].dtype.numpy)}
-    weight = np.linspace(-1.3, 1.7, 5, dtype=np.float32)[:, None]
-    return {"token": np.arange(5, dtype=np.int64) * 9, "weight": weight}
 
 
 @pytest.fixture(scope="module")

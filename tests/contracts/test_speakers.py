@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import socket
 import struct
-import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
 from fakehouse import FakeModel, iris, people
 from furnished import furnish
+from gated import Gate
 from speakers import SPEAKERS, Ask, Speaker
 from speakers.line import SECONDS, Line, RefusedError
 
@@ -32,30 +31,6 @@ pytest.importorskip("grpc")
 QUEUE = 100  # rows
 MAX_BODY = 1 << 20
 BAD = (500, 502, 504, 2, 13)  # of HTTP and gRPC: statuses that no client's fault may have
-
-
-@dataclass
-class Gate:
-    """A model that waits until it is let through."""
-
-    opened: threading.Event = field(default_factory=threading.Event)
-    entered: threading.Event = field(default_factory=threading.Event)
-    runs: list[int] = field(default_factory=list)
-
-    def model(self) -> FakeModel:
-        def run(inputs: Mapping[str, Array]) -> Mapping[str, Array]:
-            self.runs.append(len(inputs["x"]))
-            self.entered.set()
-            assert self.opened.wait(SECONDS)
-            time.sleep(0.01)  # what is quick may run on the event loop, which must not wait here
-            return {"y": inputs["x"]}
-
-        return FakeModel("gate", pair(BY_NAME["float32"]).signature, run)
-
-    def shut(self) -> None:
-        self.opened.clear()
-        self.entered.clear()
-        self.runs.clear()
 
 
 def pair(dtype: DType, name: str = "", **more: Any) -> FakeModel:

@@ -9,8 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from bundled import IRIS
+from embedding import embedding
 
-__all__ = ["FRAMEWORKS", "ROWS", "Framework"]
+from setsail.signature import Signature
+from setsail.tensors import Array
+
+__all__ = ["FRAMEWORKS", "ROWS", "Framework", "rows_of"]
 
 ROWS = IRIS.rows[:7]
 TABLE = pd.DataFrame(IRIS.X, columns=["sepal_length", "sepal_width", "petal_length", "petal_width"])
@@ -60,27 +64,15 @@ def _torch(folder: Path) -> tuple[Any, Any]:
 
 
 def _onnx(folder: Path) -> tuple[Any, Any]:
-    """Two inputs, one of them integers, and two outputs."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
+    return embedding(folder, 8)
 
-    table = np.random.default_rng(6).normal(size=(50, 6)).astype(np.float32)
-    nodes = [
-        helper.make_node("Gather", ["table", "token"], ["vector"]),
-        helper.make_node("Mul", ["vector", "weight"], ["weighed"]),
-        helper.make_node("ReduceSum", ["weighed", "axes"], ["total"], keepdims=0),
-    ]
-    graph = helper.make_graph(
-        nodes, "embedding",
-        [helper.make_tensor_value_info("token", TensorProto.INT64, ["n"]),
-         helper.make_tensor_value_info("weight", TensorProto.FLOAT, ["n", 1])],
-        [helper.make_tensor_value_info("weighed", TensorProto.FLOAT, ["n", 6]),
-         helper.make_tensor_value_info("total", TensorProto.FLOAT, ["n"])],
-        [numpy_helper.from_array(table, "table"), numpy_helper.from_array(np.array([1]), "axes")],
-    )  # fmt: skip
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    onnx.save(model, str(folder / "embedding.onnx"))
-    return folder / "embedding.onnx", (np.arange(8), np.linspace(-2, 2, 8, dtype=np.float32)[:, None])
+
+def rows_of(signature: Signature) -> dict[str, Array]:
+    """Rows to ask any of them."""
+    if len(signature.inputs) == 1:
+        return {signature.inputs[0].name: ROWS.astype(signature.inputs[0].dtype.numpy)}
+    weight = np.linspace(-1.3, 1.7, 5, dtype=np.float32)[:, None]
+    return {"token": np.arange(5, dtype=np.int64) * 9, "weight": weight}
 
 
 FRAMEWORKS: Mapping[str, Framework] = {

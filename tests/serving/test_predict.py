@@ -11,11 +11,12 @@ import pytest
 from scaled import ROWS, answers, signature
 
 from setsail.errors import SetsailError
-from setsail.messages import ModelRef, Request, Rows
+from setsail.messages import ModelRef, Request, Response, Rows
 from setsail.serving.leases import Facts, Loaded
 from setsail.serving.observers import Finished
-from setsail.serving.predict import predict
+from setsail.serving.predict import Timings, begin, predict, together
 from setsail.serving.table import Table
+from setsail.shares import Share
 from setsail.tensors import Array
 
 
@@ -76,6 +77,18 @@ def test_outputs_are_narrowed_in_the_signatures_order() -> None:
     one = predict(lambda: table(Doubling())[0], ask(outputs=("total",)))
     assert (list(one.outputs), one.defaults) == (["total"], ("total",))
     assert code(Doubling(), ask(outputs=("nope",))) == "output.unknown"
+
+
+def test_who_asked_for_the_same_outputs_shares_what_is_written_of_them() -> None:
+    tables = table(Doubling())[0]
+    asks = [None, ("total",), None, ("total",), ("y", "total")]
+    leased = [begin(lambda: tables, ask(body=Rows([[i, 0.0]]), outputs=names), 0.0) for i, names in enumerate(asks)]
+    told = [outcome for outcome in together(leased, Timings()) if isinstance(outcome, Response)]
+    assert [list(r.outputs) for r in told] == [["y", "total"], ["total"], ["y", "total"], ["total"], ["y", "total"]]
+    assert [r.outputs["total"].tolist() for r in told] == [[0], [2], [4], [6], [8]]
+    assert [r.defaults for r in told] == [("y",), ("total",), ("y",), ("total",), ("y",)]
+    runs = [r.outputs.run for r in told if isinstance(r.outputs, Share)]
+    assert [runs.index(run) for run in runs] == [0, 1, 0, 1, 4]
 
 
 def test_a_signature_name_is_the_default_or_an_output() -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import xgboost as xgb
 from bundled import CANCER, DIABETES, DIGITS, IRIS, PEOPLE, TEXTS, WINE, Data, with_holes
+from embedding import TABLE, embedding
 from keeper import Keeper, Specimen, keeping
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans
@@ -223,33 +224,14 @@ def onnx_network(folder: Path, batch: Any, opset: int, external: bool = False) -
 
 
 def onnx_two_inputs(folder: Path) -> Specimen:
-    """Integers beside floats: an embedding of a token, weighed."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
-    table = np.random.default_rng(6).normal(size=(50, 6)).astype(np.float32)
-    nodes = [
-        helper.make_node("Gather", ["table", "token"], ["vector"]),
-        helper.make_node("Mul", ["vector", "weight"], ["weighed"]),
-        helper.make_node("ReduceSum", ["weighed", "axes"], ["total"], keepdims=0),
-    ]
-    graph = helper.make_graph(
-        nodes, "embedding",
-        [helper.make_tensor_value_info("token", TensorProto.INT64, ["n"]),
-         helper.make_tensor_value_info("weight", TensorProto.FLOAT, ["n", 1])],
-        [helper.make_tensor_value_info("weighed", TensorProto.FLOAT, ["n", 6]),
-         helper.make_tensor_value_info("total", TensorProto.FLOAT, ["n"])],
-        [numpy_helper.from_array(table, "table"), numpy_helper.from_array(np.array([1]), "axes")],
-    )  # fmt: skip
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    onnx.save(model, str(folder / "embedding.onnx"))
-    rows = (np.arange(40) % 50, np.linspace(-2, 2, 40, dtype=np.float32)[:, None])
+    """Integers beside floats."""
+    path, rows = embedding(folder, 40)
 
     def truth(X: Any) -> dict[str, Any]:
-        weighed = table[X[0]] * X[1]
+        weighed = TABLE[X[0]] * X[1]
         return {"weighed": weighed, "total": weighed.sum(1)}
 
-    return Specimen(folder / "embedding.onnx", rows, truth, example=rows)
+    return Specimen(path, rows, truth, example=rows)
 
 
 # -- the catalogue -----------------------------------------------------------------------------------------------------

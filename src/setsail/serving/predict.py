@@ -163,14 +163,26 @@ def conclude(
     observers: Sequence[Observer] = (),
 ) -> Response:
     """The answer to one request out of all outputs of its rows; its observers are told."""
-    request, signature, wanted = prediction.request, prediction.signature, prediction.wanted
     if observers:
         _tell(prediction, observers, inputs, outputs)
-    if wanted is None:
-        return Response(request.model.name, prediction.version, outputs, signature.defaults, signature, request.id)
-    asked = {spec.name: outputs[spec.name] for spec in signature.outputs if spec.name in wanted}
-    defaults = tuple(name for name in signature.defaults if name in asked) or tuple(asked)
+    return _response(prediction, _narrowed(prediction, outputs))
+
+
+def _response(prediction: Prediction, asked: Mapping[str, Array]) -> Response:
+    """The answer out of what was asked for of its rows."""
+    request, signature = prediction.request, prediction.signature
+    defaults = signature.defaults
+    if prediction.wanted is not None:
+        defaults = tuple([name for name in defaults if name in asked]) or tuple(asked)
     return Response(request.model.name, prediction.version, asked, defaults, signature, request.id)
+
+
+def _narrowed(prediction: Prediction, outputs: Mapping[str, Array]) -> Mapping[str, Array]:
+    """Of all outputs those that were asked for, in the signature's order."""
+    wanted = prediction.wanted
+    if wanted is None:
+        return outputs
+    return {spec.name: outputs[spec.name] for spec in prediction.signature.outputs if spec.name in wanted}
 
 
 def _merged(signature: Signature, bodies: list[Body]) -> Body:
@@ -195,8 +207,7 @@ def _cut(
     if rows != sum([p.rows for p in predictions]) or any(not a.shape or len(a) != rows for a in outputs.values()):
         return None
     if rows == len(predictions) and not observers:
-        run = Run(outputs)
-        return [conclude(prediction, inputs, Share(run, index)) for index, prediction in enumerate(predictions)]
+        return _shares(predictions, outputs)
     outcomes: list[Outcome] = []
     start = 0
     for prediction in predictions:
@@ -205,6 +216,18 @@ def _cut(
         given = {name: array[start:stop] for name, array in inputs.items()} if observers else inputs
         outcomes.append(conclude(prediction, given, own, observers))
         start = stop
+    return outcomes
+
+
+def _shares(predictions: Sequence[Prediction], outputs: Mapping[str, Array]) -> list[Outcome]:
+    """Everybody's own row; what those write who asked for the same outputs is written once."""
+    runs: dict[frozenset[str] | None, Run] = {}
+    outcomes: list[Outcome] = []
+    for index, prediction in enumerate(predictions):
+        run = runs.get(prediction.wanted)
+        if run is None:
+            run = runs[prediction.wanted] = Run(_narrowed(prediction, outputs))
+        outcomes.append(_response(prediction, Share(run, index)))
     return outcomes
 
 

@@ -71,11 +71,11 @@ def test_it_reads_as_one_that_protobuf_wrote(
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.dictionaries(st.sampled_from(["label", "probabilities", "é"]), arrays(), min_size=1))
-def test_rows_of_a_shared_run_are_written_as_each_by_itself(outputs: dict[str, Array]) -> None:
+@given(st.dictionaries(st.sampled_from(["label", "probabilities", "é"]), arrays(), min_size=1), st.integers(0, 2))
+def test_rows_of_a_shared_run_are_written_as_each_by_itself(outputs: dict[str, Array], named: int) -> None:
     rows = min((len(array) for array in outputs.values() if array.ndim), default=0)
     shared = {name: array[:rows] for name, array in outputs.items() if array.ndim}
-    plain = Answer("", None, False)
+    plain = Answer("", (None, tuple(shared), tuple(reversed(shared)))[named], False)
     for index in range(rows):
         own = {name: array[index : index + 1] for name, array in shared.items()}
         told = plain.encode(Response("model", 1, Share(Run(shared), index), (), NO_SIGNATURE))

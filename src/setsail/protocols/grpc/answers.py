@@ -59,8 +59,8 @@ class Answer(Struct, frozen=True, gc=False):
         outputs = response.outputs
         if (
             type(outputs) is Share
-            and self.wanted is None
             and not (self.id or self.stream or self.classes or self.typed)
+            and (self.wanted is None or self.wanted == tuple(outputs))
         ):
             return outputs.text(_bodies, response)
         if self.classes:

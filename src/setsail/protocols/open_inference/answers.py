@@ -44,6 +44,11 @@ class AnswerForm(Struct, frozen=True):
     typed: bool = False
 
     def encode(self, response: Response) -> HttpReply:
+        outputs = response.outputs
+        if type(outputs) is Share and not (self.id or self.classes or self.typed) and _as_named(self.wanted, outputs):
+            raw = [self.binary.get(name, self.binary_default) for name in outputs]
+            if all(raw) or not any(raw):
+                return encode_raw(response) if raw[0] else encode_plainly(response)
         parts, blobs = [_top(response.model, response.version)], []
         if self.id:
             parts += (b',"id":', dump(self.id))
@@ -69,6 +74,11 @@ class AnswerForm(Struct, frozen=True):
             return HttpReply(200, b"".join(parts), JSON_HEADERS)
         header = b"".join(parts)
         return HttpReply(200, b"".join((header, *blobs)), _binary_headers(len(header)))
+
+
+def _as_named(wanted: tuple[str, ...] | None, outputs: Mapping[str, Array]) -> bool:
+    """Whether what was asked for is all there is, in that order."""
+    return wanted is None or wanted == tuple(outputs)
 
 
 _encode_all: Final = AnswerForm("", None).encode
