@@ -2,8 +2,9 @@
 
 The targets are in `tests/fuzz/targets.py`. Each runs in a process of its own, which changes good cases at random and
 keeps those whose outcome is new; one of fifty is watched, and kept too if it reaches a line of ours that none did
-before. How many cases are kept and how many lines were reached is told as they grow. A finding is a case that raises,
-takes more than 5 seconds of CPU time, or kills the process. Its bytes are kept, made as small as they get while they do
+before. How many cases are kept, how many lines were reached and how much memory the process has beside them is told as
+they grow. A finding is a case that raises, takes more than 5 seconds of CPU time, or kills the process; or memory that
+grew by more than 64 MB after the first fifth of the time. Its bytes are kept, made as small as they get while they do
 the same, and printed as a line for `tests/fuzz/test_targets.py`. Ends with 1 if there were any. The same --seed makes
 the same cases.
 """
@@ -38,6 +39,7 @@ HANG = 5.0  # seconds of CPU time
 MOST = 1 << 16  # bytes of a case
 KEPT = 4000  # cases with outcomes of their own
 MEMORY = 4 << 30
+SETTLED, GROWTH = 0.2, 64.0  # of the time, after which a process may not grow by so many MB
 NUMBERS = (0, 1, 2, 3, 7, 8, 16, 127, 128, 255, 256, 4096, 16384, 65535, 65536, 2**24 - 1, 2**31 - 1, 2**31, 2**32 - 1)
 
 
@@ -174,8 +176,22 @@ def child(name: str, seed: int, until: float, board: Path) -> None:
                     tell({"found": place, "text": text, "case": encoded(smallest(target, case, place))})
             if now - told > 2:
                 told = now
-                tell({"count": count, "corpus": len(corpus), "lines": len(seen.lines)})
-    tell({"count": count, "corpus": len(corpus), "lines": len(seen.lines)})
+                tell(state(count, corpus, seen))
+    tell(state(count, corpus, seen))
+
+
+def state(count: int, corpus: list[bytes], seen: Coverage) -> dict[str, Any]:
+    """How far a process is; its memory is told without the cases that it keeps."""
+    kept = sum(map(len, corpus)) / 1e6
+    return {"count": count, "corpus": len(corpus), "lines": len(seen.lines), "memory": resident() - kept}
+
+
+def resident() -> float:
+    """MB that this process has in memory; 0 where that cannot be had."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    except (OSError, ValueError):
+        return 0.0
 
 
 class Coverage:
@@ -220,6 +236,8 @@ class Worker:
 
     def __init__(self, name: str, seed: int, until: float, folder: Path) -> None:
         self.name, self.seed, self.until = name, seed, until
+        self.settling = time.time() + SETTLED * (until - time.time())
+        self.settled = self.memory = 0.0
         self.board, self.log, self.errors = (folder / f"{name}.{kind}" for kind in ("case", "news", "errors"))
         self.count = self.corpus = self.lines = self.read = self.before = 0
         self.findings: list[tuple[str, str, bytes]] = []
@@ -248,8 +266,13 @@ class Worker:
             else:
                 self.count, self.corpus = self.before + told["count"], told["corpus"]
                 self.lines = max(self.lines, told["lines"])
+                self.memory = told["memory"]
+                if time.time() < self.settling or not self.settled:
+                    self.settled = self.memory
         self.read = done
         if ended == 0:
+            if self.memory > self.settled + GROWTH:
+                self.findings.append(("memory", f"it grew from {self.settled:.0f} to {self.memory:.0f} MB", b""))
             return False
         board = self.board.read_bytes()
         count, size = int.from_bytes(board[:8], "little"), int.from_bytes(board[8:16], "little")
@@ -316,10 +339,10 @@ def report(name: str, place: str, text: str, case: bytes, out: Path) -> None:
 
 
 def show(workers: list[Worker], spent: float, seconds: float) -> None:
-    parts = [
-        f"{w.name} {w.count:,} ({w.corpus} kept, {w.lines} lines{f', {len(w.findings)} FOUND' if w.findings else ''})"
-        for w in workers
-    ]
+    parts = []
+    for w in workers:
+        found = f", {len(w.findings)} FOUND" if w.findings else ""
+        parts.append(f"{w.name} {w.count:,} ({w.corpus} kept, {w.lines} lines, {w.memory:.0f} MB{found})")
     print(f"{spent:5.0f} of {seconds:.0f} s: " + ", ".join(parts), flush=True)
 
 
