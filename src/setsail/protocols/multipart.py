@@ -53,22 +53,18 @@ def parts(body: bytes | memoryview, content_type: str) -> tuple[Part, ...]:
     return _at_once(bytes(body), content_type) or _parsed(body, content_type)
 
 
-_SAID: Final = re.compile(r"multipart/form-data; boundary=([0-9A-Za-z_-]{1,70})")
+_SAID: Final = "multipart/form-data; boundary="
+_BOUNDARY: Final = re.compile(rb"--[0-9A-Za-z_-]{1,70}")
 
 
 def _at_once(body: bytes, content_type: str) -> tuple[Part, ...] | None:
     """The same where the body is as clients write it, cut at its boundaries; None for every other one."""
-    said = _SAID.fullmatch(content_type)
-    if said is None:
+    mark = body[: max(body.find(b"\r\n"), 0)]
+    if _BOUNDARY.fullmatch(mark) is None or content_type != _SAID + mark[2:].decode():
         return None
-    mark = b"\r\n--" + said[1].encode()
-    pieces = body.split(mark + b"\r\n")
-    first, last = mark[2:] + b"\r\n", mark + b"--\r\n"
-    whole = body.startswith(first) and body.endswith(last) and body.count(mark) == len(pieces)
-    if not whole or len(pieces) > _MOST:
+    pieces = body[len(mark) :].split(b"\r\n" + mark)
+    if pieces.pop() != b"--\r\n" or len(pieces) > _MOST:
         return None
-    pieces[0] = pieces[0][len(first) :]
-    pieces[-1] = pieces[-1][: -len(last)]
     found = []
     for piece in pieces:
         head, blank, data = piece.partition(b"\r\n\r\n")
@@ -81,9 +77,11 @@ def _at_once(body: bytes, content_type: str) -> tuple[Part, ...] | None:
 
 @lru_cache(256)
 def _described(head: bytes) -> Part | None:
-    """What the headers of a part say."""
+    """What the headers of a part say, from the end of its boundary's line on."""
+    if not head.startswith(b"\r\n"):  # the boundary was the beginning of something else
+        return None
     try:
-        found = _parsed(b"--x\r\n%b\r\n\r\n\r\n--x--\r\n" % head, MULTIPART + "; boundary=x")
+        found = _parsed(b"--x%b\r\n\r\n\r\n--x--\r\n" % head, MULTIPART + "; boundary=x")
     except SetsailError:
         return None
     return found[0] if len(found) == 1 and not found[0].data else None
