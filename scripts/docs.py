@@ -39,6 +39,7 @@ _AREAS: Final[Mapping[str, str]] = {
     "source": "A model file: before it is converted",
     "convert": "Converting",
     "parity": "Comparing with the source",
+    "ship": "Shipping to a target",
     "rows": "Files of rows",
     "dependency": "Packages",
     "setting": "Settings",

@@ -60,6 +60,7 @@ PACKAGES = {
     "serving": {"msgspec"},
     "loadtest": {"msgspec"},  # uvloop and grpc by import string
     "server": {"msgspec", "starlette", "uvicorn", "jinja2", "prometheus_client", "uvloop", "grpc"},
+    "targets": set(),
     "cli": {"click", "rich"},
 }
 

@@ -168,6 +168,9 @@ def _rows() -> dict[str, Kind]:
         "convert.input": Kind(inv, "An --input text or an example does not fit the model.", 'Write --input "name:float32[*,10]".', exit=2),
         "convert.run": Kind(inv, "The source model failed on its example rows.", "Check that model.predict works on the example."),
         "parity.failed": Kind(inv, "The converted model does not answer as its source does.", "Read the parity report; nothing was written."),
+        "ship.unsupported": Kind("unsupported", "The target cannot run this artifact.", "See docs/targets for what each target runs."),
+        "ship.budget": Kind("too_large", "What would be written is larger than its budget.", "Raise the budget, or make the model smaller."),
+        "ship.fetch": Kind("unavailable", "A file that the target needs could not be fetched, or is not the one that was pinned.", "Check the network, or give a file that was fetched elsewhere."),
         "rows.format": Kind(inv, "A rows file cannot be read as its extension says.", "Use .csv, .json, .jsonl, .npy, .npz or .parquet.", exit=2),
         "rows.missing": Kind("not_found", "There is no rows file at this path.", "Check the path.", exit=2),
         # -- the command line and the server's own settings ------------------------------------------------------

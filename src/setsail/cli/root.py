@@ -26,6 +26,7 @@ VERBS: Final[Mapping[str, str]] = {
     "inspect": "Show what is inside an artifact. Runs nothing.",
     "verify": "Check every byte of an artifact and replay its stored answers.",
     "export": "Take the program out of an artifact as plain files.",
+    "ship": "Turn an artifact into something that a platform runs: a browser, say.",
     "predict": "Answer a file of rows, of any size.",
     "prepare": "Make the environment that a model's own code asks for.",
     "serve": "Serve models over HTTP.",
