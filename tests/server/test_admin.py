@@ -91,6 +91,19 @@ def test_pages_load_nothing_and_run_nothing(app: Any) -> None:
     assert send(app, "GET", "/style.css").headers["content-type"].startswith("text/css")
 
 
+def test_the_first_page_draws_what_its_own_server_counts(app: Any) -> None:
+    page = send(app, "GET", "/")
+    assert re.findall(r'<script[^>]*src="([^"]*)"', page.text) == ["/console.js"]
+    assert "<script>" not in page.text
+    assert "script-src 'self'; connect-src 'self'" in page.headers["content-security-policy"]
+    assert 'data-live="/live.json"' in page.text
+    assert send(app, "GET", "/console.js").headers["content-type"].startswith("text/javascript")
+    assert send(app, "GET", "/console.css").headers["content-type"].startswith("text/css")
+    told = json.loads(send(app, "GET", "/live.json").text)
+    names = [f"{v['name']} v{v['version']}" for v in told["versions"]]
+    assert names == re.findall(r'data-version="([^"]*)"', page.text)
+
+
 def test_names_from_a_model_cannot_become_markup() -> None:
     evil = '"><script>alert(1)</script>'
     spec = TensorSpec(evil, BY_NAME["string"], ("N",), categories=(evil,), nullable=True)

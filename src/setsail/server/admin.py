@@ -1,4 +1,4 @@
-"""The admin port: model list, docs with a try-it form, metrics, load and unload. A Starlette application.
+"""The admin port: the console, docs with a try-it form, metrics, load and unload. A Starlette application.
 
 It listens on loopback unless told otherwise. Requests that change something, and the form, must name this server as
 their Host and, where a browser says where they come from, come from its own pages: a page elsewhere cannot drive it,
@@ -12,6 +12,8 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable, Collection
 from importlib import import_module
+from importlib.resources import files
+from time import time
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -34,6 +36,7 @@ from setsail.protocols.routes import model_ref
 from setsail.protocols.table import DATA, Table
 from setsail.server.dispatch import Answering
 from setsail.server.forms import answer_rows, body, fields, sent
+from setsail.server.live import live
 from setsail.server.metrics import CONTENT_TYPE, Counted, Metrics
 from setsail.signature import TensorSpec
 
@@ -42,9 +45,11 @@ __all__ = ["Admin", "application"]
 _LOG = logging.getLogger("setsail.server")
 _OPENAPI: Final = "setsail.protocols.openapi"  # few who open these pages ask for it
 _MAX_FORM: Final = 16 << 20  # a photograph
+_FOLDER: Final = files("setsail.server") / "pages"
+_FILES: Final = {"style.css": "text/css", "console.css": "text/css", "console.js": "text/javascript"}
 _PAGES: Final = {
-    "content-security-policy": "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'",
+    "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     # not no-referrer, with which browsers send `Origin: null` even to the page's own server
     "referrer-policy": "same-origin",
@@ -94,6 +99,7 @@ class Admin:
         self._hosts = hosts
         self._keyed = keyed
         self._table = table
+        self._meter = meter
         names = ("setsail", "triton") if triton else ("setsail",)
         self._metrics = Metrics(meter, lambda: self._ask(Index()), names=names)
         self._pages = Environment(
@@ -114,7 +120,8 @@ class Admin:
             ("GET", "/openapi/{model}.json", self._openapi_of),
             ("GET", "/metrics", self._metrics_page),
             ("GET", "/healthz", self._health),
-            ("GET", "/style.css", self._style),
+            ("GET", "/live.json", self._live),
+            *((("GET", f"/{name}", _file(name, kind))) for name, kind in _FILES.items()),
             ("POST", "/models/{model}/load", self._load),
             ("POST", "/models/{model}/unload", self._unload),
         ]
@@ -184,11 +191,6 @@ class Admin:
             answer=answer,
         )
 
-    async def _style(self, request: HttpRequest) -> HttpResponse:
-        assert self._pages.loader is not None
-        text, _, _ = self._pages.loader.get_source(self._pages, "style.css")
-        return PlainTextResponse(text, headers={"cache-control": "max-age=3600"}, media_type="text/css")
-
     # -- machines ------------------------------------------------------------------------------------------------
 
     async def _openapi(self, request: HttpRequest) -> HttpResponse:
@@ -203,6 +205,10 @@ class Admin:
             self._table.routes, models, url=self._url(), version=server_version(), only=only, keyed=self._keyed
         )
         return JSONResponse(made, headers={"cache-control": "no-store"})
+
+    async def _live(self, request: HttpRequest) -> HttpResponse:
+        counts = await run_in_threadpool(self._meter.snapshot)
+        return JSONResponse(live(counts, self._ask(Index()), time()), headers={"cache-control": "no-store"})
 
     async def _metrics_page(self, request: HttpRequest) -> HttpResponse:
         return HttpResponse(self._metrics.text(), media_type=CONTENT_TYPE)
@@ -263,6 +269,17 @@ def _guarded(handler: Callable[[HttpRequest], Awaitable[HttpResponse]]) -> Calla
             fault = SetsailError("server.fault", f"the server failed (error {error_id})", id=error_id)
         reply = plain.WIRE.render_error(fault)
         return HttpResponse(reply.body, reply.status, dict(reply.headers))
+
+    return call
+
+
+def _file(name: str, kind: str) -> Callable[[HttpRequest], Awaitable[HttpResponse]]:
+    """A file beside the pages."""
+
+    async def call(request: HttpRequest) -> HttpResponse:
+        return PlainTextResponse(
+            (_FOLDER / name).read_text("utf-8"), headers={"cache-control": "max-age=3600"}, media_type=kind
+        )
 
     return call
 
