@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import html
-import logging
 import json
+import logging
 import re
 import shlex
 import subprocess
