@@ -23,7 +23,7 @@ from setsail.server.settings import Settings
 from setsail.serving.leases import Facts, Loaded
 from setsail.serving.samples import example
 
-__all__ = ["ENTRIES", "App", "app", "entry_of", "is_trusted"]
+__all__ = ["ENTRIES", "App", "app", "entry_of", "is_trusted", "kind_of"]
 
 # Format of `convert/formats.py` -> `module:function`, path -> Entry; or None for a model that is to be packed.
 ENTRIES: Final[Mapping[str, str]] = {
@@ -86,20 +86,35 @@ def entry_of(path: Path, trust: Collection[str] = ()) -> Entry | None:
     if is_spec(path):
         named: Entry = Spec.parse(path).entry
         return named
+    found = _code(path, trust)
+    if found is None:
+        return None
+    name, place = found
+    module, _, function = ENTRIES[name].partition(":")
+    entry: Entry | None = getattr(import_module(module), function)(place)
+    return entry
+
+
+def kind_of(path: Path, trust: Collection[str] = ()) -> str | None:
+    """The `--trust` kind that a path of code takes; None where it is none. Nothing is unpacked, nor looked for."""
+    found = _code(path, trust)
+    return None if found is None else import_module("setsail.convert").FORMATS[found[0]].trust
+
+
+def _code(path: Path, trust: Collection[str]) -> tuple[str, Path] | None:
+    """The format of code at a path, and where it is."""
     if not ENTRIES or path.suffix == _ARTIFACT or not path.exists():
         return None
+    convert = import_module("setsail.convert")
     try:
-        found = import_module("setsail.convert").recognise(path)
+        found = convert.recognise(path)
     except SetsailError:  # whoever packs it says what is wrong
         return None
-    maker = ENTRIES.get(found.format)
-    if found.trust is not None and found.trust not in trust and (code := AS_CODE.get(found.format)):
-        maker = ENTRIES[code] if import_module("setsail.convert").FORMATS[code].trust in trust else maker
-    if maker is None:
-        return None
-    module, _, name = maker.partition(":")
-    entry: Entry | None = getattr(import_module(module), name)(found.path)
-    return entry
+    name = found.format
+    other = AS_CODE.get(name)
+    if other and found.trust is not None and found.trust not in trust and convert.FORMATS[other].trust in trust:
+        name = other
+    return (name, found.path) if name in ENTRIES else None
 
 
 def app(path: Path, name: str | None, settings: Settings) -> App | None:

@@ -35,19 +35,21 @@ class Layout(Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
 
-def find(path: Path, settings: Settings, *, name: str | None = None, progress: Progress | None = None) -> Layout | None:
+def find(path: Path, settings: Settings, *, name: str | None = None, progress: Progress | None = None,
+         pack: Callable[..., Path] | None = None) -> Layout | None:  # fmt: skip
     """Whose layout a directory has; None for ours, and for what is no directory of models.
 
     Args:
         name: instead of the folder's, where the directory is one model's (TensorFlow Serving's base path).
         progress: told a line for every stage of packing.
+        pack: (path, fields of an intent by name) -> artifact; into the cache, unless given.
     """
     if not path.is_dir():
         return None
     for module in (_TRITON, _MLSERVER):
         if _marked(path, module):
             reader = import_module(module)
-            scan = partial(reader.scan, path, _packer(settings, progress))
+            scan = partial(reader.scan, path, pack or _packer(settings, progress))
             return Layout(module.rpartition(".")[2], scan, reader.notes(path))
     if _holds_archives(path, settings.as_):
         store = import_module(_STORE)
