@@ -36,7 +36,7 @@ def test_large_batches_that_are_slow_as_predicted_prove_nothing_either_way():
 
 
 def test_one_run_that_no_preemption_explains_ends_it():
-    assert not ran(Trust(LIMIT, 0.0001), 101 * LIMIT)
+    assert not ran(Trust(LIMIT, 0.0001), 26 * LIMIT)
 
 
 def test_two_runs_far_beyond_the_limit_end_it():

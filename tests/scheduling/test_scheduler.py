@@ -137,7 +137,7 @@ def test_unknown_run_times_are_never_inline_until_quick_runs_have_proved_them():
 
 
 def test_a_batch_too_long_for_the_loop_goes_to_the_thread():
-    scheduler = line({1: 100e-6, 8: 700e-6}, max_batch=8)
+    scheduler = line({1: 100e-6, 8: 2100e-6}, max_batch=8)
     fill(scheduler, ticket())
     batch = taken(scheduler)
     assert batch.inline
@@ -163,7 +163,7 @@ def test_models_that_share_a_loop_share_the_seconds_of_a_turn():
 
 
 def test_beside_a_run_outside_the_loop_nothing_runs_inline():
-    scheduler = line({1: 100e-6, 8: 700e-6}, max_batch=8, lanes=2)
+    scheduler = line({1: 100e-6, 8: 2100e-6}, max_batch=8, lanes=2)
     fill(scheduler, *(ticket() for _ in range(9)))
     assert not taken(scheduler).inline
     late = taken(scheduler)

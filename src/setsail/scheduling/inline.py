@@ -15,7 +15,7 @@ __all__ = ["Trust", "Turn"]
 
 LOWER: Final = 0.7  # of the limit: what counts as quick while untrusted
 FAR: Final = 4.0  # times the limit: such a run counts half as much again
-ENOUGH: Final = 100.0  # times the limit: one such run is enough
+ENOUGH: Final = 25.0  # times the limit: one such run is enough
 STRIKES: Final = 3.0
 FORGIVE: Final = 1 / 16  # of a strike, for each quick run
 PROOFS: Final = 8

@@ -28,6 +28,6 @@ class Rules(Struct, frozen=True):
     max_batch: int = 0
     max_delay: float = 0.0
     latency_target: float = 0.0
-    inline_seconds: float = 0.0005
+    inline_seconds: float = 0.002
     turn_seconds: float = 0.002
     lanes: int = 1
