@@ -1,0 +1,3 @@
+import { defineConfig } from "vite";
+
+export default defineConfig({ test: { include: ["test/**/*.test.ts"] } } as never);
