@@ -37,6 +37,8 @@ __all__ = ["MARK", "TARGETS", "Option", "Piece", "Plan", "Proof", "Shipment", "T
 # What `--to` takes -> the module of it.
 TARGETS: Final[Mapping[str, str]] = {
     "browser": "setsail.targets.browser",
+    "kubernetes": "setsail.targets.kubernetes",
+    "ray": "setsail.targets.ray",
 }
 
 MARK: Final = "shipment.json"  # in every folder that was shipped; says from what, and what each file's bytes were
