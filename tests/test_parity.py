@@ -212,3 +212,42 @@ def test_ranked_labels_may_change_places_where_the_source_can_hardly_tell() -> N
     for labels, passes in rows.items():
         ours = source | {"classes": np.array([list(labels)], dtype=object)}
         assert compare(signature, source, ours, what="synthetic").passed is passes, labels
+
+
+# -- what is said of it ------------------------------------------------------------------------------------------------
+
+
+def test_labels_that_are_other_ones_are_counted_and_the_first_is_shown() -> None:
+    scores = [[0.9, 0.1], [0.2, 0.8], [0.1, 0.9]]
+    check = classified(answers(["no", "yes", "yes"], scores), answers(["no", "no", "no"], scores))
+    assert (check.failed, check.flips, check.where) == (2, 2, "label")
+    assert check.gap == "'label' is another in 2 of 3 rows, first in row 1: 'yes' in the source, 'no' here"
+    far = classified(answers(["no", "yes", "yes"], scores), answers(["no", "no", "yes"], [[0.5, 0.5]] * 3))
+    assert far.where == "probabilities"
+    assert (
+        far.gap
+        == "a difference of 0.4; 'label' is another in 1 of 3 rows, first in row 1: 'yes' in the source, 'no' here"
+    )
+
+
+def test_whole_numbers_and_shapes_that_differ_are_said_in_words() -> None:
+    counted = Signature(REGRESSOR.inputs, (TensorSpec.parse("counts:uint8[N,2]"),), ("counts",))
+    source = np.array([[1, 2], [3, 4]], np.uint8)
+    check = compare(
+        counted, {"counts": source}, {"counts": source + np.array([[0, 0], [0, 1]], np.uint8)}, what="example"
+    )
+    assert check.gap == "'counts' is another in 1 of 2 rows, first in row 1: 4 in the source, 5 here"
+    narrow = compare(counted, {"counts": source}, {"counts": source[:, :1]}, what="example")
+    assert narrow.gap == "'counts' is uint8 of shape [2, 1] here, and uint8 of shape [2, 2] in the source"
+    absent = compare(counted, {"counts": source}, {}, what="example")
+    assert absent.gap == "'counts' is nothing here, and uint8 of shape [2, 2] in the source"
+
+
+def test_only_a_check_that_failed_has_words_for_it_in_json() -> None:
+    """What is in artifacts has passed: their format knows nothing of flips."""
+    same = held([1.0], [1.0])
+    assert "flips" not in same.to_json()
+    bad = classified(answers(["no"], [[0.9, 0.1]]), answers(["yes"], [[0.9, 0.1]]))
+    assert (bad.to_json()["flips"], bad.to_json()["flipped"]) == (1, "label")
+    report = ParityReport("onnx", "float32", 1.0, (bad,))
+    assert ParityReport.from_json(report.to_json()) == report

@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 from msgspec import Struct
 
+from setsail.errors import shorten
 from setsail.signature import Signature
 from setsail.tensors import Array
 
@@ -40,6 +41,8 @@ class Check(Struct, frozen=True):
         worst: largest |a - b| over all numeric outputs; `worst_output` and `worst_row` say where.
         allowed: how many rows may fail.
         unexplained: failed boundary rows that differ by more than one leaf; any one of them refuses.
+        flips, flipped, first: for people: rows in which an output of labels or whole numbers is another one, the
+            first such output, and its first such value on both sides; or what is wrong with a tensor as a whole.
     """
 
     what: str
@@ -51,17 +54,37 @@ class Check(Struct, frozen=True):
     worst_row: int
     allowed: int = 0
     unexplained: int = 0
+    flips: int = 0
+    flipped: str = ""
+    first: str = ""
+
+    @property
+    def where(self) -> str:
+        """The output that differs."""
+        return self.flipped if self.flips and self.worst <= ABSOLUTE else self.worst_output
+
+    @property
+    def gap(self) -> str:
+        """How far it is from the source, in words. Labels that are other ones have no distance."""
+        if self.flips == 0 and self.first:
+            return self.first
+        told = [f"a difference of {self.worst:.3g}"] if self.worst or not self.flips else []
+        if self.flips:
+            told.append(f"{self.flipped!r} is another in {self.flips} of {self.rows} rows, first in {self.first}")
+        return "; ".join(told)
 
     @property
     def passed(self) -> bool:
         return self.failed <= self.allowed and self.unexplained == 0
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        body = {
             "what": self.what, "batch": self.batch, "rows": self.rows, "failed": self.failed,
             "worst": float(f"{self.worst:.3g}"), "worst_output": self.worst_output, "worst_row": self.worst_row,
             "allowed": self.allowed, "unexplained": self.unexplained,
         }  # fmt: skip
+        # what was packed has passed, and the format of artifacts has no words for what did not
+        return body if self.passed else body | {"flips": self.flips, "flipped": self.flipped, "first": self.first}
 
 
 def compare(
@@ -86,12 +109,14 @@ def compare(
     failed = np.zeros(rows, dtype=bool)
     unexplained, flipped, moved = (np.zeros(rows, dtype=bool) for _ in range(3))
     worst, worst_output, worst_row = 0.0, "", 0
+    flips, named, first, misshapen = 0, "", "", ""
     plausible = _plausible_labels(signature, source, tolerance)
     for spec in signature.outputs:
         expected, got = source[spec.name], ours.get(spec.name)
         if got is None or got.shape != expected.shape or got.dtype.kind != expected.dtype.kind:
             failed[:] = unexplained[:] = True
             worst, worst_output = float("inf"), spec.name
+            misshapen = f"{spec.name!r} is {_form(got)} here, and {_form(expected)} in the source"
             continue
         if spec.dtype.kind != "float":
             wrong = _by_row(expected != got, rows)
@@ -101,6 +126,8 @@ def compare(
                 wrong[row] = not _ranked_alike(source[_RANKED[0]][row], expected[row], got[row], tolerance)
             failed |= wrong
             flipped |= wrong
+            if not named and wrong.any():
+                flips, named, first = int(wrong.sum()), spec.name, _first(expected, got, wrong)
             continue
         difference = _difference(expected, got)
         bad = difference > tolerance * (ABSOLUTE + RELATIVE * np.abs(np.nan_to_num(expected, posinf=0.0, neginf=0.0)))
@@ -112,10 +139,23 @@ def compare(
             worst, worst_output, worst_row = float(row_worst.max()), spec.name, int(row_worst.argmax())
     unexplained |= flipped & ~moved  # a label that changed while its scores did not has no leaf to explain it
     count = int(failed.sum())
+    told = (0, "", misshapen) if misshapen else (flips, named, first)
     if what not in _LENIENT:
-        return Check(what, batch, rows, count, worst, worst_output, worst_row)
+        return Check(what, batch, rows, count, worst, worst_output, worst_row, 0, 0, *told)
     return Check(what, batch, rows, count, worst, worst_output, worst_row, int(rows * _LENIENT[what]),
-                 int((failed & unexplained).sum()))  # fmt: skip
+                 int((failed & unexplained).sum()), *told)  # fmt: skip
+
+
+def _form(array: Array | None) -> str:
+    return "nothing" if array is None else f"{array.dtype} of shape {list(array.shape)}"
+
+
+def _first(expected: Array, got: Array, wrong: Array) -> str:
+    """The first value that is another one, in a row that counts as wrong."""
+    row = int(wrong.argmax())
+    a, b = (np.atleast_1d(side.reshape(len(wrong), -1)[row]) for side in (expected, got))
+    at = int((a != b).argmax())
+    return f"row {row}: {shorten(a.tolist()[at])} in the source, {shorten(b.tolist()[at])} here"
 
 
 def _difference(expected: Array, got: Array) -> Array:
