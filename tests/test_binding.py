@@ -338,6 +338,7 @@ EDGES = [0, 1, -1, 127, 128, 255, 256, 2**24 + 1, 2**31, 2**53 + 1, 2**63 - 1, 2
          float("nan"), float("inf"), True, None, "1", b"1234", {}, [1]]  # fmt: skip
 NUMBER = st.sampled_from(EDGES) | st.integers(-300, 300) | st.floats(width=32) | st.floats()
 SOLE = [model(f"x:{d}[{shape}]", nullable=n) for d in DTYPES for shape in ("N", "N,2", "N,2,1") for n in (False, True)]
+SOLE += [model("x:float32[N,2]", columns=("input", "b")), model("data:float64[N,2]", columns=("a", "b"))]
 
 
 @st.composite
@@ -355,7 +356,9 @@ def one_input_bodies(draw: Any, signature: Signature) -> Body:
     flat = data
     for size in reversed(shape[1:]):
         data = [data[i : i + size] for i in range(0, len(data), size or 1)]
-    form = draw(st.sampled_from(["rows", "bare", "named", "flat tensor", "tensor", "array"]))
+    form = draw(st.sampled_from(["rows", "bare", "named", "word", "flat tensor", "tensor", "array"]))
+    if form == "word":
+        return Columns({draw(st.sampled_from(["input", "x", "data"])): data}, loose=True)
     if form in ("rows", "bare", "named"):
         return Rows(data) if form == "rows" else Columns(data if form == "bare" else {"x": data})
     dtype = draw(st.sampled_from([spec.dtype] * 4 + list(DTYPES)))
@@ -394,7 +397,14 @@ def test_the_short_way_is_taken_by_ordinary_rows(dtype: Any) -> None:
         made = at_once(sole, Tensors((Tensor("x", data, dtype, (2, 2)),)))
         assert made is not None
         assert (made.dtype, made.tolist()) == (dtype.numpy, [[1, 2], [3, 4]])
-    for body in (Rows([[1, 2], [3, 4]]), Columns([[1, 2], [3, 4]]), Columns({"x": [[1, 2], [3, 4]]}), Rows(numbers)):
+    word = Columns({"input": [[1, 2], [3, 4]]}, loose=True)
+    for body in (
+        Rows([[1, 2], [3, 4]]),
+        Columns([[1, 2], [3, 4]]),
+        Columns({"x": word.columns["input"]}),
+        word,
+        Rows(numbers),
+    ):
         assert at_once(sole, body) is not None
 
 

@@ -60,7 +60,11 @@ def at_once(sole: Sole, body: Body) -> Array | None:
     elif kind is Columns:
         rows = body.columns  # type: ignore[union-attr]
         if type(rows) is dict and len(rows) == 1:
-            rows = rows.get(sole.name)
+            ((name, rows),) = rows.items()
+            # A word for the whole body is told from a name; lists as deep as a batch are one, and no single row.
+            word = body.loose and sole.tail and name not in sole.columns  # type: ignore[union-attr]
+            if name != sole.name and not word:
+                return None
     else:
         return None
     if type(rows) is list:
