@@ -1,0 +1,266 @@
+"""What one process notes of the rows that one version answers.
+
+After each run the rows are copied into a ring of fixed size, which is all that happens on the way of a request. Once a
+second (and whenever somebody asks) they are counted in the bins of the reference, and the ring is empty again. When
+more comes in a second than the ring holds, the rest is not noted: it is a sample, and of no client more than so many
+rows of one request, because rows that are sent together are alike.
+
+With many arrays to copy for a single row, not every run is noted, so that a row costs about as much.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from threading import Lock
+from time import time
+from typing import Any, Final, Protocol
+
+import msgspec
+import numpy as np
+from msgspec import Struct, field
+
+from setsail.monitor.feedback import Joiner
+from setsail.monitor.joint import WIDTH, Projection
+from setsail.monitor.profile import Column, Counter, Reference
+from setsail.monitor.quality import Labels, Task
+from setsail.tensors import Array
+
+__all__ = ["Asked", "Tally", "Watch", "joined", "merged", "total"]
+
+_LOG = logging.getLogger("setsail.monitor")
+_ROWS: Final = 4096  # of a ring
+_BYTES: Final = 8 << 20
+_CHEAP: Final = 4  # arrays that are copied of every run
+
+
+class Asked(Protocol):
+    """What is needed of a prediction: its request's id, and how many rows it has."""
+
+    rows: int
+
+    @property
+    def request(self) -> Any: ...
+
+
+class Tally(Struct):
+    """What was counted since the version was loaded, with what it is held against. It crosses processes as msgpack.
+
+    Attributes:
+        digest: of the artifact; other counts of the same version are of another model.
+        rows, skipped: that were noted, and that were not.
+        counts: in the bins of `reference.columns`.
+        features: sums of `joined` rows' features (`joint.py`).
+    """
+
+    digest: str
+    reference: Reference
+    task: Task | None = None
+    rows: int = 0
+    skipped: int = 0
+    counts: list[int] = field(default_factory=list)
+    features: list[float] = field(default_factory=list)
+    labels: Labels = field(default_factory=Labels)
+
+    def plus(self, other: Tally) -> Tally:
+        return Tally(
+            self.digest, self.reference, self.task, self.rows + other.rows, self.skipped + other.skipped,
+            [a + b for a, b in zip(self.counts, other.counts, strict=True)],
+            [a + b for a, b in zip(self.features, other.features, strict=True)], self.labels.plus(other.labels),
+        )  # fmt: skip
+
+
+def merged(one: Tally, other: Tally) -> Tally:
+    """The sum where both are of one artifact; else the one of whoever counted less: the newer model's."""
+    if one.digest == other.digest:
+        return one.plus(other)
+    return min(one, other, key=lambda tally: tally.rows)
+
+
+class Watch:
+    """Called once a run, by any thread.
+
+    Args:
+        digest: of the artifact.
+        task: what labels are held against; None where none can be.
+        most: rows of one request that are noted.
+    """
+
+    def __init__(self, digest: str, reference: Reference, task: Task | None = None, *, most: int = 100) -> None:
+        self.digest, self.reference, self.joiner = digest, reference, Joiner(task)
+        self._task, self._most = task, most
+        self._counter = Counter(reference.columns)
+        self._projection = Projection.of(reference.joint) if reference.joint else None
+        self._features = np.zeros(WIDTH if self._projection else 0)
+        self._rows = self._skipped = 0
+        asked = [task.output, task.score] if task else []
+        self._names = (_named(reference.inputs), sorted({*_named(reference.outputs), *filter(None, asked)}))
+        self._price = max(1, (len(self._names[0]) + len(self._names[1])) // _CHEAP)
+        self._credit = 0
+        self._noting, self._counting = Lock(), Lock()
+        self._rings: tuple[_Rings, _Rings] | None = None
+        self._failed = False
+
+    def __call__(
+        self, asked: Sequence[Asked], inputs: Mapping[str, Array], outputs: Mapping[str, Array], rows: int
+    ) -> None:
+        """Note a run. Never raises: an answer is more than its record."""
+        try:
+            if rows == len(asked):
+                if rows == 1:
+                    key = asked[0].request.id
+                    keys = [(0, key, 1)] if key else []
+                else:
+                    keys = [(i, one.request.id, 1) for i, one in enumerate(asked) if one.request.id]
+                if not keys:
+                    self._credit += rows
+                    if self._credit < self._price:
+                        self._skipped += rows
+                        return
+                    self._credit = 0
+                self._note(inputs, outputs, rows, keys)
+            else:
+                self._several(asked, inputs, outputs, rows)
+        except Exception:
+            if not self._failed:
+                _LOG.exception("rows could not be noted; they are answered, and not watched")
+            self._failed = True
+
+    def _note(
+        self, inputs: Mapping[str, Array], outputs: Mapping[str, Array], rows: int,
+        keys: Sequence[tuple[int, str, int]],
+    ) -> None:  # fmt: skip
+        with self._noting:
+            if self._rings is None:
+                self._rings = _Rings(self._names, inputs, outputs), _Rings(self._names, inputs, outputs)
+            rings = self._rings[0]
+            start = rings.filled
+            stop = start + rows
+            if stop > rings.room:
+                self._skipped += rows
+                return
+            for name, ring in rings.inputs:
+                ring[start:stop] = inputs[name]
+            for name, ring in rings.outputs:
+                ring[start:stop] = outputs[name]
+            if keys:
+                when = time()
+                rings.keys += [(start + at, key, many, when) for at, key, many in keys]
+            rings.filled = stop
+
+    def _several(
+        self, asked: Sequence[Asked], inputs: Mapping[str, Array], outputs: Mapping[str, Array], rows: int
+    ) -> None:
+        """Requests of several rows: of a long one, some at equal distances, which no label is joined to."""
+        if rows != sum(one.rows for one in asked):
+            return  # what comes out is not what went in; nobody is answered by this run
+        chosen, keys, start, at = [], [], 0, 0
+        for one in asked:
+            if one.rows <= self._most:
+                chosen.append(np.arange(start, start + one.rows))
+                keys += [(at, one.request.id, one.rows)] if one.request.id else []
+            else:
+                chosen.append(np.linspace(start, start + one.rows - 1, self._most).astype(int))
+            at += len(chosen[-1])
+            start += one.rows
+        self._skipped += rows - at
+        if at == rows:
+            self._note(inputs, outputs, rows, keys)
+            return
+        places = np.concatenate(chosen)
+        some = [{name: side[name][places] for name in names} for side, names in zip((inputs, outputs), self._names,
+                                                                                   strict=True)]  # fmt: skip
+        self._note(some[0], some[1], at, keys)
+
+    # -- off the way of requests -----------------------------------------------------------------------------------
+
+    def count(self) -> None:
+        """Count what was noted."""
+        with self._counting:
+            with self._noting:
+                if self._rings is None or not self._rings[0].filled:
+                    return
+                full, spare = self._rings
+                self._rings = spare, full
+            arrays = {name: ring[: full.filled] for name, ring in (*full.inputs, *full.outputs)}
+            try:
+                self._counter.add(arrays)
+                if self._projection is not None:
+                    self._features += self._projection(arrays).sum(0)
+                self._rows += full.filled
+                for start, key, many, when in full.keys:
+                    self._keep(key, when, arrays, slice(start, start + many))
+            finally:
+                full.empty()
+
+    def _keep(self, key: str, when: float, arrays: Mapping[str, Array], rows: slice) -> None:
+        if self._task is None:
+            return
+        predicted = arrays[self._task.output][rows]
+        scores = arrays[self._task.score][rows, 1].tolist() if self._task.score else [0.0] * len(predicted)
+        self.joiner.keep(key, when, predicted.reshape(len(predicted)).tolist(), scores)
+
+    def join(self, key: str, truth: Any, now: float | None = None) -> str:
+        """A label came back. What was noted must be counted before. Returns one of `quality.RESULTS`."""
+        with self._counting:
+            return self.joiner.join(key, truth, time() if now is None else now)
+
+    def missed(self, many: int) -> None:
+        """Labels whose id nobody knows."""
+        with self._counting:
+            self.joiner.missed("unknown", many)
+
+    def tally(self) -> Tally:
+        """Everything until now."""
+        self.count()
+        with self._counting:
+            labels = Labels().plus(self.joiner.labels)
+            return Tally(
+                self.digest, self.reference, self._task, self._rows, self._skipped, self._counter.counts.tolist(),
+                self._features.tolist(), labels,
+            )  # fmt: skip
+
+
+class _Rings:
+    """Arrays of so many rows, and how many of them are filled."""
+
+    __slots__ = ("filled", "inputs", "keys", "outputs", "room")
+
+    def __init__(
+        self, names: tuple[Sequence[str], Sequence[str]], inputs: Mapping[str, Array], outputs: Mapping[str, Array]
+    ) -> None:
+        sides = ([(name, side[name]) for name in some if name in side] for some, side in
+                 zip(names, (inputs, outputs), strict=True))  # fmt: skip
+        ins, outs = (list(side) for side in sides)
+        row = sum(array[:1].nbytes for _, array in (*ins, *outs))
+        self.room = max(1, min(_ROWS, _BYTES // max(1, row)))
+        self.inputs, self.outputs = ([(n, np.empty((self.room, *a.shape[1:]), a.dtype)) for n, a in side]
+                                     for side in (ins, outs))  # fmt: skip
+        self.keys: list[tuple[int, str, int, float]] = []
+        self.filled = 0
+
+    def empty(self) -> None:
+        """Texts are let go of; numbers may stay."""
+        for _, ring in (*self.inputs, *self.outputs):
+            if ring.dtype == object:
+                ring[: self.filled] = None
+        self.keys = []
+        self.filled = 0
+
+
+def _named(columns: Sequence[Column]) -> list[str]:
+    return list(dict.fromkeys(column.tensor for column in columns))
+
+
+_DECODER: Final = msgspec.msgpack.Decoder(Tally)
+
+
+def total(tallies: Sequence[bytes]) -> Tally:
+    """Tallies of one version from several processes, living and dead, as one."""
+    return reduce(merged, map(_DECODER.decode, tallies))
+
+
+def joined(tallies: Sequence[bytes]) -> bytes:
+    """The same, as bytes again."""
+    return msgspec.msgpack.encode(total(tallies))
