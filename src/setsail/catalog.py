@@ -7,17 +7,19 @@ States of a version are one table; everything that reports health reads it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct, field
 
 from setsail.messages import ModelRef
+from setsail.routing import PutRoute, Reroute, Routes
 from setsail.signature import Signature
 
 __all__ = [
     "ALL", "CONTROLS", "EXTENSIONS", "STATES", "Ask", "BatchCount", "Configure", "Control", "Describe", "Duration",
-    "Exposition", "Index", "IsLive", "IsReady", "Load", "Locate", "Metadata", "ModelConfig", "ModelDescription",
-    "ModelMetadata", "Policy", "Process", "Register", "Registered", "RenewToken", "Scale", "ServerInfo", "SetDefault",
+    "Exposition", "Feedback", "Index", "IsLive", "IsReady", "Label", "Load", "Locate", "Metadata", "ModelConfig", "ModelDescription",
+    "ModelMetadata", "Policy", "Process", "PutRoute", "Register", "Registered", "RenewToken", "Reroute", "Routes",
+    "Scale", "ServerInfo", "SetDefault",
     "State", "Statistics", "Status", "Terms", "Unload", "Unregister", "VersionStatistics", "VersionStatus",
 ]  # fmt: skip
 
@@ -62,7 +64,8 @@ class VersionStatus(Struct, frozen=True):
 class ModelMetadata(Struct, frozen=True):
     """A ready version's contract. `framework` names where it came from ("scikit-learn 1.9.0").
 
-    `example` is one synthetic row of each input as JSON values: docs pages and curl lines are made from it.
+    `example` is one synthetic row of each input as JSON values: docs pages and curl lines are made from it. `others`
+    are the model's other signatures by name, each told as if it were the only one.
     """
 
     name: str
@@ -72,6 +75,7 @@ class ModelMetadata(Struct, frozen=True):
     framework: str
     max_batch: int | None
     example: Mapping[str, object]
+    others: Mapping[str, ModelMetadata] = field(default_factory=dict)
 
 
 class Duration(Struct):
@@ -253,6 +257,31 @@ class Exposition(Struct, frozen=True):
     only: tuple[str, ...] = ()
 
 
+class Label(Struct, frozen=True):
+    """What turned out to be right of one request: a label, or a list with one for each of its rows."""
+
+    id: str
+    label: Any
+
+
+class Feedback(Struct, frozen=True):
+    """Labels came back. Answer: tuple[str, ...], what became of each (`monitor/quality.py: RESULTS`).
+
+    An unknown model raises `model.unknown`.
+
+    Args:
+        version: None for whichever has answered.
+        spread: others are asked as well, so that an id which is not known here may be known there.
+        missed: labels that nobody knew, to be counted.
+    """
+
+    name: str
+    labels: tuple[Label, ...] = ()
+    version: int | None = None
+    spread: bool = False
+    missed: int = 0
+
+
 class RenewToken(Struct, frozen=True):
     """A new token in place of the one of a kind (`server/tokens.py`). Answer: None.
 
@@ -361,9 +390,11 @@ class Describe(Struct, frozen=True):
     version: int | None = None
 
 
-Control = Load | Unload | Locate | Register | Unregister | SetDefault | Scale | Configure
-CONTROLS: Final = (Load, Unload, Locate, Register, Unregister, SetDefault, Scale, Configure)  # they block
-Look = IsLive | IsReady | Status | Metadata | Index | ServerInfo | Statistics | Describe | Exposition
+Control = Load | Unload | Locate | Register | Unregister | SetDefault | Scale | Configure | Reroute | PutRoute
+CONTROLS: Final = (  # they block
+    Load, Unload, Locate, Register, Unregister, SetDefault, Scale, Configure, Reroute, PutRoute
+)  # fmt: skip
+Look = IsLive | IsReady | Status | Metadata | Index | ServerInfo | Statistics | Describe | Exposition | Routes | Feedback
 Ask = Look | RenewToken | Control
 
 EXTENSIONS: Final = ("model_repository", "binary_tensor_data", "parameters", "statistics")

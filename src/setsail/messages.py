@@ -7,7 +7,7 @@ which stand for one of them. No wire interprets values: `binding.bind` does, onc
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from msgspec import Struct, field
@@ -21,8 +21,10 @@ from setsail.tensors import Array, DType
 
 __all__ = [
     "Body", "Cells", "Columns", "Digits", "Form", "ModelRef", "Portion", "Request", "Response", "Rows", "Tensor",
-    "Tensors", "Unread",
+    "TOGETHER", "Tensors", "Unread",
 ]  # fmt: skip
+
+TOGETHER: Final = "\0"  # between the names of several signatures that one run is to answer
 
 
 class ModelRef(Struct, frozen=True):
@@ -166,6 +168,8 @@ Body = Tensors | Rows | Columns | Cells | Digits | Unread
 
 class Request(Struct, frozen=True):
     """Ask a model for a prediction. `outputs` None means the wire's own idea of a full answer: all of them.
+
+    `signature` is the name of one, or of an output of the default one, which stands for that output alone.
 
     `letter` is the request as it came, for models that are code which reads it (`letters.py`).
     """

@@ -25,7 +25,7 @@ from setsail.catalog import (
     VersionStatus,
 )
 from setsail.errors import SetsailError
-from setsail.messages import ModelRef, Request, Response
+from setsail.messages import TOGETHER, ModelRef, Request, Response
 from setsail.signature import Signature, TensorSpec
 from setsail.tensors import DTYPES, NULL, Array, DType
 
@@ -107,7 +107,7 @@ class FakeHouse:
     def _predict(self, ask: Request) -> Response:
         model = self._ready(ask.model)
         signature, defaults, names = model.signature, model.signature.defaults, ask.outputs
-        if ask.signature != "serving_default":
+        if ask.signature != "serving_default" and TOGETHER not in ask.signature:
             if ask.signature not in {s.name for s in signature.outputs}:
                 raise SetsailError("model.signature", f"there is no signature {ask.signature!r}", value=ask.signature)
             names = defaults = (ask.signature,)

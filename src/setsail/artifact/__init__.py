@@ -5,9 +5,9 @@ their trial run) are imported by name, by those who are about to run a program.
 """
 
 from setsail.artifact.artifact import Artifact
-from setsail.artifact.draft import Draft
+from setsail.artifact.draft import Draft, Facet
 from setsail.artifact.layout import Limits
 from setsail.artifact.read import read
 from setsail.artifact.write import write
 
-__all__ = ["Artifact", "Draft", "Limits", "read", "write"]
+__all__ = ["Artifact", "Draft", "Facet", "Limits", "read", "write"]

@@ -89,6 +89,17 @@ class Artifact:
         return manifest.signature_of(self.manifest)
 
     @cached_property
+    def others(self) -> Mapping[str, Artifact]:
+        """The model's other signatures by name, each as an artifact whose `serving_default` it is: the same name,
+        version and digest, its own variants, steps, samples and parity report. They are closed with this one."""
+        return {name: self._turned(name) for name in manifest.others(self.manifest)}
+
+    @property
+    def signatures(self) -> Mapping[str, Artifact]:
+        """Every signature by name, `serving_default` (this) first."""
+        return {manifest.DEFAULT: self, **self.others}
+
+    @cached_property
     def processing(self) -> Processing:
         """What is done around every program; its files are views of the mapped file."""
         names = [name for name in self._slots if name.startswith(STEPS)]
@@ -126,7 +137,7 @@ class Artifact:
     def digests(self, variant_id: str) -> dict[str, str]:
         """SHA-256 of a variant's files, as the manifest states and `read` has checked."""
         members = self.manifest["members"]
-        return {name: str(members[slot.entry.name]["sha256"]) for name, slot in self._of(variant_id).items()}
+        return {name: str(members[f"variants/{variant_id}/{name}"]["sha256"]) for name in self._of(variant_id)}
 
     def samples(self, what: str = "synthetic") -> tuple[dict[str, Array], dict[str, Array]] | None:
         """Stored inputs and the source model's outputs for them, or None where none were kept.
@@ -157,6 +168,8 @@ class Artifact:
         view, self._view = self._view, None
         if view is None:
             return
+        for other in self.__dict__.get("others", {}).values():
+            other.close()
         with suppress(BufferError):
             view.release()
             if self._mapped is not None:
@@ -178,6 +191,12 @@ class Artifact:
         if self._view is None:
             raise ValueError(f"the artifact {self.name} is closed")
         return self._view
+
+    def _turned(self, name: str) -> Artifact:
+        folder = manifest.folder_of(name)
+        slots = {n.removeprefix(folder): slot for n, slot in self._slots.items() if n.startswith(folder)}
+        view = memoryview(self._open())
+        return Artifact(self.path, manifest.turned(self.manifest, name), self.digest, view, slots, None)
 
     def _of(self, variant_id: str) -> dict[str, Slot]:
         prefix = f"variants/{variant_id}/"

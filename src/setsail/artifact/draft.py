@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from setsail.parity import ParityReport
 from setsail.signature import Signature
@@ -13,18 +13,36 @@ from setsail.steps import NONE, Processing
 from setsail.tensors import Array
 from setsail.variants import Variant
 
-__all__ = ["SAMPLES", "Draft", "Sample"]
+__all__ = ["SAMPLES", "Draft", "Facet", "Sample"]
 
 Sample = tuple[Mapping[str, Array], Mapping[str, Array]]
 SAMPLES = ("synthetic", "example")
 
 
-class Draft(Struct, frozen=True):
-    """A checked model, not yet bytes. The same draft always gives the same artifact.
+class Facet(Struct, frozen=True, kw_only=True):
+    """One signature of a model, and all that answers it.
 
     Attributes:
+        kind: the row of the published output table.
         variants: each with its files, relative name -> content, `variant.entry` among them; best first.
         samples: "synthetic" or "example" -> (inputs, outputs), arrays by name as `signature` has them.
+    """
+
+    kind: str
+    signature: Signature
+    variants: tuple[tuple[Variant, Mapping[str, bytes]], ...]
+    parity: ParityReport
+    samples: Mapping[str, Sample]
+    processing: Processing = NONE
+
+
+class Draft(Facet, frozen=True, kw_only=True):
+    """A checked model, not yet bytes. The same draft always gives the same artifact.
+
+    As a facet it is its signature `serving_default`.
+
+    Attributes:
+        others: the model's other signatures by name.
         environment: JSON; what it was packed with. No clocks, no paths.
         hyperparameters: JSON; NaN and infinities are written as texts.
         reference: JSON; sketch of the training data.
@@ -35,13 +53,8 @@ class Draft(Struct, frozen=True):
     framework: str
     versions: Mapping[str, str]
     estimator: str
-    kind: str
     hyperparameters: Mapping[str, Any]
-    signature: Signature
-    variants: tuple[tuple[Variant, Mapping[str, bytes]], ...]
-    parity: ParityReport
-    samples: Mapping[str, Sample]
     environment: Mapping[str, Any]
     notes: tuple[str, ...]
-    processing: Processing = NONE
+    others: Mapping[str, Facet] = field(default_factory=dict)
     reference: Mapping[str, Any] | None = None

@@ -20,6 +20,7 @@ __all__ = [
     "ALIGNMENT",
     "MANIFEST",
     "SEAL",
+    "SIGNATURES",
     "STEPS",
     "Entry",
     "Limits",
@@ -35,6 +36,9 @@ ALIGNMENT: Final = 64
 MANIFEST: Final = "manifest.json"
 SEAL: Final = "seal.json"
 STEPS: Final = "steps/"  # files that steps need
+SIGNATURES: Final = (
+    "signatures/"  # a folder each for those beside the default one, with its own samples, steps, variants
+)
 
 _LOCAL = struct.Struct("<4s5H3I2H")
 _CENTRAL = struct.Struct("<4s6H3I5H2I")
@@ -51,8 +55,8 @@ _ENCRYPTED = 0x0001 | 0x0040 | 0x2000
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|\Z)", re.IGNORECASE)
 _MEMBER = re.compile(
-    r"(manifest\.json|seal\.json|card\.md|environment\.json|reference\.json|samples/(synthetic|example)\.safetensors"
-    r"|steps/[^/]+|variants/[^/]+/.+)\Z"
+    r"(manifest\.json|seal\.json|card\.md|environment\.json|reference\.json"
+    r"|(signatures/[^/]+/)?(samples/(synthetic|example)\.safetensors|steps/[^/]+|variants/[^/]+/.+))\Z"
 )
 
 

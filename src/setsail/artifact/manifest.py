@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from setsail.artifact import schema
 from setsail.artifact.canonical import decode, encode, spelled
-from setsail.artifact.draft import Draft
-from setsail.artifact.layout import STEPS, Limits
+from setsail.artifact.draft import Draft, Facet
+from setsail.artifact.layout import SIGNATURES, STEPS, Limits
 from setsail.errors import SetsailError
 from setsail.parity import ParityReport
 from setsail.signature import CONTENTS, Signature
@@ -17,13 +17,14 @@ from setsail.steps import Processing
 from setsail.tensors import BY_NAME
 from setsail.variants import FORMATS, Variant
 
-__all__ = ["DEFAULT", "FEATURES", "FORMAT", "NAME", "check", "dump", "parse", "processing_of", "signature_of",
-           "variants_of"]  # fmt: skip
+__all__ = ["DEFAULT", "FEATURES", "FORMAT", "MOST_SIGNATURES", "NAME", "check", "check_signature", "dump", "folder_of",
+           "others", "parse", "processing_of", "signature_of", "turned", "variants_of"]  # fmt: skip
 
 # To change the format: see the end of docs/format.md §4. A feature added here is written as `<feature>@<version>`.
 FORMAT: Final = 1
 FEATURES: Final[frozenset[str]] = frozenset()
 DEFAULT: Final = "serving_default"
+MOST_SIGNATURES: Final = 64
 
 NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 
@@ -96,6 +97,24 @@ def _default_output(path: str, value: Any) -> None:
         schema.listed(schema.text, 2)(path, value)
 
 
+# What belongs to one signature: the default one's stands at the top of the manifest, another's with the signature.
+_OWN: Final = {
+    "kind": schema.text,
+    "default_output": _default_output,
+    "variants": schema.listed(_VARIANT, 1),
+    "steps": schema.listed(_STEP),
+    "program": schema.nullable(_PROGRAM),
+    "parity": _PARITY,
+}
+_OTHER = schema.record({"inputs": schema.listed(_TENSOR, 1), "outputs": schema.listed(_TENSOR, 1), **_OWN})
+
+
+def _signatures(path: str, value: Any) -> None:
+    schema.mapped(schema.free_object, _NAME)(path, value)
+    for name, signature in value.items():
+        (_SIGNATURE if name == DEFAULT else _OTHER)(f"{path}.{name}", signature)
+
+
 _MANIFEST = schema.record(
     {
         "format": schema.integer(1),
@@ -105,14 +124,9 @@ _MANIFEST = schema.record(
         "framework": schema.text,
         "versions": _STRINGS,
         "estimator": schema.text,
-        "kind": schema.text,
         "hyperparameters": schema.free_object,
-        "signatures": schema.mapped(_SIGNATURE, _NAME),
-        "default_output": _default_output,
-        "variants": schema.listed(_VARIANT, 1),
-        "steps": schema.listed(_STEP),
-        "program": schema.nullable(_PROGRAM),
-        "parity": _PARITY,
+        "signatures": _signatures,
+        **_OWN,
         "notes": _TEXTS,
         "members": schema.mapped(schema.record({"sha256": _DIGEST, "length": _COUNT})),
     }
@@ -124,7 +138,6 @@ _MANIFEST = schema.record(
 
 def dump(draft: Draft, members: Mapping[str, Mapping[str, Any]]) -> bytes:
     """The manifest of a draft, checked by the rules of the reader, so that nothing unreadable is ever written."""
-    defaults = draft.signature.defaults
     body = {
         "format": FORMAT,
         "requires": [],
@@ -133,19 +146,29 @@ def dump(draft: Draft, members: Mapping[str, Mapping[str, Any]]) -> bytes:
         "framework": draft.framework,
         "versions": dict(draft.versions),
         "estimator": draft.estimator,
-        "kind": draft.kind,
         "hyperparameters": spelled(draft.hyperparameters),
-        "signatures": {DEFAULT: draft.signature.to_json()},
-        "default_output": defaults[0] if len(defaults) == 1 else list(defaults),
-        "variants": [_variant_json(variant) for variant, _ in draft.variants],
-        **draft.processing.to_json(),
-        "parity": draft.parity.to_json(),
+        "signatures": {
+            DEFAULT: draft.signature.to_json(),
+            **{name: other.signature.to_json() | _own_json(other) for name, other in draft.others.items()},
+        },
+        **_own_json(draft),
         "notes": list(draft.notes),
         "members": {name: dict(facts) for name, facts in members.items()},
     }
     data = encode(body)
     check(decode(data, "the manifest"))
     return data
+
+
+def _own_json(facet: Facet) -> dict[str, Any]:
+    defaults = facet.signature.defaults
+    return {
+        "kind": facet.kind,
+        "default_output": defaults[0] if len(defaults) == 1 else list(defaults),
+        "variants": [_variant_json(variant) for variant, _ in facet.variants],
+        **facet.processing.to_json(),
+        "parity": facet.parity.to_json(),
+    }
 
 
 def _variant_json(variant: Variant) -> dict[str, Any]:
@@ -172,17 +195,46 @@ def check(body: Any) -> None:
     _MANIFEST("", body)
     if DEFAULT not in body["signatures"]:
         schema.refuse(f"signatures.{DEFAULT}", "is missing")
-    for name, signature in body["signatures"].items():
-        _check_tensors(f"signatures.{name}", signature)
-    _check_defaults(body)
-    _check_variants(body)
+    _check_names(body)
+    _check_facet("", body)
+    for name in others(body):
+        _check_facet(f"signatures.{name}.", turned(body, name))
+
+
+def _check_names(body: Mapping[str, Any]) -> None:
+    """Signatures are folders, whose names must differ by more than case, and every such folder is a signature's."""
+    names = others(body)
+    before = [DEFAULT]
+    for name in names:
+        check_signature(name, before)
+        before.append(name)
+    for member in body["members"]:
+        if member.startswith(SIGNATURES) and member.split("/")[1] not in names:
+            schema.refuse("signatures", "does not list a signature that has files", member.split("/")[1])
+
+
+def check_signature(name: str, before: Sequence[str]) -> None:
+    """Whether a signature may have this name, beside others. Raises `artifact.field`."""
+    _NAME("signatures (a key)", name)
+    if name.lower() in [other.lower() for other in before]:
+        schema.refuse("signatures", f"has {name!r} twice but for case", [*before, name])
+    if len(before) >= MOST_SIGNATURES:
+        schema.refuse("signatures", "has too many names", len(before) + 1, f"at most {MOST_SIGNATURES}")
+
+
+def _check_facet(where: str, body: Mapping[str, Any]) -> None:
+    """Hold what belongs to the default signature of this (perhaps turned) manifest against itself."""
+    _check_tensors(where.rstrip(".") or f"signatures.{DEFAULT}", body["signatures"][DEFAULT])
+    _check_defaults(where, body)
+    _check_variants(where, body)
     if body["program"] is not None:
-        _check_tensors("program", body["program"])
+        _check_tensors(f"{where}program", body["program"])
     files = {name.removeprefix(STEPS): b"" for name in body["members"] if name.startswith(STEPS)}
     processing_of(body, files).check(signature_of(body))
+    told = body["parity"]["passed"]
     report = ParityReport.from_json(body["parity"])
-    if report.passed is not body["parity"]["passed"]:
-        schema.refuse("parity.passed", "contradicts the checks", body["parity"]["passed"], str(report.passed).lower())
+    if report.passed is not told:
+        schema.refuse(f"{where}parity.passed", "contradicts the checks", told, str(report.passed).lower())
 
 
 def _check_features(body: Mapping[str, Any]) -> None:
@@ -198,11 +250,18 @@ def _check_features(body: Mapping[str, Any]) -> None:
             _newer(f"it needs {name!r}", "a feature of this setsail", version or None)
     if list(body["requires"]) != sorted(set(body["requires"])):
         schema.refuse("requires", "is not sorted", body["requires"])
-    variants = body.get("variants")
-    for variant in variants if isinstance(variants, list) else ():
+    for variant in _all_variants(body):
         form = variant.get("format") if isinstance(variant, dict) else None
         if isinstance(form, str) and form not in FORMATS:
             _newer(f"it has a variant in the format {form!r}", ", ".join(FORMATS), None)
+
+
+def _all_variants(body: Mapping[str, Any]) -> list[Any]:
+    """Of every signature, of a manifest that nobody has checked."""
+    signatures = body.get("signatures")
+    facets = [body, *(signatures.values() if isinstance(signatures, dict) else ())]
+    lists = [facet.get("variants") for facet in facets if isinstance(facet, dict)]
+    return [variant for variants in lists if isinstance(variants, list) for variant in variants]
 
 
 def _newer(what: str, expected: str, version: str | None) -> None:
@@ -226,24 +285,25 @@ def _check_tensors(path: str, signature: Mapping[str, Any]) -> None:
                     schema.refuse(f"{path}.{side}[{index}].{key}", "is empty", tensor[key], "nothing, or a value")
 
 
-def _check_defaults(body: Mapping[str, Any]) -> None:
+def _check_defaults(where: str, body: Mapping[str, Any]) -> None:
     outputs = [tensor["name"] for tensor in body["signatures"][DEFAULT]["outputs"]]
     defaults = _defaults(body)
     if len(set(defaults)) != len(defaults) or not set(defaults) <= set(outputs):
-        schema.refuse("default_output", "is no output of the model", list(defaults), ", ".join(outputs))
+        schema.refuse(f"{where}default_output", "is no output of the model", list(defaults), ", ".join(outputs))
 
 
-def _check_variants(body: Mapping[str, Any]) -> None:
+def _check_variants(where: str, body: Mapping[str, Any]) -> None:
     ids = [variant["id"] for variant in body["variants"]]
     if len({i.lower() for i in ids}) != len(ids):
-        schema.refuse("variants", "has one id twice", ids)
+        schema.refuse(f"{where}variants", "has one id twice", ids)
     for index, variant in enumerate(body["variants"]):
         entry = f"variants/{variant['id']}/{variant['entry']}"
         if entry not in body["members"]:
-            schema.refuse(f"variants[{index}].entry", "is no member", variant["entry"], f"a member {entry!r}")
+            schema.refuse(f"{where}variants[{index}].entry", "is no member", variant["entry"], f"a member {entry!r}")
     for name in body["members"]:
         if name.startswith("variants/") and name.split("/")[1] not in ids:
-            schema.refuse("variants", "does not list a variant that has files", name.split("/")[1], ", ".join(ids))
+            schema.refuse(f"{where}variants", "does not list a variant that has files", name.split("/")[1],
+                          ", ".join(ids))  # fmt: skip
 
 
 def _defaults(body: Mapping[str, Any]) -> tuple[str, ...]:
@@ -252,6 +312,27 @@ def _defaults(body: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 # -- constructing (from a checked manifest only) -----------------------------------------------------------------------
+
+
+def others(body: Mapping[str, Any]) -> list[str]:
+    """The names of the signatures beside `serving_default`."""
+    return [name for name in body["signatures"] if name != DEFAULT]
+
+
+def folder_of(name: str) -> str:
+    """What the names of another signature's members begin with."""
+    return f"{SIGNATURES}{name}/"
+
+
+def turned(body: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The manifest as if this other signature were the default and only one, and its members there were."""
+    own, folder = body["signatures"][name], folder_of(name)
+    return {
+        **body,
+        **{key: own[key] for key in _OWN},
+        "signatures": {DEFAULT: {side: own[side] for side in ("inputs", "outputs")}},
+        "members": {n.removeprefix(folder): facts for n, facts in body["members"].items() if n.startswith(folder)},
+    }
 
 
 def signature_of(body: Mapping[str, Any]) -> Signature:

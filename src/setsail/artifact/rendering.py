@@ -16,6 +16,7 @@ from setsail.signature import TensorSpec
 __all__ = ["bytes_text", "card", "page", "printable", "terminal"]
 
 _ROWS = 12
+_EVERY = 1 << 20
 
 
 def printable(text: str) -> str:
@@ -53,7 +54,7 @@ def page(body: Mapping[str, Any], digest: str, size: int, path: Path | None) -> 
 def card(body: Mapping[str, Any]) -> str:
     """`card.md`: the facts as Markdown."""
     sections = [f"# {_title(body)}", ""]
-    for head, texts in _facts(body, rows=len(body["signatures"][manifest.DEFAULT]["inputs"])):
+    for head, texts in _facts(body, rows=_EVERY):
         sections += [f"## {head}", "", *(f"    {text}" for text in texts), ""]
     return "\n".join(sections)
 
@@ -73,9 +74,16 @@ def _facts(body: Mapping[str, Any], rows: int = _ROWS) -> list[tuple[str, list[s
         ("variants", [f"{v['id']} ({v['format']}, {v['precision']}){_bound(v)}" for v in body["variants"]]),
         ("steps", [f"{s['kind']} on {', '.join(s['inputs'])}" for s in body["steps"]]),
         ("parity", str(ParityReport.from_json(body["parity"])).splitlines()),
+        ("also", [line for name in manifest.others(body) for line in _other(name, manifest.turned(body, name), rows)]),
         ("notes", list(body["notes"])),
     ]
     return [(head, [printable(text) for text in texts]) for head, texts in facts if texts]
+
+
+def _other(name: str, turned: Mapping[str, Any], rows: int) -> list[str]:
+    """Another signature: the same facts, beneath its name."""
+    told = [(head, texts) for head, texts in _facts(turned, rows) if head not in ("model", "notes")]
+    return [f"signature {name}", *(f"  {head:<8} {text}" for head, texts in told for text in texts)]
 
 
 def _bound(variant: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from setsail import tensorfile
 from setsail.artifact import manifest, seal
 from setsail.artifact.artifact import Artifact
 from setsail.artifact.canonical import decode, encode, spelled
-from setsail.artifact.draft import SAMPLES, Draft, Sample
+from setsail.artifact.draft import SAMPLES, Draft, Facet, Sample
 from setsail.artifact.layout import MANIFEST, SEAL, STEPS, Entry, check_name, order, place, tail
 from setsail.artifact.read import read
 from setsail.artifact.rendering import card
@@ -59,16 +59,9 @@ def assemble(draft: Draft) -> dict[str, bytes]:
     payloads: dict[str, bytes] = {"environment.json": encode(spelled(draft.environment))}
     if draft.reference is not None:
         payloads["reference.json"] = encode(spelled(draft.reference))
-    for what, sample in draft.samples.items():
-        if what not in SAMPLES:
-            raise SetsailError("artifact.field", "a sample of an unknown kind", field="samples", value=what,
-                               expected=" or ".join(SAMPLES))  # fmt: skip
-        payloads[f"samples/{what}.safetensors"] = _pack_sample(draft.signature, sample)
-    for name, content in draft.processing.files.items():
-        payloads[STEPS + name] = bytes(content)
-    for variant, files in draft.variants:
-        for name, content in files.items():
-            payloads[f"variants/{variant.id}/{name}"] = content
+    payloads |= _payloads(draft)
+    for name, other in draft.others.items():
+        payloads |= {manifest.folder_of(name) + member: content for member, content in _payloads(other).items()}
     _check_names(payloads)
     digests = {name: _digest(payload) for name, payload in payloads.items()}
     # The card is made from the manifest, and the manifest has the card's digest: so it is made from one without.
@@ -86,6 +79,22 @@ def pieces(members: Mapping[str, bytes]) -> Iterator[bytes]:
         yield header
         yield members[slot.entry.name]
     yield tail(slots)
+
+
+def _payloads(facet: Facet) -> dict[str, bytes]:
+    """The members of one signature, by name in its folder."""
+    payloads: dict[str, bytes] = {}
+    for what, sample in facet.samples.items():
+        if what not in SAMPLES:
+            raise SetsailError("artifact.field", "a sample of an unknown kind", field="samples", value=what,
+                               expected=" or ".join(SAMPLES))  # fmt: skip
+        payloads[f"samples/{what}.safetensors"] = _pack_sample(facet.signature, sample)
+    for name, content in facet.processing.files.items():
+        payloads[STEPS + name] = bytes(content)
+    for variant, files in facet.variants:
+        for name, content in files.items():
+            payloads[f"variants/{variant.id}/{name}"] = content
+    return payloads
 
 
 def _digest(payload: bytes) -> dict[str, Any]:

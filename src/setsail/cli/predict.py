@@ -6,19 +6,23 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from setsail import rows
+from setsail.artifact.manifest import DEFAULT
 from setsail.cli.console import Bar, Console, write_document
 from setsail.cli.options import check_folder, verb
 from setsail.errors import SetsailError
+from setsail.messages import Body, Response
 from setsail.rows.files import format_of
 from setsail.server.opening import resolve
 from setsail.serving.model import Model
+from setsail.signature import Signature
 from setsail.tensors import Array
 
 __all__ = ["command"]
@@ -36,6 +40,7 @@ _PATH: Final = click.Path(path_type=Path)
         ("setsail predict credit-1.setsail -i rows.csv", "answers to the terminal"),
         ("setsail predict credit-1.setsail -i rows.parquet -o scores.parquet", "to a file, written when it is whole"),
         ("setsail predict model.onnx -i rows.npy --json", "a model that was not packed"),
+        ("setsail predict price-1.setsail -i rows.csv --signature regress", "another of the model's signatures"),
     ),
 )
 @click.argument("model", metavar="MODEL", type=_PATH)
@@ -44,8 +49,12 @@ _PATH: Final = click.Path(path_type=Path)
 @click.option("-o", "--output", metavar="FILE", type=_PATH, help="File for the answers; its extension says the format.")
 @click.option("--batch-size", metavar="N", type=click.IntRange(1), default=1024, show_default=True,
               help="Rows that are answered at once.")  # fmt: skip
+@click.option("--signature", metavar="NAME", default=DEFAULT, show_default=True,
+              help="Which of the model's signatures answers.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite the output file.")
-def command(console: Console, model: Path, source: Path, output: Path | None, batch_size: int, force: bool) -> None:
+def command(
+    console: Console, model: Path, source: Path, output: Path | None, batch_size: int, signature: str, force: bool
+) -> None:
     if output is not None:
         _check_output(output, force)
     with rows.open_rows(source, batch_size=batch_size) as batches:
@@ -55,14 +64,16 @@ def command(console: Console, model: Path, source: Path, output: Path | None, ba
             console.note(opening.note)
         with Model(opening.path) as loaded:
             about: dict[str, Any] = {"model": loaded.name, "version": loaded.version}
+            meant = _meant(loaded, signature)
             with console.bar(source.name, beside_output=output is None) as bar:
-                answers = _answers(loaded, batches, bar, _wanted(loaded, output))
+                asked = partial(loaded.answer, outputs=_wanted(meant, output), signature=signature)
+                answers = _answers(asked, batches, bar)
                 if output is not None:
-                    about["rows"] = rows.write_rows(output, answers, loaded.signature.outputs)
+                    about["rows"] = rows.write_rows(output, answers, meant.outputs)
                 elif console.json:
                     _document(about, answers)
                 else:
-                    rows.stream_csv(sys.stdout, answers, loaded.signature.outputs)
+                    rows.stream_csv(sys.stdout, answers, meant.outputs)
     if output is not None:
         console.result(str(output), {**about, "output": str(output)})
         console.note(f"{batches.rows:,} rows answered")
@@ -76,18 +87,24 @@ def _check_output(output: Path, force: bool) -> None:
     check_folder(output)
 
 
-def _wanted(model: Model, output: Path | None) -> tuple[str, ...] | None:
+def _meant(model: Model, name: str) -> Signature:
+    found = model.signatures.get(name)
+    if found is None:
+        raise SetsailError("model.signature", f"model {model.name!r} has no signature {name!r}", field="--signature",
+                           value=name, expected=", ".join(model.signatures))  # fmt: skip
+    return found
+
+
+def _wanted(signature: Signature, output: Path | None) -> tuple[str, ...] | None:
     """All outputs, but a .npy file holds one array: there the default one."""
-    return model.signature.defaults if output is not None and format_of(output) == ".npy" else None
+    return signature.defaults if output is not None and format_of(output) == ".npy" else None
 
 
-def _answers(
-    model: Model, batches: rows.Batches, bar: Bar, wanted: tuple[str, ...] | None
-) -> Iterator[Mapping[str, Array]]:
+def _answers(answer: Callable[[Body], Response], batches: rows.Batches, bar: Bar) -> Iterator[Mapping[str, Array]]:
     done = 0
     for body in batches:
         try:
-            outputs = model.answer(body, wanted).outputs
+            outputs = answer(body).outputs
         except SetsailError as fault:
             raise _placed(fault, batches.path, done) from fault
         done = batches.rows

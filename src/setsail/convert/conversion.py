@@ -30,7 +30,7 @@ class Intent:
         framework: `--framework`, overrides what sniffing says.
         factory, weights: `--factory pkg.mod:fn` and `--weights FILE`, for PyTorch state dicts; for Keras, what
             registers own classes.
-        signature: `--signature`, which of a SavedModel's.
+        signature: `--signature`, which of a SavedModel's is the default.
     """
 
     example: Any = None
@@ -79,6 +79,8 @@ class Conversion:
             before and after all of it.
         hyperparameters: JSON values only.
         notes: what a reader of the artifact should know ("ZipMap removed").
+        others: the model's other signatures by name, each converted as this one was; they have no others. This one is
+            called `serving_default`, whatever its source calls it.
     """
 
     framework: str
@@ -91,3 +93,4 @@ class Conversion:
     processing: Processing = NONE
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    others: Mapping[str, Conversion] = field(default_factory=dict)

@@ -4,6 +4,7 @@
     probeI.in|.out     tensor files
     programI.J         the files of each program, raw
     stepI              the files that steps need, raw
+    otherK.…           the same files once more, of the K-th of its other signatures
 
 What is read was written by code we do not trust. So nothing is followed, executed or guessed: files must be plain
 files of a bounded size, JSON must have exactly the fields below with values of the right types, arrays must fit the
@@ -18,6 +19,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -45,11 +47,18 @@ _PROBES: Final = ("example", "synthetic", "boundary", "tied")
 
 def save(conversion: Conversion, folder: Path) -> None:
     """Write a conversion into the folder."""
+    _save(conversion, folder, "")
+    for k, other in enumerate(conversion.others.values()):
+        _save(other, folder, f"other{k}.")
+
+
+def _save(conversion: Conversion, folder: Path, lead: str) -> None:
+    """One signature; the names of its files begin with `lead`."""
     programs = []
     for i, program in enumerate(conversion.programs):
         files = {}
         for j, (name, data) in enumerate(program.files.items()):
-            files[name] = f"program{i}.{j}"
+            files[name] = f"{lead}program{i}.{j}"
             (folder / files[name]).write_bytes(data)
         variant = program.variant
         programs.append({
@@ -58,10 +67,10 @@ def save(conversion: Conversion, folder: Path) -> None:
         })  # fmt: skip
     probes = []
     for i, probe in enumerate(conversion.probes):
-        (folder / f"probe{i}.in").write_bytes(tensorfile.encode(probe.inputs))
-        (folder / f"probe{i}.out").write_bytes(tensorfile.encode(probe.outputs))
+        (folder / f"{lead}probe{i}.in").write_bytes(tensorfile.encode(probe.inputs))
+        (folder / f"{lead}probe{i}.out").write_bytes(tensorfile.encode(probe.outputs))
         probes.append({"what": probe.what, "leaf_span": float(probe.leaf_span)})
-    step_files = {name: f"step{i}" for i, name in enumerate(conversion.processing.files)}
+    step_files = {name: f"{lead}step{i}" for i, name in enumerate(conversion.processing.files)}
     for name, stored in step_files.items():
         (folder / stored).write_bytes(conversion.processing.files[name])
     body = {
@@ -77,8 +86,9 @@ def save(conversion: Conversion, folder: Path) -> None:
         "step_files": step_files,
         "hyperparameters": dict(conversion.hyperparameters),
         "notes": list(conversion.notes),
+        "others": list(conversion.others),
     }
-    (folder / _INDEX).write_text(json.dumps(body))
+    (folder / (lead + _INDEX)).write_text(json.dumps(body))
 
 
 # -- reading, in the parent ------------------------------------------------------------------------------------------
@@ -86,22 +96,34 @@ def save(conversion: Conversion, folder: Path) -> None:
 
 def load(folder: Path) -> Conversion:
     """Read what a child left in the folder. Raises `child.failed` for anything that `save` would not have written."""
+    made, names = _load(folder, "")
+    others = [_load(folder, f"other{k}.") for k in range(len(names))]
+    if len(set(names)) < len(names) or any(further for _, further in others):
+        _refuse("its other signatures are not listed as they should be")
+    return replace(made, others={name: other for name, (other, _) in zip(names, others, strict=True)})
+
+
+def _load(folder: Path, lead: str) -> tuple[Conversion, list[str]]:
+    """One signature without the others, and their names."""
+    index = lead + _INDEX
     try:
-        body = json.loads(_read(folder, _INDEX, MAX_INDEX))
+        body = json.loads(_read(folder, index, MAX_INDEX))
     except (ValueError, RecursionError) as fault:
-        _refuse(f"{_INDEX} is no JSON", fault)
+        _refuse(f"{index} is no JSON", fault)
     top = _record(body, _TOP, "the conversion")
     signature = _signature(top["signature"], top["defaults"])
     if top["kind"] not in OUTPUTS:
         _refuse(f"there is no kind of model {top['kind']!r}")
     probes = (_record(p, _PROBE, "a probe") for p in top["probes"])
-    return Conversion(
+    programs = (_record(p, _PROGRAM, "a program") for p in top["programs"])
+    made = Conversion(
         framework=top["framework"], versions=top["versions"], estimator=top["estimator"], kind=top["kind"],
-        signature=signature, processing=_processing(top, folder, signature),
+        signature=signature, processing=_processing(top, folder, signature, f"{lead}step"),
         hyperparameters=top["hyperparameters"], notes=tuple(top["notes"]),
-        programs=tuple(_program(_record(p, _PROGRAM, "a program"), i, folder) for i, p in enumerate(top["programs"])),
-        probes=tuple(_probe(p, i, folder, signature) for i, p in enumerate(probes)),
+        programs=tuple(_program(p, f"{lead}program{i}", folder) for i, p in enumerate(programs)),
+        probes=tuple(_probe(p, f"{lead}probe{i}", folder, signature) for i, p in enumerate(probes)),
     )  # fmt: skip
+    return made, top["others"]
 
 
 def _refuse(what: str, cause: BaseException | None = None) -> NoReturn:
@@ -139,22 +161,22 @@ def _arrays(folder: Path, name: str) -> dict[str, Array]:
         _refuse(f"{name} is no tensor file", fault)
 
 
-def _program(body: Mapping[str, Any], index: int, folder: Path) -> Program:
+def _program(body: Mapping[str, Any], stem: str, folder: Path) -> Program:
     files = body["files"]
-    if body["entry"] not in files or any(files[n] != f"program{index}.{j}" for j, n in enumerate(files)):
+    if body["entry"] not in files or any(files[n] != f"{stem}.{j}" for j, n in enumerate(files)):
         _refuse("a program's files are not listed as they should be")
     variant = Variant(body["id"], body["format"], body["precision"], body["entry"], body["settings"], body["max_batch"])
     return Program(variant, {name: _read(folder, stored, MAX_FILE) for name, stored in files.items()})
 
 
-def _processing(top: Mapping[str, Any], folder: Path, signature: Signature) -> Processing:
+def _processing(top: Mapping[str, Any], folder: Path, signature: Signature, stem: str) -> Processing:
     for step in top["steps"]:
         _record(step, _STEP, "a step")
     program = top["program"]
     if program is not None:
         _signature(_record(program, _INNER, "the program's signature"), program["defaults"])
     stored = top["step_files"]
-    if any(stored[name] != f"step{i}" for i, name in enumerate(stored)):
+    if any(stored[name] != f"{stem}{i}" for i, name in enumerate(stored)):
         _refuse("the steps' files are not listed as they should be")
     files = {name: _read(folder, place, MAX_FILE) for name, place in stored.items()}
     try:
@@ -165,8 +187,8 @@ def _processing(top: Mapping[str, Any], folder: Path, signature: Signature) -> P
     return processing
 
 
-def _probe(body: Mapping[str, Any], index: int, folder: Path, signature: Signature) -> Probe:
-    inputs, outputs = _arrays(folder, f"probe{index}.in"), _arrays(folder, f"probe{index}.out")
+def _probe(body: Mapping[str, Any], stem: str, folder: Path, signature: Signature) -> Probe:
+    inputs, outputs = _arrays(folder, f"{stem}.in"), _arrays(folder, f"{stem}.out")
     sizes: dict[str, int] = {}
     for specs, arrays in ((signature.inputs, inputs), (signature.outputs, outputs)):
         if set(arrays) != {s.name for s in specs}:
@@ -279,6 +301,7 @@ _TOP: Final[Mapping[str, Check]] = {
     "programs": lambda v: isinstance(v, list) and 0 < len(v) <= 16, "hyperparameters": _object,
     "steps": _list(_object), "program": lambda v: v is None or _object(v), "step_files": _file_map,
     "probes": lambda v: isinstance(v, list) and 0 < len(v) <= 64,
+    "others": lambda v: isinstance(v, list) and len(v) < 64 and all(map(_name, v)),
 }  # fmt: skip
 _PROGRAM: Final[Mapping[str, Check]] = {
     "id": lambda v: isinstance(v, str) and _ID.fullmatch(v) is not None, "format": lambda v: v in FORMATS,

@@ -13,13 +13,14 @@ from typing import Any, Final
 
 from setsail import __version__, artifact, binding, caches, convert, isolation
 from setsail.artifact import Artifact, gate, verdict
+from setsail.artifact.manifest import DEFAULT, check_signature
 from setsail.convert import Source, child, parcel
 from setsail.convert.conversion import Conversion, Intent, Probe, Program
 from setsail.convert.formats import FORMATS
 from setsail.errors import SetsailError
 from setsail.messages import Body
 from setsail.packing import environment
-from setsail.packing.reference import sketch
+from setsail.packing.reference import reference as sketched
 from setsail.packing.trial import Trial, head, run_trial
 from setsail.parity import ParityReport
 from setsail.signature import Signature
@@ -85,10 +86,12 @@ def pack(model: Any, intent: Intent, options: PackOptions) -> Artifact:
         raise SetsailError("artifact.exists", f"{output} exists already", field="-o", value=str(output))
     options.progress(f"converting {source.describe()}" if source else f"converting {type(model).__name__}")
     conversion = _convert(source, intent, options) if source else convert.convert(model, intent)
-    program, report = _choose(conversion, options)
+    draft = _draft(conversion, name, options)
     options.progress(f"writing {output}")
-    made = artifact.write(_draft(conversion, program, report, name, options), output, force=options.force)
-    verdict.remember(verdict.key(program.variant, made.digests(program.variant.id)))
+    made = artifact.write(draft, output, force=options.force)
+    for opened in made.signatures.values():
+        for variant in opened.variants:
+            verdict.remember(verdict.key(variant, opened.digests(variant.id)))
     return made
 
 
@@ -189,7 +192,7 @@ def _choose(conversion: Conversion, options: PackOptions) -> tuple[Program, Pari
     worst = max(report.checks, key=lambda c: (not c.passed, c.worst))
     raise SetsailError(
         "parity.failed", f"the program differs from its source on {worst.failed} of {worst.rows} {worst.what} rows",
-        field=worst.worst_output, value=f"a difference of {worst.worst:.3g}", expected="1e-4 + 1e-3 |value| or less",
+        field=worst.where, value=worst.gap, expected="1e-4 + 1e-3 |value| or less",
         todo="nothing was written; --tolerance T multiplies the rule if that is good enough for you",
         report=report.after(refused).to_json(),
     )  # fmt: skip
@@ -200,21 +203,48 @@ def _count(rows: Probe) -> int:
     return len(first) if first.ndim else 1  # a model without a batch may answer one number
 
 
-def _draft(
-    conversion: Conversion, program: Program, report: ParityReport, name: str, options: PackOptions
-) -> artifact.Draft:
+def _facet(conversion: Conversion, options: PackOptions) -> dict[str, Any]:
+    """What an artifact holds of one signature: fields of `artifact.Facet`. Raises what keeps it from being written."""
+    program, report = _choose(conversion, options)
     kept = {"synthetic", "example"} if options.samples == "example" else {options.samples}
     limit = KEPT_ROWS if conversion.signature.batched else 1 << 30
     samples = {p.what: (head(p.inputs, limit), head(p.outputs, limit)) for p in conversion.probes if p.what in kept}
+    return {
+        "kind": conversion.kind, "signature": conversion.signature, "processing": conversion.processing,
+        "variants": ((program.variant, program.files),), "parity": report, "samples": samples,
+    }  # fmt: skip
+
+
+def _others(conversion: Conversion, options: PackOptions) -> tuple[dict[str, artifact.Facet], list[str]]:
+    """The other signatures that agree with their source, and a note for each that is not carried."""
+    facets: dict[str, artifact.Facet] = {}
+    notes = []
+    for name, other in conversion.others.items():
+        options.progress(f"signature {name}")
+        try:
+            check_signature(name, [DEFAULT, *facets])
+            facets[name] = artifact.Facet(**_facet(other, options))
+        except SetsailError as fault:
+            if fault.code == "dependency.missing":
+                raise
+            notes.append(f"signature {name!r} is not carried: {' '.join(fault.what.split())}")
+        else:
+            notes += [f"{name}: {note}" for note in other.notes]
+    return facets, notes
+
+
+def _draft(conversion: Conversion, name: str, options: PackOptions) -> artifact.Draft:
+    facet = _facet(conversion, options)
+    others, notes = _others(conversion, options)
     reference = None
     if options.reference is not None:
-        reference = sketch(
-            conversion.signature, binding.bind(conversion.signature, options.reference(conversion.signature))
-        )
+        ((variant, files),) = facet["variants"]
+        rows = binding.bind(conversion.signature, options.reference(conversion.signature))
+        options.progress("sketching the reference")
+        reference = sketched(Trial(variant, conversion.signature, conversion.processing, files), rows)
     return artifact.Draft(
         name=name, version=options.version, framework=conversion.framework, versions=conversion.versions,
-        estimator=conversion.estimator, kind=conversion.kind, hyperparameters=conversion.hyperparameters,
-        signature=conversion.signature, variants=((program.variant, program.files),), processing=conversion.processing,
-        parity=report, samples=samples, environment=environment.record(conversion.versions), notes=conversion.notes,
-        reference=reference,
+        estimator=conversion.estimator, hyperparameters=conversion.hyperparameters, others=others,
+        environment=environment.record(conversion.versions), notes=(*conversion.notes, *notes), reference=reference,
+        **facet,
     )  # fmt: skip

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
+from dataclasses import replace as with_fields
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from setsail import artifact
-from setsail.artifact import verdict
+from setsail.artifact import Artifact, verdict
+from setsail.artifact.manifest import DEFAULT
 from setsail.convert.conversion import Probe
 from setsail.packing.environment import Comparison, compared, parsed
 from setsail.packing.index import Answers, ask
@@ -57,6 +62,19 @@ class Verification:
         return "\n".join(lines)
 
 
+def _replayed(name: str, opened: Artifact) -> Iterator[ParityReport]:
+    """Of one signature, a report for each variant; those of another than the default one have its name before theirs."""
+    rows = [Probe(w, *sample) for w in ("synthetic", "example") if (sample := opened.samples(w)) is not None]
+    for variant in opened.variants:
+        files = opened.files(variant.id)
+        trial = Trial(variant, opened.signature, opened.processing, files, opened.slices(variant.id))
+        replay = run_trial(trial, rows, opened.parity.tolerance)
+        if not rows or replay.passed:
+            verdict.remember(verdict.key(variant, files))
+        if rows:
+            yield replay if name == DEFAULT else replace(replay, variant=f"{name}/{variant.id}")
+
+
 def verify(path: Path, *, environment: bool = False) -> Verification:
     """Read every byte, gate every program, replay the stored samples in a child process.
 
@@ -67,18 +85,9 @@ def verify(path: Path, *, environment: bool = False) -> Verification:
         SetsailError: an `artifact.*` or `program.*` code. Answers that changed are no error: see `passed`.
     """
     with artifact.read(path) as opened:
-        rows = [Probe(w, *sample) for w in ("synthetic", "example") if (sample := opened.samples(w)) is not None]
-        replays = []
-        for variant in opened.variants:
-            files = opened.files(variant.id)
-            trial = Trial(variant, opened.signature, opened.processing, files, opened.slices(variant.id))
-            replay = run_trial(trial, rows, opened.parity.tolerance)
-            if rows:
-                replays.append(replay)
-            if not rows or replay.passed:
-                verdict.remember(verdict.key(variant, files))
+        replays = [replay for name, one in opened.signatures.items() for replay in _replayed(name, one)]
         found = Verification(path, opened.digest, len(opened.manifest["members"]) + 2, tuple(replays))
         if not environment:
             return found
         comparison = compared(parsed(opened.member("environment.json")))
-        return replace(found, environment=comparison, index=ask(comparison.packages))
+        return with_fields(found, environment=comparison, index=ask(comparison.packages))

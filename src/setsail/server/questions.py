@@ -17,6 +17,7 @@ from setsail.catalog import (
     Ask,
     Configure,
     Describe,
+    Feedback,
     Index,
     IsLive,
     IsReady,
@@ -37,6 +38,7 @@ from setsail.catalog import (
     VersionStatus,
 )  # fmt: skip
 from setsail.messages import Body, Cells, Columns, Digits, ModelRef, Request, Response, Rows, Tensor, Tensors
+from setsail.routing import PutRoute, Routed, Routes
 from setsail.signature import Signature
 from setsail.tensors import BY_NAME
 
@@ -67,6 +69,7 @@ class _Metadata(Struct):
     framework: str
     max_batch: int | None
     example: dict[str, Any]
+    others: dict[str, _Metadata] = field(default_factory=dict)
 
 
 class _Tensor(Struct):
@@ -145,20 +148,22 @@ def subject(ask: Asked) -> str:
     """What an ask that changes something is about: the model, or `model/version`; "" for all, and for no change."""
     if isinstance(ask, Register | Unregister | SetDefault | Scale):
         return ask.name if ask.version is None else f"{ask.name}/{ask.version}"
-    return ask.name if isinstance(ask, Load | Unload) else ""
+    return ask.name if isinstance(ask, Load | Unload | PutRoute) else ""
 
 
 # -- the shapes that are not plain -----------------------------------------------------------------------------------
 
 
 def _pack_metadata(meta: ModelMetadata) -> _Metadata:
+    others = {name: _pack_metadata(other) for name, other in meta.others.items()}
     return _Metadata(meta.name, meta.version, meta.versions, _Contract.of(meta.signature), meta.framework,
-                     meta.max_batch, dict(meta.example))  # fmt: skip
+                     meta.max_batch, dict(meta.example), others)  # fmt: skip
 
 
 def _unpack_metadata(meta: _Metadata) -> ModelMetadata:
+    others = {name: _unpack_metadata(other) for name, other in meta.others.items()}
     return ModelMetadata(meta.name, meta.version, meta.versions, meta.contract.signature(), meta.framework,
-                         meta.max_batch, meta.example)  # fmt: skip
+                         meta.max_batch, meta.example, others)  # fmt: skip
 
 
 def _pack_request(request: Request) -> _Request:
@@ -227,6 +232,9 @@ _KINDS: Final[Mapping[str, _Kind]] = {
         _Kind(Scale, Scale, ModelDescription),
         _Kind(Describe, Describe, tuple[ModelDescription, ...]),
         _Kind(Configure, Configure, tuple[VersionStatus, ...]),
+        _Kind(Routes, Routes, tuple[Routed, ...]),
+        _Kind(PutRoute, PutRoute, Routed),
+        _Kind(Feedback, Feedback, tuple[str, ...]),
         _Kind(Metadata, Metadata, _Metadata, pack_answer=_pack_metadata, unpack_answer=_unpack_metadata),
         _Kind(Request, _Request, _Response, _pack_request, _unpack_request, _pack_response, _unpack_response),
     )

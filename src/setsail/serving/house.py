@@ -20,6 +20,7 @@ from setsail.catalog import (
     Ask,
     Configure,
     Describe,
+    Feedback,
     Index,
     IsLive,
     IsReady,
@@ -43,7 +44,9 @@ from setsail.errors import SetsailError
 from setsail.messages import ModelRef, Request, Response
 from setsail.monitor.meter import Meter
 from setsail.monitor.statistics import statistics
+from setsail.routing import PutRoute, Reroute, Routed, Routes
 from setsail.serving import loading
+from setsail.serving.canaries import Canaries
 from setsail.serving.hosting import Host, Hosted, Source
 from setsail.serving.leases import Loaded
 from setsail.serving.loader import Loader
@@ -51,8 +54,10 @@ from setsail.serving.management import NAME, Management
 from setsail.serving.observers import Observer
 from setsail.serving.predict import predict
 from setsail.serving.rehearsal import Rehearsal
+from setsail.serving.rerouting import put, rerouted_in, routed_of, tell
 from setsail.serving.store import SUFFIX, Packer
 from setsail.serving.table import Entry, Swap, Table
+from setsail.serving.watchers import Watchers
 
 __all__ = ["DRAIN_SECONDS", "House"]
 
@@ -68,6 +73,7 @@ class House:
         share_weights: keep large weights on disk in the form that the runtime needs, so that processes share them.
         observers: told of every finished request (`observers.py`).
         meter: counts what runs; asked for statistics.
+        watchers: note the rows of versions with a reference; by default nobody does.
         pack: turns a registered model that is no artifact into the path of one; code it leaves where it is.
         host: makes a model of a path that is code.
         poll: seconds between looks at configured base paths.
@@ -75,16 +81,22 @@ class House:
 
     Attributes:
         management: registers, scales and configures; its `store` says which folders clients may name files in.
+        canaries: counts what canaries did.
+        on_route: called with a model's name after its route has changed.
     """
 
     def __init__(
         self, *, threads: int = 1, share_weights: bool = True, observers: Iterable[Observer] = (),
-        meter: Meter | None = None, pack: Packer | None = None, host: Host | None = None, poll: float = 0.0,
-        room: int = 0,
+        meter: Meter | None = None, watchers: Watchers | None = None, pack: Packer | None = None,
+        host: Host | None = None, poll: float = 0.0, room: int = 0,
     ) -> None:  # fmt: skip
         self.table = Table()
         self.observers = tuple(observers)
         self._meter = meter or Meter()
+        self.canaries = Canaries(self._meter)
+        self.on_route: Callable[[str], object] = lambda name: None
+        self.watchers = watchers or Watchers()
+        self._meter.watched = self.watchers.tallies
         self._threads, self._share, self._host = threads, share_weights, host
         self._changed = Condition()  # held by whoever swaps the table; notified after
         self._loader = Loader()
@@ -187,6 +199,7 @@ class House:
         Loads that have not begun are dropped. A second call only waits.
         """
         self.management.close()
+        self.watchers.close()
         self._loader.close(self._unload_everything, seconds)
         return self.wait(lambda table: not any(e.state in ("ready", "restarting", "draining") for e in table), seconds)
 
@@ -235,10 +248,13 @@ class House:
         entry = table.find(ask.model)
         loaded = _loaded(entry.loaded)
         versions = tuple(e.version for e in table.models[entry.name].entries.values() if e.ready)
-        return ModelMetadata(
-            entry.name, entry.version, versions, loaded.runner.signature, loaded.facts.framework,
-            loaded.runner.max_batch, loaded.facts.example,
-        )  # fmt: skip
+
+        def told(one: Loaded) -> ModelMetadata:
+            runner, facts, others = one.runner, one.facts, {name: told(other) for name, other in one.others.items()}
+            return ModelMetadata(entry.name, entry.version, versions, runner.signature, facts.framework,
+                                 runner.max_batch, facts.example, others)  # fmt: skip
+
+        return told(loaded)
 
     def _index(self, ask: Index, control: bool) -> tuple[VersionStatus, ...]:
         table = self.table
@@ -281,6 +297,29 @@ class House:
     def _renew_token(self, ask: RenewToken, control: bool) -> None:
         raise SetsailError("request.path", "no tokens are asked for here", field="path", value="/token")
 
+    def _feedback(self, ask: Feedback, control: bool) -> tuple[str, ...]:
+        """Labels of a model that is here, whatever became of the version that answered."""
+        self.table.status(ModelRef(ask.name))
+        self.watchers.missed(ask.name, ask.version, ask.missed)
+        return tuple(self.watchers.labels(ask.name, ask.version, ask.labels, alone=not ask.spread))
+
+    def _routes(self, ask: Routes, control: bool) -> tuple[Routed, ...]:
+        return routed_of(self.table, ask.name)
+
+    def _reroute(self, ask: Reroute, control: bool) -> Routed:
+        _allow(control)
+        (before,) = routed_of(self.table, ask.name)
+        made = rerouted_in(before, self.table.status(ModelRef(ask.name)), ask)
+        after = self._put_route(made)
+        tell(ask.name, before.routing, made.routing)
+        return after
+
+    def _put_route(self, ask: PutRoute, control: bool = True) -> Routed:
+        _allow(control)
+        self.swap(lambda table: put(table, ask))
+        self.on_route(ask.name)
+        return routed_of(self.table, ask.name)[0]
+
     def _manage(self, ask: Any, control: bool) -> Any:
         if not isinstance(ask, Describe):
             _allow(control)
@@ -289,7 +328,8 @@ class House:
     _ANSWERS: Final[Mapping[type, Callable[..., Any]]] = {
         Request: _predict, IsLive: _is_live, IsReady: _is_ready, Status: _status, Metadata: _metadata, Index: _index,
         ServerInfo: _server_info, RenewToken: _renew_token, Statistics: _statistics, Load: _load_again,
-        Unload: _unload_all,
+        Unload: _unload_all, Feedback: _feedback,
+        Routes: _routes, Reroute: _reroute, PutRoute: _put_route,
         **dict.fromkeys((Locate, Register, Unregister, SetDefault, Scale, Describe, Configure), _manage),
     }  # fmt: skip
 
@@ -350,6 +390,7 @@ class House:
                 self.swap(lambda table: table.moved(name, version, "warming"))
             return hosted
         loaded = loading.open_runner(opened, threads=self._threads, share=self._share)
+        watch = self.watchers.open(opened, name, version)
         if _is(self.table, name, version, "loading"):
             self.swap(lambda table: table.moved(name, version, "warming"))
         try:
@@ -357,8 +398,9 @@ class House:
             if rehearsal := self._rehearsals.get((name, version)):
                 rehearsal(name, loaded)
         except BaseException:
-            loaded.runner.close()
+            loaded.close()
             raise
+        loaded.watch = watch  # what it was warmed with is nobody's rows
         return loaded
 
     def _look(self, name: str, version: int, runner: Any) -> None:

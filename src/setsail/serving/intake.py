@@ -16,10 +16,14 @@ from setsail.errors import SetsailError
 from setsail.messages import ModelRef, Request
 from setsail.monitor.meter import Meter
 from setsail.scheduling import Rules, RunTimes, Scheduler, Ticket, Turn
+from setsail.serving.canaries import Canaries
+from setsail.serving.chosen import Chosen
+from setsail.serving.leases import Loaded
 from setsail.serving.line import Done, Line
 from setsail.serving.observers import Finished, Observer, tell
 from setsail.serving.predict import Prediction, Timings, begin
 from setsail.serving.remembering import Remembering
+from setsail.serving.shadows import ROOM, Passage, Shadows
 from setsail.serving.table import Table
 from setsail.serving.turns import Turns
 
@@ -35,6 +39,7 @@ class Intake:
         meter: counts what runs.
         observers: told of every finished request.
         cache: bytes of answers to keep for a model of this name.
+        canaries: told of requests that came by a route with one.
     """
 
     def __init__(
@@ -46,10 +51,13 @@ class Intake:
         meter: Meter,
         observers: Sequence[Observer] = (),
         cache: Callable[[str], int] = lambda name: 0,
+        canaries: Canaries | None = None,
     ) -> None:
         self._tables, self._turns, self._rules = tables, turns, rules
         self._meter, self._observers, self._cache = meter, observers, cache
         self._turn = Turn()  # what all models of this loop may run inline in one turn of it, together
+        self._canaries = canaries or Canaries(meter)
+        self._shadows = Shadows(tables, meter, turns.loop.call_soon, self._shadow_line)
 
     @property
     def ran(self) -> Timings | None:
@@ -71,11 +79,16 @@ class Intake:
             nbytes: of its body.
             deadline: on the clock of `time.perf_counter`.
         """
-        try:
-            loaded = self._tables().find(ref).loaded
-        except SetsailError as fault:
-            return fault
-        line: Line | None = None if loaded is None else loaded.line
+        table = self._tables()
+        entry = table.found.get(ref)
+        if entry is None:
+            try:
+                entry = table.find(ref)
+            except SetsailError as fault:
+                return fault
+            if table.picker(ref) is not None:  # nobody knows yet whose line it will be
+                return None
+        line: Line | None = None if entry.loaded is None else entry.loaded.line
         if line is None:
             return None
         refusal = line.admit(nbytes, perf_counter(), deadline)
@@ -98,13 +111,13 @@ class Intake:
             What can be cancelled; None when it was refused.
         """
         try:
-            prediction = begin(self._tables, request, perf_counter())
+            prediction = begin(self._tables, request, perf_counter(), done)
         except SetsailError as fault:
             if self._observers:
                 tell(self._observers, Finished(request, error=fault))
             done(fault)
             return None
-        line: Line = prediction.loaded.line or self._line(prediction)
+        line: Line | Passage = prediction.loaded.line or self._line(prediction)
         if line.memory is not None:
             asked = line.memory.ask(
                 prediction, done,
@@ -130,21 +143,36 @@ class Intake:
         return sum(line.scheduler.waiting_rows for line in self._lines())
 
     def _lines(self) -> list[Line]:
-        loaded = [entry.loaded for entry in self._tables()]
-        return [one.line for one in loaded if one is not None and one.line is not None]
+        ready = [entry.loaded for entry in self._tables() if entry.loaded is not None]
+        return [one.line for loaded in ready for one in (loaded, *loaded.others.values()) if one.line is not None]
 
-    def _line(self, prediction: Prediction) -> Line:
+    def _line(self, prediction: Prediction) -> Line | Passage:
+        """The line of a version that has none yet, or of a request that came by a watched route."""
         loaded = prediction.loaded
-        facts, runner = loaded.facts, loaded.runner
-        rules = replace(self._rules, inline_seconds=0.0) if facts.apart else self._rules
-        rules = rules if facts.delay is None else replace(rules, max_delay=facts.delay)
-        scheduler = Scheduler(
-            rules, RunTimes.from_ladder(facts.ladder), batches=facts.invariant and runner.signature.batched,
-            max_rows=runner.max_batch, shared=self._turn,
-        )  # fmt: skip
-        name = prediction.request.model.name
-        line = Line(name, prediction.version, scheduler, self._turns, self._meter, self._observers)
+        if type(loaded) is Chosen:
+            line = loaded.own.line or self._opened(prediction.request.model.name, prediction.version, loaded.own)
+            return Passage(line, loaded, self._canaries, self._shadows)
+        return self._opened(prediction.request.model.name, prediction.version, loaded)
+
+    def _opened(self, name: str, version: int, loaded: Loaded) -> Line:
+        line = self._made(name, version, loaded, self._rules, self._observers, self._turn)
         kept = self._cache(name)
         line.memory = Remembering(kept, self._meter) if kept else None
         loaded.line = line
         return line
+
+    def _shadow_line(self, name: str, version: int, loaded: Loaded, ended: Observer) -> Line:
+        rules = replace(self._rules, inline_seconds=0.0, queue_rows=ROOM)
+        return self._made(name, version, loaded, rules, (ended,), Turn())
+
+    def _made(
+        self, name: str, version: int, loaded: Loaded, rules: Rules, observers: Sequence[Observer], turn: Turn
+    ) -> Line:
+        facts, runner = loaded.facts, loaded.runner
+        rules = replace(rules, inline_seconds=0.0) if facts.apart else rules
+        rules = rules if facts.delay is None else replace(rules, max_delay=facts.delay)
+        scheduler = Scheduler(
+            rules, RunTimes.from_ladder(facts.ladder), batches=facts.invariant and runner.signature.batched,
+            max_rows=runner.max_batch, shared=turn,
+        )  # fmt: skip
+        return Line(name, version, scheduler, self._turns, self._meter, observers)

@@ -15,7 +15,7 @@ from msgspec import Struct, field
 
 from setsail.runtime import Runner
 
-__all__ = ["Facts", "Loaded"]
+__all__ = ["Facts", "Loaded", "Other"]
 
 
 class Facts(Struct, frozen=True):
@@ -42,13 +42,19 @@ class Facts(Struct, frozen=True):
 
 
 class Loaded:
-    """A runner with a count of the requests that use it. Safe to share between threads."""
+    """A runner with a count of the requests that use it. Safe to share between threads.
 
-    __slots__ = ("_after", "_leases", "_lock", "facts", "line", "runner")
+    Attributes:
+        others: the version's other signatures by name; they are retired and closed with it.
+    """
+
+    __slots__ = ("_after", "_leases", "_lock", "facts", "line", "others", "runner", "watch")
 
     def __init__(self, runner: Runner, facts: Facts) -> None:
         self.runner, self.facts = runner, facts
         self.line: Any = None  # where its requests wait (`line.Line`), from the first one of a loop on
+        self.watch: Any = None  # notes the rows of its runs (`monitor/watch.py`), where they are watched
+        self.others: dict[str, Other] = {}
         self._lock = Lock()
         self._leases = 0
         self._after: Callable[[], None] | None = None
@@ -78,8 +84,31 @@ class Loaded:
         if last:
             self._end(after)
 
-    def _end(self, after: Callable[[], None]) -> None:
+    def close(self) -> None:
+        """End it at once: for a version that nobody has found yet, or that nobody has a lease on any more."""
         if self.line is not None:
             self.line.close()
         self.runner.close()
+        for other in self.others.values():
+            other.close()
+        self.others = {}  # each of them points back
+
+    def _end(self, after: Callable[[], None]) -> None:
+        self.close()
         after()
+
+
+class Other(Loaded):
+    """Another signature of a version: a runner, facts and a line of its own. Its leases are the version's."""
+
+    __slots__ = ("_version",)
+
+    def __init__(self, runner: Runner, facts: Facts, version: Loaded) -> None:
+        super().__init__(runner, facts)
+        self._version = version
+
+    def acquire(self) -> bool:
+        return self._version.acquire()
+
+    def release(self) -> None:
+        self._version.release()

@@ -21,7 +21,7 @@ from setsail.artifact import Artifact, verdict
 from setsail.errors import SetsailError
 from setsail.runtime import Runner
 from setsail.serving.ladder import Ladder, climb, drawn
-from setsail.serving.leases import Facts, Loaded
+from setsail.serving.leases import Facts, Loaded, Other
 from setsail.serving.samples import Sample, example, stored
 from setsail.tensors import Array
 from setsail.variants import Variant
@@ -34,7 +34,7 @@ _TRYOUT: Final = "setsail.serving.tryout"
 
 
 def open_runner(artifact: Artifact, *, threads: int = 1, share: bool = True) -> Loaded:
-    """Load the artifact's first variant that loads here.
+    """Load, for every signature of the artifact, its first variant that loads here.
 
     Args:
         threads: of one run.
@@ -43,6 +43,18 @@ def open_runner(artifact: Artifact, *, threads: int = 1, share: bool = True) -> 
     Raises:
         SetsailError: the only variant's own fault, or `model.failed` with every variant's reason.
     """
+    loaded = Loaded(*_opened(artifact, threads, share))
+    try:
+        for name, other in artifact.others.items():
+            loaded.others[name] = Other(*_opened(other, threads, share), loaded)
+    except BaseException:
+        loaded.close()
+        raise
+    return loaded
+
+
+def _opened(artifact: Artifact, threads: int, share: bool) -> tuple[Runner, Facts]:
+    """The runner of one signature. Raises as `open_runner` does."""
     sample = stored(artifact)
     faults: list[SetsailError] = []
     for variant in artifact.variants:
@@ -53,8 +65,8 @@ def open_runner(artifact: Artifact, *, threads: int = 1, share: bool = True) -> 
             continue
         framework = f"{artifact.framework} {artifact.versions.get(artifact.framework, '')}".strip()
         shown = example(artifact.signature, sample)
-        return Loaded(runner, Facts(framework, shown, variant.id, artifact.digest, weights=_where(runner),
-                                    apart=artifact.processing.unbounded))  # fmt: skip
+        return runner, Facts(framework, shown, variant.id, artifact.digest, weights=_where(runner),
+                             apart=artifact.processing.unbounded)  # fmt: skip
     if len(faults) == 1:
         raise faults[0]
     raise SetsailError(
@@ -64,7 +76,7 @@ def open_runner(artifact: Artifact, *, threads: int = 1, share: bool = True) -> 
 
 
 def warm(artifact: Artifact, loaded: Loaded, *, threads: int = 1) -> None:
-    """Run the stored sample, hold the answers against the stored ones, and learn what batches cost.
+    """Run every signature's stored sample, hold the answers against the stored ones, and learn what batches cost.
 
     `loaded` is changed: its facts tell what was learned. When weights that processes share give wrong answers, they are
     removed and the runner is replaced by one with weights of its own.
@@ -72,6 +84,12 @@ def warm(artifact: Artifact, loaded: Loaded, *, threads: int = 1) -> None:
     Raises:
         SetsailError: `model.failed` when an answer differs by more than the parity rule allows.
     """
+    _warm(artifact, loaded, threads)
+    for name, other in loaded.others.items():
+        _warm(artifact.others[name], other, threads)
+
+
+def _warm(artifact: Artifact, loaded: Loaded, threads: int) -> None:
     sample = stored(artifact)
     rows = drawn(artifact.signature) if sample is None else sample.inputs
     one = {name: array[:1].copy() for name, array in rows.items()} if artifact.signature.batched else rows
@@ -124,7 +142,7 @@ def _checked(artifact: Artifact, runner: Runner, sample: Sample) -> dict[str, Ar
     if not check.passed:
         raise SetsailError(
             "model.failed", f"the model does not answer as when it was packed: {check.failed} of {check.rows} stored "
-            f"rows differ", field=check.worst_output, value=f"a difference of {check.worst:.3g}",
+            f"rows differ", field=check.where, value=check.gap,
             expected="agreement by the parity rule",
         )  # fmt: skip
     return answers

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from setsail.artifact import Artifact
+from setsail.artifact.manifest import DEFAULT
 from setsail.catalog import Metadata, ModelMetadata
 from setsail.errors import SetsailError
 from setsail.messages import Body, ModelRef, Request, Response, Rows, Tensor, Tensors
@@ -56,6 +57,12 @@ class Model:
         return self._metadata.signature
 
     @property
+    def signatures(self) -> Mapping[str, Signature]:
+        """Every signature by name; `serving_default` is `signature`."""
+        found = self._metadata
+        return {DEFAULT: found.signature, **{name: other.signature for name, other in found.others.items()}}
+
+    @property
     def name(self) -> str:
         return self._ref.name
 
@@ -63,29 +70,32 @@ class Model:
     def version(self) -> int:
         return self._metadata.version
 
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: Any, signature: str = DEFAULT) -> Any:
         """Answer rows.
 
         Args:
             X: an array of the table or tensor that the model takes; a data frame; a list of rows (lists, scalars or
                 mappings); a tuple of arrays, one an input; or a mapping of input or column names to values.
+            signature: which of the model's, where it has several.
 
         Returns:
             For a mapping, every output by name. Otherwise the default output, or a mapping of them where the model
             has several.
 
         Raises:
-            SetsailError: `input.*` for what the model cannot take, `model.not_ready` once closed.
+            SetsailError: `input.*` for what the model cannot take, `model.signature` for one it does not have,
+                `model.not_ready` once closed.
         """
-        return predict_rows(self._house.answer, self._ref, X)
+        return predict_rows(self._house.answer, self._ref, X, signature)
 
-    def answer(self, body: Body, outputs: tuple[str, ...] | None = None) -> Response:
+    def answer(self, body: Body, outputs: tuple[str, ...] | None = None, signature: str = DEFAULT) -> Response:
         """Answer a request's body as a wire would: values keep the freedom JSON and CSV give them.
 
         Args:
             outputs: names of those wanted; None is all.
+            signature: which of the model's.
         """
-        return self._house.predict(Request(self._ref, body, outputs))
+        return self._house.predict(Request(self._ref, body, outputs, signature))
 
     def close(self) -> None:
         """Unload, after the last `predict` of another thread."""
@@ -106,10 +116,11 @@ class Model:
         return answer
 
 
-def predict_rows(answer: Callable[[Request | Metadata], Any], ref: ModelRef, X: Any) -> Any:
+def predict_rows(answer: Callable[[Request | Metadata], Any], ref: ModelRef, X: Any, signature: str = DEFAULT) -> Any:
     """`Model.predict` for any model of a house, whose `answer` this is."""
     metadata: ModelMetadata = answer(Metadata(ref))
-    response: Response = answer(Request(ref, body_of(metadata.signature, X)))
+    meant = metadata.others.get(signature, metadata)
+    response: Response = answer(Request(ref, body_of(meant.signature, X), None, signature))
     if isinstance(X, Mapping):
         return dict(response.outputs)
     if len(response.defaults) == 1:

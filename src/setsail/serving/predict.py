@@ -12,7 +12,7 @@ alone: a bad member never fails its neighbours.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import perf_counter
 
 import numpy as np
@@ -23,8 +23,9 @@ from setsail.binding import bind
 from setsail.errors import SetsailError
 from setsail.letters import REQUEST, Letter
 from setsail.merging import merge
-from setsail.messages import Body, Digits, ModelRef, Request, Response, Tensor, Tensors
+from setsail.messages import TOGETHER, Body, Digits, Request, Response, Tensor, Tensors
 from setsail.runtime import Runner
+from setsail.serving.chosen import Chosen, chosen
 from setsail.serving.leases import Loaded
 from setsail.serving.observers import Finished, Observer, tell
 from setsail.serving.table import Table
@@ -86,13 +87,17 @@ def predict(tables: Callable[[], Table], request: Request, observers: Sequence[O
     return outcome
 
 
-def begin(tables: Callable[[], Table], request: Request, began: float) -> Prediction:
-    """Lease the version that is meant; whoever calls this releases it. Raises what `predict` raises, but `input.*`."""
+def begin(tables: Callable[[], Table], request: Request, began: float, asker: object = None) -> Prediction:
+    """Lease the version that is meant; whoever calls this releases it. Raises what `predict` raises, but `input.*`.
+
+    Args:
+        asker: who will be called with the answer, for routes that look at headers (`chosen.py`).
+    """
     entry = tables().found.get(request.model)  # as `lease` does, in fewer steps
     if entry is not None and entry.loaded is not None and entry.loaded.acquire():
         version, loaded = entry.version, entry.loaded
     else:
-        version, loaded = lease(tables, request.model)
+        version, loaded = lease(tables, request, asker)
     if request.letter is not None and loaded.runner.signature.inputs[0].content == REQUEST:
         try:
             request = _unread(request, request.letter, loaded.runner.signature)
@@ -102,7 +107,8 @@ def begin(tables: Callable[[], Table], request: Request, began: float) -> Predic
     if request.outputs is None and request.signature == "serving_default":
         return Prediction(request, version, loaded, None, began)
     try:
-        return Prediction(request, version, loaded, _wanted(loaded.runner.signature, request), began)
+        meant = loaded.others.get(request.signature, loaded)
+        return Prediction(request, version, meant, _wanted(meant, request, loaded), began)
     except BaseException:
         loaded.release()
         raise
@@ -114,13 +120,16 @@ def _unread(request: Request, letter: Callable[[], Letter], signature: Signature
     return replace(request, body=body, letter=None)
 
 
-def lease(tables: Callable[[], Table], ref: ModelRef) -> tuple[int, Loaded]:
-    """The version a client means, with a lease on it that the caller releases."""
+def lease(tables: Callable[[], Table], request: Request, asker: object = None) -> tuple[int, Loaded]:
+    """The version a client means, or the route chooses, with a lease on it that the caller releases."""
     while True:
-        entry = tables().find(ref)
+        table = tables()
+        picker = table.picker(request.model)
+        entry = table.find(request.model) if picker is None else chosen(table, picker, request, asker)
         # No lease: the version was retired since the table was read, so the next table does not have it ready.
         if entry.loaded is not None and entry.loaded.acquire():
-            return entry.version, entry.loaded
+            watched = picker is not None and picker.route.watched
+            return entry.version, Chosen(entry.loaded, picker.route) if watched and picker else entry.loaded
 
 
 def together(predictions: Sequence[Prediction], timings: Timings, observers: Sequence[Observer] = ()) -> list[Outcome]:
@@ -133,13 +142,12 @@ def together(predictions: Sequence[Prediction], timings: Timings, observers: Seq
         An answer or a fault for each, in order.
     """
     began = perf_counter()
-    runner = predictions[0].loaded.runner
-    signature = runner.signature
+    signature = predictions[0].signature
     try:
         inputs = bind(signature, _merged(signature, [p.request.body for p in predictions]))
         bound = perf_counter()
         rows = len(next(iter(inputs.values()))) if signature.batched else 1
-        outputs = _run(runner, inputs, rows)
+        outputs = _run(predictions, inputs, rows)
         ran = perf_counter()
         timings.merge += bound - began
         timings.run += ran - bound
@@ -271,7 +279,7 @@ def _shared_run(
     began = perf_counter()
     rows = sum(p.rows for p in predictions)
     try:
-        outputs = _run(predictions[0].loaded.runner, inputs, rows)
+        outputs = _run(predictions, inputs, rows)
     except Exception:
         return None
     finally:
@@ -284,7 +292,7 @@ def _alone(
 ) -> Outcome:
     began = perf_counter()
     try:
-        outputs = _run(prediction.loaded.runner, inputs, prediction.rows)
+        outputs = _run((prediction,), inputs, prediction.rows)
     except Exception as fault:
         return _failed(prediction, fault, observers)
     finally:
@@ -295,20 +303,51 @@ def _alone(
 # -- pieces ------------------------------------------------------------------------------------------------------------
 
 
-def _wanted(signature: Signature, request: Request) -> frozenset[str] | None:
-    """The outputs asked for: all (None), those listed, or the one that the request's signature name stands for."""
-    if request.signature == "serving_default":
+def _wanted(meant: Loaded, request: Request, version: Loaded) -> frozenset[str] | None:
+    """The outputs asked for: all (None), those listed, or the one that the request's signature name stands for.
+
+    Args:
+        meant: the signature that answers: of this name, or the version's default one.
+    """
+    signature = meant.runner.signature
+    if request.signature == "serving_default" or meant is not version:
         return frozenset([signature.output(name).name for name in request.outputs]) if request.outputs else None
     names = frozenset(spec.name for spec in signature.outputs)
     if request.signature not in names:
-        raise SetsailError(
-            "model.signature", f"model {request.model.name!r} has no signature {request.signature!r}",
-            field="signature", value=request.signature, expected=", ".join(["serving_default", *sorted(names)]),
-        )  # fmt: skip
+        known = dict.fromkeys(["serving_default", *version.others, *sorted(names)])
+        if TOGETHER in request.signature:
+            return _of_one_run(request, known, version)
+        raise _unknown(request, request.signature, known)
     return frozenset([signature.output(name).name for name in request.outputs or (request.signature,)])
 
 
-def _run(runner: Runner, inputs: Mapping[str, Array], rows: int) -> dict[str, Array]:
+def _of_one_run(request: Request, known: Iterable[str], version: Loaded) -> None:
+    """All outputs, if every one of several signatures is answered by the default one's run."""
+    for name in request.signature.split(TOGETHER):
+        if name not in known:
+            raise _unknown(request, name, known)
+        if name in version.others:
+            raise SetsailError(
+                "model.signature", f"signature {name!r} of {request.model.name!r} is answered by a run of its own",
+                field="signature", value=name, expected="serving_default or its outputs", todo="ask for it alone",
+            )  # fmt: skip
+
+
+def _unknown(request: Request, name: str, known: Iterable[str]) -> SetsailError:
+    return SetsailError("model.signature", f"model {request.model.name!r} has no signature {name!r}", field="signature",
+                        value=name, expected=", ".join(known))  # fmt: skip
+
+
+def _run(predictions: Sequence[Prediction], inputs: Mapping[str, Array], rows: int) -> dict[str, Array]:
+    """Run, and have the rows noted where the version is watched."""
+    loaded = predictions[0].loaded
+    outputs = _ran(loaded.runner, inputs, rows)
+    if loaded.watch is not None:
+        loaded.watch(predictions, inputs, outputs, rows)
+    return outputs
+
+
+def _ran(runner: Runner, inputs: Mapping[str, Array], rows: int) -> dict[str, Array]:
     """Run, in pieces where the program takes fewer rows at once than came."""
     limit = runner.max_batch
     if limit is None or rows <= limit or not runner.signature.batched:
@@ -324,7 +363,7 @@ def _failed(prediction: Prediction, fault: Exception, observers: Sequence[Observ
     if observers:
         seconds = perf_counter() - prediction.began
         tell(observers, Finished(request, prediction.version, seconds=seconds, error=fault))
-    return fault
+    return fault.kept() if isinstance(fault, SetsailError) else fault
 
 
 def _tell(

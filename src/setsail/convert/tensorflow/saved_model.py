@@ -1,13 +1,14 @@
-"""SavedModels: one named signature of a directory, or of what `tf.saved_model.load` gave.
+"""SavedModels: the named signatures of a directory, or of what `tf.saved_model.load` gave.
 
 A SavedModel is a graph; its operators were held against a list before anybody loads it (`graph_operators.py`). The
-artifact has one signature: the one that `--signature` names, else `serving_default`, else the only one. The others are
-named in a note.
+artifact's default signature is the one that `--signature` names, else `serving_default`, else the only one. The others
+keep their names; one that cannot be converted is told of in a note.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,7 @@ from setsail.convert.tensorflow.graph_operators import HARMLESS
 from setsail.convert.tensorflow.tracing import Traceable
 from setsail.convert.tensorflow.translation import quiet
 from setsail.errors import SetsailError
+from setsail.signature import TensorSpec
 
 __all__ = ["convert", "convert_directory", "convert_trusted"]
 
@@ -61,17 +63,39 @@ def convert_trusted(path: Path, intent: Intent) -> Conversion:
 
 
 def convert(loaded: Any, intent: Intent) -> Conversion:
-    """Convert one signature of a loaded SavedModel.
+    """Convert every signature of a loaded SavedModel.
 
     Raises:
-        SetsailError: `convert.input` for a signature that is not there, `convert.unsupported`, `convert.run`.
+        SetsailError: `convert.input` for a signature that is not there, and what converting the default one raises:
+            `convert.unsupported`, `convert.run`. What another one raises becomes a note.
     """
     signatures: Mapping[str, Any] = getattr(loaded, "signatures", None) or {}
     if not signatures:
         raise SetsailError("convert.unsupported", "the SavedModel has no signature", expected="a named signature",
                            todo="save it with tf.saved_model.save(model, folder, signatures=…)")  # fmt: skip
-    name, others = _chosen(list(signatures), intent)
-    function = signatures[name]
+    chosen = _chosen(list(signatures), intent)
+    takes = {name: function.structured_input_signature[1] for name, function in signatures.items()}
+    stray = tuple(s for s in intent.inputs if not any(s.name in names for names in takes.values()))
+    made = _one(loaded, chosen, replace(intent, inputs=_of(intent, takes[chosen]) + stray))
+    others, notes = {}, []
+    for name in sorted(set(signatures) - {chosen}):
+        try:
+            if name == DEFAULT:
+                raise SetsailError("convert.input", f"--signature {chosen} has taken its place")
+            own = replace(intent, example=None, labels=(), inputs=_of(intent, takes[name]))
+            others[name] = _one(loaded, name, own)
+        except SetsailError as fault:
+            notes.append(f"signature {name!r} is not carried: {' '.join(fault.what.split())}")
+    return replace(made, others=others, notes=(f"signature {chosen!r}", *made.notes, *notes))
+
+
+def _of(intent: Intent, takes: Mapping[str, Any]) -> tuple[TensorSpec, ...]:
+    return tuple(spec for spec in intent.inputs if spec.name in takes)
+
+
+def _one(loaded: Any, name: str, intent: Intent) -> Conversion:
+    """One signature. Raises `convert.unsupported`, `convert.input`, `convert.example` or `convert.run`."""
+    function = loaded.signatures[name]
     takes = _tensors(function.structured_input_signature[1])
     gives = function.structured_outputs
     specs = declared([(n, t.dtype.name, None if t.shape.rank is None else tuple(t.shape)) for n, t in takes.items()],
@@ -81,11 +105,11 @@ def convert(loaded: Any, intent: Intent) -> Conversion:
                            expected="at least one input and one output")  # fmt: skip
     # what was loaded is kept by the function we hand on: its variables would die with it
     call = Traceable(partial(_answered, loaded, function), specs)
-    notes = (f"signature {name!r}",) + ((f"signatures not carried: {', '.join(others)}",) if others else ())
-    return assemble(Found(call.run, specs, call.trace, f"SavedModel signature {name}", "tensorflow", notes), intent)
+    return assemble(Found(call.run, specs, call.trace, f"SavedModel signature {name}", "tensorflow"), intent)
 
 
-def _chosen(names: Sequence[str], intent: Intent) -> tuple[str, list[str]]:
+def _chosen(names: Sequence[str], intent: Intent) -> str:
+    """The name of the default signature."""
     wanted = intent.signature
     if wanted is None:
         wanted = DEFAULT if DEFAULT in names else names[0] if len(names) == 1 else None
@@ -93,7 +117,7 @@ def _chosen(names: Sequence[str], intent: Intent) -> tuple[str, list[str]]:
         what = f"no signature {wanted!r}" if wanted else "several signatures and none is the default"
         raise SetsailError("convert.input", f"the SavedModel has {what}", field="--signature", value=wanted,
                            expected="one of " + ", ".join(names), todo="pass --signature NAME")  # fmt: skip
-    return wanted, [n for n in names if n != wanted]
+    return wanted
 
 
 def _tensors(arguments: Mapping[str, Any]) -> dict[str, Any]:

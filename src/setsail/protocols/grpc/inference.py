@@ -19,7 +19,7 @@ from setsail.protocols.grpc.method import Exchange, model_ref, status_of
 from setsail.protocols.grpc.pool import message, parse
 from setsail.protocols.grpc.templates import Templates, Typed
 from setsail.protocols.open_inference import classification, content_types
-from setsail.protocols.open_inference.refusals import LAST_RESPONSE, refuse_parameters
+from setsail.protocols.open_inference.refusals import LAST_RESPONSE, refuse_parameters, signature_of
 from setsail.protocols.open_inference.tensors import BF16, datatype, from_bytes, shape
 
 __all__ = ["model_infer", "request", "stream_fault", "stream_infer"]
@@ -122,7 +122,7 @@ def _read(data: bytes | memoryview) -> _Asked:
         tensors = tuple(content_types.decoded(t, kind, whole) for t, kind in zip(tensors, kinds, strict=True))
     wanted = tuple(item.name for item in asked.outputs) or None
     regular = not (classes or typed or any(item.datatype == BF16 for item in asked.inputs))
-    found = Request(ref, Tensors(tensors), wanted, id=asked.id, parameters=parameters)
+    found = Request(ref, Tensors(tensors), wanted, signature_of(parameters), asked.id, parameters)
     return _Asked(found, classes, typed, regular)
 
 

@@ -48,6 +48,7 @@ class _Template(NamedTuple):
     inputs: tuple[_Input, ...]
     wanted: tuple[str, ...] | None
     parameters: Mapping[str, Any]
+    signature: str
 
 
 class Templates:
@@ -73,7 +74,9 @@ class Templates:
             if array is None:
                 return None
             tensors.append(Tensor(item.name, array, item.dtype, item.shape))
-        return Request(template.ref, Tensors(tuple(tensors)), template.wanted, id=name, parameters=template.parameters)
+        return Request(
+            template.ref, Tensors(tuple(tensors)), template.wanted, template.signature, name, template.parameters
+        )
 
     def learn(self, data: bytes | memoryview, request: Request) -> None:
         """Remember the head of a message, and what protobuf read in it."""
@@ -83,7 +86,7 @@ class Templates:
         if len(self._known) >= _KEPT:
             self._known.clear()
         inputs = tuple(map(_input, request.body.tensors))
-        self._known[cut[0]] = _Template(request.model, inputs, request.outputs, request.parameters)
+        self._known[cut[0]] = _Template(request.model, inputs, request.outputs, request.parameters, request.signature)
 
 
 def _input(tensor: Tensor) -> _Input:

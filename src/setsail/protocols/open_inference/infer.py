@@ -28,7 +28,7 @@ from setsail.protocols.open_inference.answers import (
     prefers_deflate,
 )
 from setsail.protocols.open_inference.form import Infer, Input, Wanted, read
-from setsail.protocols.open_inference.refusals import refuse_parameters
+from setsail.protocols.open_inference.refusals import refuse_parameters, signature_of
 from setsail.protocols.open_inference.tensors import from_bytes, from_list
 from setsail.protocols.open_inference.unread import ANY_NAME, MEMO, Heads
 from setsail.protocols.routes import Exchange, Params, model_ref
@@ -80,7 +80,7 @@ def _exchange(request: HttpRequest, params: Params, memo: Memo, heads: Heads) ->
     asked = known.asked
     digits = Digits(text, known.form, raw, again)
     return Exchange(
-        Request(model_ref(params), digits, asked.outputs, "serving_default", "", asked.parameters), known.encode
+        Request(model_ref(params), digits, asked.outputs, asked.signature, "", asked.parameters), known.encode
     )
 
 
@@ -115,7 +115,8 @@ def _read(request: HttpRequest, params: Params, memo: Memo) -> Exchange:
     else:
         tensors = [from_list(item) for item in body.inputs]
     wanted = tuple([w.name for w in body.outputs]) if body.outputs else None
-    ask = Request(model_ref(params), Tensors(tuple(tensors)), wanted, "serving_default", body.id, body.parameters)
+    signature = signature_of(body.parameters) if extended else "serving_default"
+    ask = Request(model_ref(params), Tensors(tuple(tensors)), wanted, signature, body.id, body.parameters)
     if not extended:
         return Exchange(ask, AnswerForm(body.id, wanted).encode if wanted or body.id else encode_plainly)
     return Exchange(ask, _answer_form(body, wanted))

@@ -13,6 +13,7 @@ from setsail.errors import SetsailError
 
 __all__ = [
     "LAST_RESPONSE", "OPERATIONS", "load_parameters", "no_repository", "refuse_operation", "refuse_parameters",
+    "signature_of",
 ]  # fmt: skip
 
 LAST_RESPONSE: Final = "triton_enable_empty_final_response"  # every answer here is a request's only and last one
@@ -73,6 +74,19 @@ def refuse_parameters(
                 "request.form", f"parameter {key!r} is reserved", field=f"parameters.{key}",
                 expected=f"no parameter that begins with {_RESERVED}" + (f", but {allowed}" if allowed else ""),
             )  # fmt: skip
+
+
+def signature_of(parameters: Mapping[str, Any]) -> str:
+    """The signature that a request's parameters name, which the protocol itself has no word for.
+
+    Raises:
+        SetsailError: `request.form` where it is no text.
+    """
+    named = parameters.get("signature", "serving_default")
+    if not isinstance(named, str):
+        raise SetsailError("request.form", "parameter 'signature' is no text", field="parameters.signature",
+                           value=named, expected="the name of a signature")  # fmt: skip
+    return named
 
 
 def load_parameters(parameters: Iterable[str]) -> None:

@@ -13,7 +13,7 @@ from setsail.protocols.tf_serving.wire import DEFAULT_SIGNATURE, answered
 from setsail.protocols.values import dump
 from setsail.signature import Signature, TensorSpec
 
-__all__ = ["METHOD_NAME", "alive", "metadata", "metadata_json", "names", "outputs_of", "status", "union"]
+__all__ = ["METHOD_NAME", "alive", "metadata", "metadata_json", "names", "signatures_of", "status", "union"]
 
 METHOD_NAME = "tensorflow/serving/predict"
 
@@ -58,10 +58,11 @@ def metadata(request: HttpRequest, params: Params) -> Exchange:
 
 def metadata_json(meta: ModelMetadata) -> dict[str, Any]:
     """`signature_def` is nested twice, as the original's is."""
-    inputs = {s.name: _tensor_info(s) for s in meta.signature.inputs}
     signatures = {
-        name: _signature_def(inputs, {s.name: _tensor_info(s) for s in outputs})
-        for name, outputs in outputs_of(meta.signature).items()
+        name: _signature_def(
+            {s.name: _tensor_info(s) for s in signature.inputs}, {s.name: _tensor_info(s) for s in outputs}
+        )
+        for name, (signature, outputs) in signatures_of(meta).items()
     }
     return {
         "model_spec": {"name": meta.name, "signature_name": "", "version": str(meta.version)},
@@ -69,10 +70,15 @@ def metadata_json(meta: ModelMetadata) -> dict[str, Any]:
     }
 
 
-def outputs_of(signature: Signature) -> dict[str, tuple[TensorSpec, ...]]:
-    """The signatures a model has here, and what each answers: the default one, and one for every output."""
-    found = {spec.name: (spec,) for spec in signature.outputs}
-    return found | {DEFAULT_SIGNATURE: tuple(signature.output(name) for name in signature.defaults)}
+def signatures_of(meta: ModelMetadata) -> dict[str, tuple[Signature, tuple[TensorSpec, ...]]]:
+    """The signatures a model has here, and what each answers: one for every output of the default one, that one, and
+    the model's others, whose names come before outputs'."""
+    found = {spec.name: (meta.signature, (spec,)) for spec in meta.signature.outputs}
+    whole = {DEFAULT_SIGNATURE: meta, **meta.others}
+    return found | {
+        name: (one.signature, tuple(one.signature.output(n) for n in one.signature.defaults))
+        for name, one in whole.items()
+    }
 
 
 def _signature_def(inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from setsail.errors import SetsailError
-from setsail.messages import Columns, Request, Response
+from setsail.messages import TOGETHER, Columns, Request, Response
 from setsail.protocols.grpc.method import Exchange
 from setsail.protocols.grpc.pool import message, parse
 from setsail.protocols.grpc.tf_serving.spec import model_ref, signature
@@ -58,12 +58,12 @@ def multi_inference(data: bytes | memoryview) -> Exchange:
     def encode(response: Response) -> bytes:
         results = []
         for (field, result), named in tasks:
-            own = _narrowed(response, named)
+            own = response if len(tasks) == 1 else _narrowed(response, named)
             results.append({"model_spec": _spec(response, named), field: result(own)})
         told: bytes = message("tensorflow.serving.MultiInferenceResponse")(results=results).SerializeToString()
         return told
 
-    return Exchange(Request(refs.pop(), _columns(asked.input)), encode)
+    return Exchange(Request(refs.pop(), _columns(asked.input), None, TOGETHER.join(names)), encode)
 
 
 def _task(index: int, task: Any) -> tuple[str, Callable[[Response], Any]]:
@@ -76,6 +76,7 @@ def _task(index: int, task: Any) -> tuple[str, Callable[[Response], Any]]:
 
 
 def _narrowed(response: Response, named: str) -> Response:
+    """One of several tasks' outputs of what they had the model answer."""
     if named == DEFAULT_SIGNATURE:
         return response
     if named not in response.outputs:

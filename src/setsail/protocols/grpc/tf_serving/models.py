@@ -11,7 +11,7 @@ from setsail.protocols.grpc.method import Exchange
 from setsail.protocols.grpc.pool import message, parse
 from setsail.protocols.grpc.tf_serving.configuration import configured
 from setsail.protocols.grpc.tf_serving.spec import model_ref
-from setsail.protocols.tf_serving.models import METHOD_NAME, outputs_of
+from setsail.protocols.tf_serving.models import METHOD_NAME, signatures_of
 from setsail.signature import TensorSpec
 
 __all__ = ["metadata", "reload_config", "session_run", "status"]
@@ -30,10 +30,9 @@ def metadata(data: bytes | memoryview) -> Exchange:
 
 
 def _metadata(meta: ModelMetadata) -> bytes:
-    inputs = _infos(meta.signature.inputs)
     signatures = message("tensorflow.serving.SignatureDefMap")(signature_def={
-        name: {"inputs": inputs, "outputs": _infos(outputs), "method_name": METHOD_NAME}
-        for name, outputs in outputs_of(meta.signature).items()
+        name: {"inputs": _infos(signature.inputs), "outputs": _infos(outputs), "method_name": METHOD_NAME}
+        for name, (signature, outputs) in signatures_of(meta).items()
     })  # fmt: skip
     answer = message("tensorflow.serving.GetModelMetadataResponse")(
         model_spec={"name": meta.name, "version": {"value": meta.version}}
