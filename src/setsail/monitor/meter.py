@@ -99,6 +99,13 @@ class Snapshot(Struct):
     gauges: dict[str, float] = field(default_factory=dict)
 
 
+    watched: dict[tuple[str, int], list[bytes]] = field(default_factory=dict)  # model, version; tallies (`watch.py`)
+    pairs: dict[tuple[str, int, str], list[int]] = field(
+        default_factory=dict
+    )  # model, a canary's number and metric; pairs by cell (`canary.py`)
+    shadows: dict[tuple[str, int, int, str], Duration] = field(
+        default_factory=dict
+    )  # model, version that answered, shadow, what became of it
 class _Answers:
     """Requests of one model, version, wire and code."""
 
@@ -213,6 +220,19 @@ class Meter:
     def gauge(self, name: str, value: float) -> None:
         """A level of this moment: connections, requests in flight."""
         self._rest.gauges[name] = value
+    def paired(self, model: str, canary: int, metric: str, cell: int, cells: int) -> None:
+        """A result of a canary was held against its control; `cells` is how many values there are."""
+        counts = self._rest.pairs.get((model, canary, metric))
+        if counts is None:
+            counts = self._rest.pairs.setdefault((model, canary, metric), [0] * cells)
+        counts[cell] += 1
+
+    def shadowed(self, model: str, version: int, shadow: int, result: str, seconds: float = 0.0) -> None:
+        """A copy of a request that `version` answered went to a shadow."""
+        told = self._rest.shadows.setdefault((model, version, shadow, result), Duration())
+        told.count += 1
+        told.ns += int(seconds * 1e9)
+
 
     def snapshot(self) -> Snapshot:
         """A copy. A request that is counted meanwhile may be in one of its numbers and not yet in another."""
@@ -242,6 +262,8 @@ def merged(snapshots: Iterable[Snapshot]) -> Snapshot:
     return whole
 
 
+        _merge(whole.pairs, one.pairs, _sum)
+        _merge(whole.shadows, one.shadows, _longer)
 def _merge(whole: dict[_K, _V], part: dict[_K, _V], plus: Callable[[_V, _V], _V]) -> None:
     for key, value in part.items():
         whole[key] = plus(whole[key], value) if key in whole else value
@@ -288,6 +310,8 @@ def _add_answers(whole: Snapshot, key: tuple[str, int, str, str], cell: _Answers
     if code == "ok":
         whole.rows[model, version] = whole.rows.get((model, version), 0) + rows
         whole.latencies[model, version, wire] = Histogram(counts, seconds)
+        pairs={key: counts.copy() for key, counts in list(rest.pairs.items())},
+        shadows={key: Duration(told.count, told.ns) for key, told in list(rest.shadows.items())},
     elif model:
         had = whole.failed.get((model, version), Duration())
         whole.failed[model, version] = Duration(had.count + count, had.ns + int(seconds * 1e9))

@@ -13,7 +13,7 @@ __all__ = ["PATIENT", "Controls", "Said"]
 # Which changes replace one another for the same subject. What is not here is no change.
 _GROUPS: Final = {
     "Load": "load", "Unload": "load", "Register": "register", "Unregister": "unregister", "SetDefault": "default",
-    "Scale": "scale", "Configure": "configure",
+    "Scale": "scale", "Configure": "configure", "PutRoute": "route",
 }  # fmt: skip
 PATIENT: Final = frozenset((*_GROUPS, "Locate"))  # kinds that take as long as loading or packing takes
 

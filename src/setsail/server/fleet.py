@@ -40,11 +40,14 @@ from setsail.errors import SetsailError
 from setsail.messages import ModelRef, Request
 from setsail.monitor.statistics import statistics
 from setsail.server.channel import Answer
+from setsail.routing import PutRoute, Reroute, Routed, Routes
 from setsail.server.counts import Counts
 from setsail.server.dispatch import Answering
 from setsail.server.questions import decode_answer, encode, subject
 from setsail.serving.model import predict_rows
 
+from setsail.serving.rerouting import rerouted_in, tell
+from setsail.serving.watchers import best
 __all__ = ["Asker", "Everywhere", "Fleet", "merged_statuses", "predict"]
 
 
@@ -68,6 +71,8 @@ class Fleet:
         if isinstance(ask, CONTROLS) and not control:
             raise SetsailError("control.refused", "loading and unloading is off here")
         ask = self._settled(ask)
+        if isinstance(ask, Reroute):
+            return self._reroute(ask)
         if isinstance(ask, IsLive):
             return True
         merge = _MERGES.get(type(ask))
@@ -93,6 +98,14 @@ class Fleet:
         return ask
 
     def _statistics(self, found: Sequence[Sequence[VersionStatistics]]) -> tuple[VersionStatistics, ...]:
+    def _reroute(self, ask: Reroute) -> Routed:
+        """Decided here, and done by all; of two at the same time one is refused by all of them."""
+        (before,) = self.answer(Routes(ask.name))
+        made = rerouted_in(before, self.answer(Status(ModelRef(ask.name))), ask)
+        after: Routed = self.answer(made)
+        tell(ask.name, before.routing, made.routing)
+        return after
+
         """Of the versions that any worker has, over all that was ever counted: what died with a worker counts."""
         counts = Counts(self._asker).snapshot()
         versions = dict.fromkeys((one.name, one.version) for told in found for one in told)
@@ -108,7 +121,9 @@ class Everywhere:
     def answer(self, ask: Request | Ask, *, control: bool) -> Any:
         if control and isinstance(ask, Register):
             ask = located(ask, self._house.answer(Locate(ask.url, ask.name, ask.version), control=True))
-        if isinstance(ask, Statistics | Describe) or (control and isinstance(ask, CONTROLS)):
+        if isinstance(ask, Feedback):
+            return self._labels(ask, control)
+        if isinstance(ask, Statistics | Describe | Routes) or (control and isinstance(ask, CONTROLS)):
             return self._fleet.answer(ask)
         return self._house.answer(ask, control=control)
 
@@ -194,11 +209,32 @@ def _first(found: Sequence[Registered]) -> Registered:
 
 
 def _description(found: Sequence[ModelDescription]) -> ModelDescription:
+def merged_routed(found: Sequence[Sequence[Routed]]) -> tuple[Routed, ...]:
+    """One a model: a version is ready when it is in all workers. The routing is the same in all of them."""
+    grouped: dict[str, list[Routed]] = {}
+    for told in found:
+        for one in told:
+            grouped.setdefault(one.name, []).append(one)
+    return tuple(_one_routed(group) for group in grouped.values())
+
+
+def _one_routed(group: Sequence[Routed]) -> Routed:
+    ready = set(group[0].ready).intersection(*(one.ready for one in group))
+    newest = max(group, key=lambda one: one.routing.revision)
+    return replace(newest, ready=tuple(sorted(ready)))
+
+
+def merged_labels(found: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """Of each label what the worker says that knows most of it."""
+    return tuple(best(told) for told in zip(*found, strict=True))
+
+
     return merged_descriptions([(one,) for one in found])[0]
 
 
 _MERGES: Final[Mapping[type, Callable[[Sequence[Any]], Any]]] = {
     Index: merged_statuses, Status: merged_statuses, Statistics: tuple, IsReady: all, Load: _nothing,
     Unload: _nothing, Register: _first, Unregister: any, SetDefault: _nothing, Scale: _description,
-    Describe: merged_descriptions, Configure: merged_statuses,
+    Describe: merged_descriptions, Configure: merged_statuses, Feedback: merged_labels,
+    Routes: merged_routed, PutRoute: _one_routed,
 }  # fmt: skip

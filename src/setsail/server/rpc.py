@@ -116,6 +116,11 @@ class _Asked:
         """Of its call."""
         raise NotImplementedError
 
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The same under the name that routes look for (`serving/chosen.py`)."""
+        return self.metadata
+
     def cancel(self) -> None:
         """Nobody waits any more."""
         if self.open:

@@ -351,7 +351,7 @@ class Server:
         loop = self._loop = asyncio.get_running_loop()
         intake = Intake(
             lambda: self.house.table, Turns(loop), rules=_rules(self.settings), meter=self.meter,
-            observers=self.house.observers, cache=_cache(self.settings),
+            observers=self.house.observers, cache=_cache(self.settings), canaries=self.house.canaries,
         )  # fmt: skip
         planes = self._planes
         for desk in self._desks:

@@ -167,6 +167,11 @@ class Management:
     def _set_default(self, ask: SetDefault) -> None:
         with self._changing:
             self._versions(ask.name, ask.version)
+            versions = self._house.table.models.get(ask.name)
+            if versions is not None and versions.picker is not None:
+                raise SetsailError("route.conflict", f"requests for {ask.name!r} go where its route says",
+                                   field="version", value=ask.version, expected=str(versions.picker.route),
+                                   todo="change the route, or clear it", model=ask.name)  # fmt: skip
             self._house.swap(lambda table: table.pinned(ask.name, ask.version))
 
     def _scale(self, ask: Scale) -> ModelDescription:

@@ -1,4 +1,4 @@
-"""Models by name and version: one immutable table.
+"""Models by name and version, and the routes between versions: one immutable table.
 
 Whoever answers a request reads `house.table` once and works with what it got; whoever changes something makes a new
 table with the functions here and swaps it in by one assignment. So no reader ever waits, and no reader ever sees half
@@ -16,7 +16,9 @@ from msgspec.structs import replace
 from setsail.catalog import STATES, VersionStatus
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef
+from setsail.routing import Routing
 from setsail.serving.leases import Loaded
+from setsail.serving.routes import Picker
 
 __all__ = ["GONE_KEPT", "Entry", "Swap", "Table", "Versions"]
 
@@ -45,12 +47,17 @@ class Versions(Struct, frozen=True):
     Attributes:
         pinned: the default version that somebody chose, if somebody did.
         default: where bare requests go: the pinned version unless it is gone, else the highest ready one, else None.
+            Where there is a route, the version that answers the most of them.
+        routing: the route, and those before it.
+        picker: the route at work; None where there is none.
     """
 
     entries: Mapping[int, Entry] = field(default_factory=dict)
     labels: Mapping[str, int] = field(default_factory=dict)
     pinned: int | None = None
     default: int | None = None
+    routing: Routing = Routing()
+    picker: Picker | None = None
 
     @property
     def wanted(self) -> bool:
@@ -60,7 +67,7 @@ class Versions(Struct, frozen=True):
     @property
     def answers(self) -> bool:
         """Whether a version answers, and bare requests are answered unless somebody parked the one they go to."""
-        meant = None if self.default is None else self.entries[self.default]
+        meant = None if self.default is None else self.entries.get(self.default)
         return meant is not None and (
             meant.ready or (meant.state == "parked" and any(e.ready for e in self.entries.values()))
         )
@@ -70,20 +77,37 @@ class Versions(Struct, frozen=True):
         gone = [v for v, e in entries.items() if e.state == "gone" and v not in self.labels.values()]
         for version in gone[:-GONE_KEPT]:
             del entries[version]
-        return Versions(entries, self.labels, self.pinned, _default(entries, self.pinned))
+        return _settled(entry.name, replace(self, entries=entries))
 
-    def with_pin(self, version: int | None) -> Versions:
-        return replace(self, pinned=version, default=_default(self.entries, version))
+    def with_pin(self, name: str, version: int | None) -> Versions:
+        return _settled(name, replace(self, pinned=version))
 
-    def without(self, version: int) -> Versions:
-        """As if it had never been: labels and the pin that pointed at it are gone too."""
+    def with_routing(self, name: str, routing: Routing) -> Versions:
+        return _settled(name, replace(self, routing=routing))
+
+    def without(self, name: str, version: int) -> Versions:
+        """As if it had never been: labels and the pin that pointed at it are gone too. A route keeps its place."""
         entries = {v: e for v, e in self.entries.items() if v != version}
         labels = {label: v for label, v in self.labels.items() if v != version}
         pinned = self.pinned if self.pinned != version else None
-        return Versions(entries, labels, pinned, _default(entries, pinned))
+        return _settled(name, replace(self, entries=entries, labels=labels, pinned=pinned))
 
 
 _AWAY: Final = ("draining", "gone", "parked")
+
+
+def _settled(name: str, versions: Versions) -> Versions:
+    """With what follows from the entries, the pin and the route."""
+    entries, route = versions.entries, versions.routing.route
+    if route is None:
+        return replace(versions, default=_default(entries, versions.pinned), picker=None)
+    ready = frozenset(v for v, e in entries.items() if e.ready)
+    picker = versions.picker
+    if picker is None or picker.route is not route or picker.ready != ready:
+        picker = Picker(name, route, ready)
+    there = [version for version in route.shares if version in entries]
+    default = picker.main if picker.main is not None else max(there, key=lambda v: route.shares[v], default=None)
+    return replace(versions, default=default, picker=picker)
 
 
 def _default(entries: Mapping[int, Entry], pinned: int | None) -> int | None:
@@ -101,7 +125,7 @@ class Table(Struct, frozen=True):
     # -- reading -------------------------------------------------------------------------------------------------
 
     def find(self, ref: ModelRef) -> Entry:
-        """The ready version that a client means.
+        """The ready version that a client means: of a route the main one, which is never among `found`.
 
         Raises:
             SetsailError: `model.unknown`, `.version`, `.label`, `.not_ready` or `.failed`.
@@ -118,8 +142,17 @@ class Table(Struct, frozen=True):
             raise _no_version(ref.name, version, versions)
         if not entry.ready:
             raise _not_ready(entry)
-        self.found[ref] = entry  # only of models that exist, so it stays small
+        picker = versions.picker
+        if picker is None or picker.sole or ref.version is not None or ref.label is not None:
+            self.found[ref] = entry  # only of models that exist, so it stays small
         return entry
+
+    def picker(self, ref: ModelRef) -> Picker | None:
+        """What chooses the version that answers; None where a client says it, or where there is nothing to choose."""
+        if ref.version is not None or ref.label is not None or (versions := self.models.get(ref.name)) is None:
+            return None
+        picker = versions.picker
+        return None if picker is None or picker.sole else picker
 
     def get(self, name: str, version: int) -> Entry | None:
         versions = self.models.get(name)
@@ -195,13 +228,17 @@ class Table(Struct, frozen=True):
         versions = self._versions(name)
         if version is not None and version not in versions.entries:
             raise _no_version(name, version, versions)
-        return Table({**self.models, name: versions.with_pin(version)})
+        return Table({**self.models, name: versions.with_pin(name, version)})
+
+    def routed(self, name: str, routing: Routing) -> Table:
+        """A model with another routing. Raises `model.unknown`."""
+        return Table({**self.models, name: self._versions(name).with_routing(name, routing)})
 
     def without(self, name: str, version: int) -> Table:
         """A version that is known no longer."""
         models = dict(self.models)
         if name in models:
-            models[name] = models[name].without(version)
+            models[name] = models[name].without(name, version)
             if not models[name].entries:
                 del models[name]
         return Table(models)

@@ -1,0 +1,72 @@
+"""Routes of a house: what is in force, what a change makes of it, and putting that in the table.
+
+A change is decided once, by whoever is asked (`rerouted_in`), and then put everywhere as what it came to (`put`): so
+all processes have the same route, whenever they started, and of two changes at the same time one is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from time import time
+from typing import Final
+
+from setsail.catalog import VersionStatus
+from setsail.messages import ModelRef
+from setsail.routing import PutRoute, Reroute, Routed, Routing
+from setsail.serving.routes import conflict, rerouted
+from setsail.serving.table import Table
+
+__all__ = ["put", "rerouted_in", "routed_of", "tell"]
+
+_AUDIT: Final = logging.getLogger("setsail.audit")
+_AUDIT.setLevel(logging.INFO)  # whatever else is not worth a line: this always is
+
+
+def routed_of(table: Table, name: str = "") -> tuple[Routed, ...]:
+    """The routing of a model, or ("") of all. Raises `model.unknown`."""
+    if name:
+        table.status(ModelRef(name))
+    return tuple(
+        Routed(known, versions.routing, tuple(v for v, e in versions.entries.items() if e.ready), versions.default)
+        for known, versions in table.models.items()
+        if not name or known == name
+    )
+
+
+def rerouted_in(now: Routed, versions: Sequence[VersionStatus], ask: Reroute) -> PutRoute:
+    """What a change comes to. Raises what `routes.rerouted` raises."""
+    known = [status.version for status in versions]
+    ready = [status.version for status in versions if status.ready]
+    return PutRoute(ask.name, rerouted(now.routing, ask, known=known, ready=ready, default=now.default, when=time()))
+
+
+def put(table: Table, ask: PutRoute) -> Table:
+    """The table with it. A process that has just started has no routing yet, and takes whichever it is told.
+
+    Raises:
+        SetsailError: `model.unknown`, or `route.conflict` where another change came in between.
+    """
+    (now,) = routed_of(table, ask.name)
+    if now.routing == ask.routing:
+        return table
+    if now.routing.changes and now.routing.changes[-1] != _before(ask.routing):
+        raise conflict(ask.name, ask.routing.revision - 1, now.routing.revision)
+    return table.routed(ask.name, ask.routing)
+
+
+def _before(routing: Routing) -> object:
+    """The change that a routing's last one was made after."""
+    return routing.changes[-2] if len(routing.changes) > 1 else None
+
+
+def tell(name: str, before: Routing, after: Routing) -> None:
+    """The audit line of a change."""
+    change = after.changes[-1]
+    line = {
+        "event": "route", "model": name, "revision": change.revision, "what": change.what,
+        "from": str(before.route or "default"), "to": str(change.route or "default"), "who": change.who,
+        "why": change.why,
+    }  # fmt: skip
+    _AUDIT.info("%s", json.dumps(line))
