@@ -175,6 +175,8 @@ def _rows() -> dict[str, Kind]:
         "ship.unsupported": Kind("unsupported", "The target cannot run this artifact.", "See docs/targets for what each target runs."),
         "ship.budget": Kind("too_large", "What would be written is larger than its budget.", "Raise the budget, or make the model smaller."),
         "ship.fetch": Kind("unavailable", "A file that the target needs could not be fetched, or is not the one that was pinned.", "Check the network, or give a file that was fetched elsewhere."),
+        "ship.base": Kind(inv, "What an image should stand on is no base for it.", "Give an image or a root file system with Python 3.11 or newer, e.g. python:3.11-slim-bookworm."),
+        "ship.run": Kind(inv, "What was written does not run here, or does not answer.", "Read what it said; nothing was left of it."),
         "rows.format": Kind(inv, "A rows file cannot be read as its extension says.", "Use .csv, .json, .jsonl, .npy, .npz or .parquet.", exit=2),
         "rows.missing": Kind("not_found", "There is no rows file at this path.", "Check the path.", exit=2),
         # -- the command line and the server's own settings ------------------------------------------------------

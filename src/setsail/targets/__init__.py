@@ -37,6 +37,7 @@ __all__ = ["MARK", "TARGETS", "Option", "Piece", "Plan", "Proof", "Shipment", "T
 # What `--to` takes -> the module of it.
 TARGETS: Final[Mapping[str, str]] = {
     "browser": "setsail.targets.browser",
+    "container": "setsail.targets.container",
     "kubernetes": "setsail.targets.kubernetes",
     "ray": "setsail.targets.ray",
 }
