@@ -24,7 +24,7 @@ export const softmax = () =>
   byRow((scores, made, dtype) => {
     if (scores.length < 1) throw misused("step 'scores.softmax' takes a score for every class");
     const round = rounder(dtype);
-    const greatest = scores.reduce((a, b) => (b > a || b !== b ? b : a), -Infinity);
+    const greatest = Math.max(...(scores as Float64Array));
     let sum = 0;
     for (let i = 0; i < scores.length; i++) sum = round(sum + (made[i] = round(Math.exp(round(scores[i] - greatest)))));
     for (let i = 0; i < scores.length; i++) made[i] = made[i] / sum;

@@ -1,0 +1,1 @@
+export{l as Fault,r as Model,i as load}from"./core.js";

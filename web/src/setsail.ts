@@ -1,0 +1,4 @@
+/** What `model.js` of a site gives to a JavaScript project. */
+
+export { Fault } from "./fault";
+export { Model, load } from "./model";
