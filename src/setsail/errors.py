@@ -123,6 +123,7 @@ def _rows() -> dict[str, Kind]:
         "route.nothing": Kind("conflict", "There is no canary to promote, or no earlier route to go back to.", "Look at what there is: setsail route MODEL."),
         "route.conflict": Kind("conflict", "Somebody else changed the route, or a route is in force.", "Look at what there is now, and say it again."),
         "watch.none": Kind("not_found", "The model is not watched.", "Pack it with --reference ROWS, or serve it with --watch all for labels alone."),
+        "watch.source": Kind("unavailable", "What a server watches could not be read.", "Check that the URL is the admin port's, and that the server runs."),
         "model.default": Kind(inv, "The default version cannot go while the model has others.", "Make another version the default first."),
         "store.none": Kind("forbidden", "The server was given no folder that models may be registered from.", "Start with --model-store FOLDER, or serve a directory."),
         "store.outside": Kind("forbidden", "The file is outside the folders that models may be registered from.", "Put it into the model store, and name it by its file name."),
@@ -261,6 +262,18 @@ class SetsailError(Exception):
             if getattr(self, key) is not None:
                 body[key] = getattr(self, key)
         return body | self.facts
+
+    def kept(self) -> SetsailError:
+        """The same fault, for whoever keeps it: without the stacks that it and its causes came by.
+
+        A stack's frames hold the request that was at fault, and often the fault itself: such a ring stays in memory
+        until the garbage collector comes, with all of a body of 64 MiB in it.
+        """
+        one: BaseException | None = self
+        while one is not None:
+            one.__traceback__ = None
+            one = one.__cause__ or one.__context__
+        return self
 
 
 _REPR = reprlib.Repr()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,6 +71,26 @@ def test_a_batch_over_the_limit_is_split_and_joined(limit: int | None, batches: 
     assert runner.batches == batches
     assert response.outputs["y"].tolist() == (ROWS * 2).tolist()
     assert response.outputs["total"].tolist() == [6, 14, 22]
+
+
+class Row(list[Any]):
+    """A list that can be watched."""
+
+
+@pytest.mark.parametrize("others", [0, 2])
+def test_a_request_that_was_refused_is_gone_with_its_fault(others: int) -> None:
+    tables = table(Doubling())[0]
+    bodies = [Rows([Row([1, 2, 3])]), *[Rows([[1, 2]])] * others]
+    watched = weakref.ref(bodies[0].rows[0])
+    gc.disable()
+    try:
+        leased = [begin(lambda: tables, ask(body=body), 0.0) for body in bodies]
+        told = together(leased, Timings())
+        assert isinstance(told[0], SetsailError)
+        del leased, bodies
+        assert watched() is None
+    finally:
+        gc.enable()
 
 
 def test_outputs_are_narrowed_in_the_signatures_order() -> None:

@@ -48,7 +48,7 @@ class Wire:
         return reply
 
 
-class Exchange(Struct, frozen=True, gc=False):
+class Exchange(Struct, frozen=True):
     """What to ask the house, and how its answer is written. `encode` may raise SetsailError."""
 
     ask: Request | Ask

@@ -32,7 +32,7 @@ def verbatim(request: HttpRequest, read: Callable[[], Exchange], model: Callable
     try:
         known = read()
     except SetsailError as fault:
-        return Exchange(Request(model(), Unread(fault), letter=letter), partial(_answer, _unwritten))
+        return Exchange(Request(model(), Unread(fault.kept()), letter=letter), partial(_answer, _unwritten))
     ask = known.ask
     if not isinstance(ask, Request):
         return known

@@ -111,30 +111,30 @@ class Call:
         return sum(map(len, self._parts)) if self._parts else 0
 
 
-class Started(Struct, gc=False):
+class Started(Struct):
     call: Call
 
 
-class Arrived(Struct, gc=False):
+class Arrived(Struct):
     call: Call
     message: bytes | memoryview
 
 
-class Ended(Struct, gc=False):
+class Ended(Struct):
     call: Call
 
 
-class Requested(Struct, gc=False):
+class Requested(Struct):
     call: Call
     request: HttpRequest
 
 
-class Refused(Struct, gc=False):
+class Refused(Struct):
     call: Call
     fault: SetsailError
 
 
-class Cancelled(Struct, gc=False):
+class Cancelled(Struct):
     call: Call
 
 
@@ -211,7 +211,7 @@ class Calls:
     def _refuse(self, call: Call, fault: SetsailError) -> None:
         call.over = True
         self._release(call)
-        self._events.append(Refused(call, fault))
+        self._events.append(Refused(call, fault.kept()))
 
     def _cancel(self, call: Call | None) -> None:
         if call is not None:

@@ -19,7 +19,7 @@ UNARY, EACH, WATCH = "unary", "each", "watch"
 _FACTS: Final = (("retry_after", "retry-after"), ("id", "x-setsail-error-id"))
 
 
-class Exchange(Struct, frozen=True, gc=False):
+class Exchange(Struct, frozen=True):
     """What `routes.Exchange` is to HTTP: what to ask the house, and its answer as a message. `encode` may raise."""
 
     ask: Request | Ask

@@ -53,7 +53,7 @@ def plan_of(head: Head, limits: Limits, methods: Mapping[str, Method]) -> Plan:
         plan = _grpc_plan(head, path, kind, methods) if grpc else _plain_plan(head, path, limits, methods)
     except SetsailError as fault:
         method = _refused(path, methods) if _is_grpc(kind) else None
-        plan = Plan(method, head, path, fault=fault)
+        plan = Plan(method, head, path, fault=fault.kept())
     head.plan = plan
     return plan
 

@@ -51,7 +51,7 @@ class TooLargeError(Exception):
     """A block whose fields are larger than the limit; the connection cannot go on, since the table is half updated."""
 
 
-class Head(Struct, gc=False):
+class Head(Struct):
     """The fields of one request or of its trailers. Equal blocks share one, so it is never changed, but for `plan`.
 
     `fault` says why these fields make no request (RFC 9113 §8.1.1), None when they do. `length` is content-length, -1

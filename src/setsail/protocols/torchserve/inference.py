@@ -46,7 +46,7 @@ def _exchange(request: HttpRequest, model: ModelRef, letter: Callable[[], Letter
     try:
         body = body_of(request.body, request.headers.get("content-type", ""))
     except SetsailError as fault:
-        body = Unread(fault)
+        body = Unread(fault.kept())
     return Exchange(Request(model, body, id=ident(request.headers), letter=letter), _answer)
 
 

@@ -56,7 +56,7 @@ def predictions(data: bytes | memoryview) -> Exchange:
     try:
         body = _body(asked.input)
     except SetsailError as fault:
-        body = Unread(fault)
+        body = Unread(fault.kept())
     return Exchange(Request(wire.model_ref(params), body, letter=partial(_letter, asked)), _answer)
 
 
