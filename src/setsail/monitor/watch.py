@@ -1,9 +1,9 @@
 """What one process notes of the rows that one version answers.
 
-After each run the rows are copied into a ring of fixed size, which is all that happens on the way of a request. Once a
-second (and whenever somebody asks) they are counted in the bins of the reference, and the ring is empty again. When
-more comes in a second than the ring holds, the rest is not noted: it is a sample, and of no client more than so many
-rows of one request, because rows that are sent together are alike.
+After each run the bytes of its rows are copied, which is all that happens on the way of a request. Once a second (and
+whenever somebody asks) they are counted in the bins of the reference. When more comes in a second than there is room
+for, the rest is not noted: it is a sample, and of no request more than so many rows, because rows that are sent
+together are alike.
 
 With many arrays to copy for a single row, not every run is noted, so that a row costs about as much.
 """
@@ -30,7 +30,7 @@ from setsail.tensors import Array
 __all__ = ["Asked", "Tally", "Watch", "joined", "merged", "total"]
 
 _LOG = logging.getLogger("setsail.monitor")
-_ROWS: Final = 4096  # of a ring
+_ROWS: Final = 4096  # that are noted between two counts
 _BYTES: Final = 8 << 20
 _CHEAP: Final = 4  # arrays that are copied of every run
 
@@ -99,7 +99,7 @@ class Watch:
         self._price = max(1, (len(self._names[0]) + len(self._names[1])) // _CHEAP)
         self._credit = 0
         self._noting, self._counting = Lock(), Lock()
-        self._rings: tuple[_Rings, _Rings] | None = None
+        self._notes: _Notes | None = None
         self._failed = False
 
     def __call__(
@@ -107,21 +107,21 @@ class Watch:
     ) -> None:
         """Note a run. Never raises: an answer is more than its record."""
         try:
-            if rows == len(asked):
-                if rows == 1:
-                    key = asked[0].request.id
-                    keys = [(0, key, 1)] if key else []
-                else:
-                    keys = [(i, one.request.id, 1) for i, one in enumerate(asked) if one.request.id]
-                if not keys:
-                    self._credit += rows
-                    if self._credit < self._price:
-                        self._skipped += rows
-                        return
-                    self._credit = 0
-                self._note(inputs, outputs, rows, keys)
-            else:
+            if rows != len(asked):
                 self._several(asked, inputs, outputs, rows)
+                return
+            if rows == 1:
+                key = asked[0].request.id
+                keys: Sequence[tuple[int, str, int]] = ((0, key, 1),) if key else ()
+            else:
+                keys = [(i, one.request.id, 1) for i, one in enumerate(asked) if one.request.id]
+            if not keys and self._price > 1:
+                self._credit += rows
+                if self._credit < self._price:
+                    self._skipped += rows
+                    return
+                self._credit = 0
+            self._note(inputs, outputs, rows, keys)
         except Exception:
             if not self._failed:
                 _LOG.exception("rows could not be noted; they are answered, and not watched")
@@ -132,22 +132,25 @@ class Watch:
         keys: Sequence[tuple[int, str, int]],
     ) -> None:  # fmt: skip
         with self._noting:
-            if self._rings is None:
-                self._rings = _Rings(self._names, inputs, outputs), _Rings(self._names, inputs, outputs)
-            rings = self._rings[0]
-            start = rings.filled
-            stop = start + rows
-            if stop > rings.room:
+            notes = self._notes or self._begin(inputs, outputs)
+            start = notes.filled
+            if start + rows > notes.room:
                 self._skipped += rows
                 return
-            for name, ring in rings.inputs:
-                ring[start:stop] = inputs[name]
-            for name, ring in rings.outputs:
-                ring[start:stop] = outputs[name]
+            for name, parts in notes.inputs:
+                parts.append(inputs[name].tobytes())
+            for name, parts in notes.outputs:
+                parts.append(outputs[name].tobytes())
+            for name, texts in notes.texts:
+                texts += (inputs if name in inputs else outputs)[name].ravel().tolist()
             if keys:
                 when = time()
-                rings.keys += [(start + at, key, many, when) for at, key, many in keys]
-            rings.filled = stop
+                notes.keys += [(start + at, key, many, when) for at, key, many in keys]
+            notes.filled = start + rows
+
+    def _begin(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> _Notes:
+        self._notes = _Notes(self._names, inputs, outputs)
+        return self._notes
 
     def _several(
         self, asked: Sequence[Asked], inputs: Mapping[str, Array], outputs: Mapping[str, Array], rows: int
@@ -179,20 +182,17 @@ class Watch:
         """Count what was noted."""
         with self._counting:
             with self._noting:
-                if self._rings is None or not self._rings[0].filled:
+                notes = self._notes
+                if notes is None or not notes.filled:
                     return
-                full, spare = self._rings
-                self._rings = spare, full
-            arrays = {name: ring[: full.filled] for name, ring in (*full.inputs, *full.outputs)}
-            try:
-                self._counter.add(arrays)
-                if self._projection is not None:
-                    self._features += self._projection(arrays).sum(0)
-                self._rows += full.filled
-                for start, key, many, when in full.keys:
-                    self._keep(key, when, arrays, slice(start, start + many))
-            finally:
-                full.empty()
+                self._notes = notes.blank()
+            arrays = notes.arrays()
+            self._counter.add(arrays)
+            if self._projection is not None:
+                self._features += self._projection(arrays).sum(0)
+            self._rows += notes.filled
+            for start, key, many, when in notes.keys:
+                self._keep(key, when, arrays, slice(start, start + many))
 
     def _keep(self, key: str, when: float, arrays: Mapping[str, Array], rows: slice) -> None:
         if self._task is None:
@@ -222,31 +222,49 @@ class Watch:
             )  # fmt: skip
 
 
-class _Rings:
-    """Arrays of so many rows, and how many of them are filled."""
+class _Notes:
+    """The bytes of rows, a piece for each run: what copies them fastest; texts as they are.
 
-    __slots__ = ("filled", "inputs", "keys", "outputs", "room")
+    Attributes:
+        room, filled: how many rows it takes, and has.
+        keys: row, id, how many rows it is of, and when.
+    """
+
+    __slots__ = ("_kinds", "filled", "inputs", "keys", "outputs", "room", "texts")
 
     def __init__(
         self, names: tuple[Sequence[str], Sequence[str]], inputs: Mapping[str, Array], outputs: Mapping[str, Array]
     ) -> None:
-        sides = ([(name, side[name]) for name in some if name in side] for some, side in
-                 zip(names, (inputs, outputs), strict=True))  # fmt: skip
-        ins, outs = (list(side) for side in sides)
-        row = sum(array[:1].nbytes for _, array in (*ins, *outs))
-        self.room = max(1, min(_ROWS, _BYTES // max(1, row)))
-        self.inputs, self.outputs = ([(n, np.empty((self.room, *a.shape[1:]), a.dtype)) for n, a in side]
-                                     for side in (ins, outs))  # fmt: skip
-        self.keys: list[tuple[int, str, int, float]] = []
-        self.filled = 0
+        found = [{n: side[n] for n in some if n in side} for some, side in zip(names, (inputs, outputs), strict=True)]
+        whole = found[1] | found[0]
+        row = sum(array[:1].nbytes for array in whole.values())
+        self._kinds = {name: (array.dtype, array.shape[1:]) for name, array in whole.items()}
+        self._clear(max(1, min(_ROWS, _BYTES // max(1, row))), [list(side) for side in found])
 
-    def empty(self) -> None:
-        """Texts are let go of; numbers may stay."""
-        for _, ring in (*self.inputs, *self.outputs):
-            if ring.dtype == object:
-                ring[: self.filled] = None
-        self.keys = []
-        self.filled = 0
+    def _clear(self, room: int, names: Sequence[Sequence[str]]) -> None:
+        self.room, self.filled = room, 0
+        self.keys: list[tuple[int, str, int, float]] = []
+        self.inputs, self.outputs = (
+            [(n, list[bytes]()) for n in side if not self._kinds[n][0].hasobject] for side in names
+        )
+        self.texts = [(n, list[Any]()) for n in self._kinds if self._kinds[n][0].hasobject]
+
+    def blank(self) -> _Notes:
+        """Another one for the same arrays."""
+        made = _Notes.__new__(_Notes)
+        made._kinds = self._kinds
+        made._clear(self.room, [[name for name, _ in side] for side in (self.inputs, self.outputs)])
+        return made
+
+    def arrays(self) -> dict[str, Array]:
+        """All rows, by the tensor's name. Raises ValueError where a tensor was not always of one kind."""
+        arrays: dict[str, Array] = {}
+        for name, parts in (*self.inputs, *self.outputs):
+            dtype, shape = self._kinds[name]
+            arrays[name] = np.frombuffer(b"".join(parts), dtype).reshape(self.filled, *shape)
+        for name, texts in self.texts:
+            arrays[name] = np.array(texts, object).reshape(self.filled, *self._kinds[name][1])
+        return arrays
 
 
 def _named(columns: Sequence[Column]) -> list[str]:

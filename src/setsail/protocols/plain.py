@@ -17,6 +17,7 @@ from setsail.errors import SetsailError
 from setsail.messages import Body, Cells, Columns, Digits, ModelRef, Request, Response
 from setsail.protocols import payload
 from setsail.protocols.http import JSON, JSON_HEADERS, HttpReply, HttpRequest, error_reply
+from setsail.protocols.identified import HEADER, identified
 from setsail.protocols.multipart import FORM, MULTIPART
 from setsail.protocols.payload import CSV, CSV_TYPES
 from setsail.protocols.routes import Exchange, Params, Route, Wire, model_ref
@@ -56,6 +57,12 @@ def _predict(request: HttpRequest, params: Params) -> Exchange:
     model = model_ref(params) if "model" in params else ModelRef(ONLY_MODEL)
     outputs = _chosen(request.query) if request.query else None
     body = payload.read(request.body, request.headers.get("content-type", ""))
+    if HEADER in request.headers:
+        return identified(request, _exchange(request, model, body, outputs))
+    return _exchange(request, model, body, outputs)
+
+
+def _exchange(request: HttpRequest, model: ModelRef, body: Body, outputs: tuple[str, ...] | None) -> Exchange:
     if "csv" in request.headers.get("accept", "").lower() and _wants_csv(request):
         return Exchange(Request(model, body, outputs), _encode_csv)
     encode = encode_prediction if _is_tutorial(body) or _is_form(request, body) else _encode_json

@@ -72,6 +72,14 @@ class Settings:
     drain_delay: float = _row(0.0, "Seconds to go on answering, already not ready, before a shutdown begins.")
     drain_timeout: int = _row(30, "Seconds that running requests get at shutdown.")
     triton_metrics: str = _row("off", "Whether /metrics also has Triton's nv_inference_* names.", ("off", "on"))
+    watch: str = _row(
+        "auto", "Whether drift is watched: of models with a reference, of all (for labels that come back), of none.",
+        ("auto", "all", "off"),
+    )
+    watch_rows: int = _row(500, "Rows of a window in which drift is looked for.")
+    watch_seconds: float = _row(900.0, "Seconds after which a window ends, if it has 200 rows.")
+    watch_alpha: float = _row(0.001, "Chance of a false alarm in a window, over everything that is tested.")
+    watch_client_rows: int = _row(100, "Most rows of one request that are watched.")
     trace_endpoint: str = _row("", "OTLP/HTTP address that spans are sent to (needs setsail[otel]).")
     trace_sample: float = _row(0.01, "Share of requests traced when the client does not say.")
     weights_cache: str = _row("auto", "Keep prepared weights on disk, so that processes share them.", ("auto", "off"))

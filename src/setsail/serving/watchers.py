@@ -7,8 +7,9 @@ here but `Watch` itself is off the way of requests.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from threading import Event, Lock, Thread
 from typing import Any, Final
@@ -35,10 +36,14 @@ class Watchers:
     Args:
         mode: `auto`, `all` or `off`.
         most: rows of one request that are noted.
+
+    Attributes:
+        judged: called with model, version and loss (0 right to 1 wrong) of every label that is joined.
     """
 
     def __init__(self, mode: str = "off", most: int = 100) -> None:
         self._mode, self._most = mode, most
+        self.judged: Callable[[str, int, float], object] | None = None
         self._watches: dict[tuple[str, int], Any] = {}
         self._lock = Lock()
         self._closed = Event()
@@ -63,12 +68,17 @@ class Watchers:
             _LOG.exception("%s version %d is not watched: its reference cannot be understood", name, version)
             return None
         if watch is not None:
+            watch.joiner.judged = partial(self._judge, name, version)
             with self._lock:
                 self._watches[name, version] = watch
                 if self._thread is None:
                     self._thread = Thread(target=self._work, name="setsail-watch", daemon=True)
                     self._thread.start()
         return watch
+
+    def _judge(self, name: str, version: int, losses: Sequence[float]) -> None:
+        for loss in losses if self.judged is not None else ():
+            self.judged(name, version, loss)  # type: ignore[misc]  # it is not None here
 
     def _made(self, artifact: Artifact, body: Any) -> Any:
         signature = artifact.signature

@@ -18,6 +18,7 @@ from setsail.messages import Body, Columns, Form, Request, Response, Rows
 from setsail.protocols import packed
 from setsail.protocols.digits import Memo, one_row
 from setsail.protocols.http import JSON_HEADERS, HttpReply, HttpRequest
+from setsail.protocols.identified import HEADER, identified
 from setsail.protocols.routes import Exchange, Params, model_ref
 from setsail.protocols.tf_serving.wire import DEFAULT_SIGNATURE, answered
 from setsail.protocols.values import (
@@ -52,6 +53,11 @@ _read: Final = msgspec.json.Decoder(_Sent).decode
 
 
 def predict(request: HttpRequest, params: Params) -> Exchange:
+    exchange = _predict(request, params)
+    return identified(request, exchange) if HEADER in request.headers else exchange
+
+
+def _predict(request: HttpRequest, params: Params) -> Exchange:
     raw = request.body if type(request.body) is bytes else bytes(request.body)
     digits = _MEMO.find(raw) if len(raw) < packed.LONG else None
     if digits is not None:
