@@ -219,6 +219,12 @@ class Metadata(Struct, frozen=True):
     model: ModelRef
 
 
+class Card(Struct, frozen=True):
+    """What a ready version's artifact says of itself. Answer: headings, each with its lines; none for code."""
+
+    model: ModelRef
+
+
 class Index(Struct, frozen=True):
     """All versions of all models. Answer: tuple[VersionStatus, ...]."""
 
@@ -394,7 +400,20 @@ Control = Load | Unload | Locate | Register | Unregister | SetDefault | Scale | 
 CONTROLS: Final = (  # they block
     Load, Unload, Locate, Register, Unregister, SetDefault, Scale, Configure, Reroute, PutRoute
 )  # fmt: skip
-Look = IsLive | IsReady | Status | Metadata | Index | ServerInfo | Statistics | Describe | Exposition | Routes | Feedback
+Look = (
+    IsLive
+    | IsReady
+    | Status
+    | Metadata
+    | Card
+    | Index
+    | ServerInfo
+    | Statistics
+    | Describe
+    | Exposition
+    | Routes
+    | Feedback
+)
 Ask = Look | RenewToken | Control
 
 EXTENSIONS: Final = ("model_repository", "binary_tensor_data", "parameters", "statistics")

@@ -11,6 +11,7 @@ import numpy as np
 from setsail.binding import bind
 from setsail.catalog import (
     Ask,
+    Card,
     Index,
     IsLive,
     IsReady,
@@ -69,6 +70,8 @@ class FakeHouse:
                 return False
             case IsReady(model=ref):
                 return self._find(ref).state == "ready"
+            case Card(model=ref):
+                return (("parity", (f"{self._find(ref).name}: <passed> on 64 rows",)), ("inputs", ("told above",)))
             case Status(model=ref):
                 return (self._find(ref).status(),)
             case Metadata(model=ref):

@@ -105,6 +105,12 @@ def test_the_first_page_draws_what_its_own_server_counts(app: Any) -> None:
     assert names == re.findall(r'data-version="([^"]*)"', page.text)
 
 
+def test_a_models_page_shows_what_its_artifact_says(app: Any) -> None:
+    page = send(app, "GET", "/docs/iris").text
+    assert '<th scope="row">parity</th><td><div>iris: &lt;passed&gt; on 64 rows</div></td>' in page
+    assert "told above" not in page  # the signature has a table of its own
+
+
 def test_names_from_a_model_cannot_become_markup() -> None:
     evil = '"><script>alert(1)</script>'
     spec = TensorSpec(evil, BY_NAME["string"], ("N",), categories=(evil,), nullable=True)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from setsail.catalog import (
+    Card,
     Configure,
     Describe,
     Index,
@@ -59,7 +60,8 @@ def test_numbers_that_were_not_read_are_read_first() -> None:
 @pytest.mark.parametrize(
     "ask",
     [
-        Index(True), Status(REF), Metadata(ModelRef("m", label="stable")), IsReady(), IsReady(REF), Load("m"),
+        Index(True), Card(REF), Status(REF), Metadata(ModelRef("m", label="stable")), IsReady(), IsReady(REF),
+        Load("m"),
         Unload("m"), Statistics(REF), Locate("a.setsail"), Register("a.setsail", "m", 1, Terms(0, 2, 8), True, False),
         Unregister("m", 2, True), SetDefault("m", 2), Scale("m", None, 0, 4), Describe("m"),
         Configure((ModelConfig("m", "/models/m", Policy(specific=(1, 2)), {"stable": 1}),)),
@@ -105,6 +107,7 @@ def test_arrays_travel_as_bytes() -> None:
         ("Describe", (ModelDescription("m", 2, "m.setsail", "ready", labels=("a",), terms=Terms(0, 1),
                                        processes=(Process(7, 1.5, 1 << 20),)),)),
         ("Statistics", (VersionStatistics("m", 1, inferences=3),)),
+        ("Card", (("parity", ("passed", "on 64 rows")), ("notes", ("one",)))),
         ("Metadata", ModelMetadata("m", 2, (1, 2), SIGNATURE, "scikit-learn", None, {"x": [1.0, None, 2.0], "t": "u"})),
     ],
 )  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 import xgboost as xgb
 from scaled import ROWS, artifact, program
 
-from setsail.catalog import Index, IsLive, IsReady, Load, Metadata, ServerInfo, Status, Unload
+from setsail.catalog import Card, Index, IsLive, IsReady, Load, Metadata, ServerInfo, Status, Unload
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef, Request, Rows
 from setsail.serving.house import House
@@ -36,6 +36,9 @@ def test_an_artifact_is_loaded_asked_and_unloaded(house: House, tmp_path: Path) 
     meta = house.answer(Metadata(ModelRef("scaled")))
     assert (meta.name, meta.version, meta.versions, meta.framework) == ("scaled", 1, (1,), "onnx 1.0")
     assert meta.example == {"x": ROWS[0].tolist()}
+    card = dict(house.answer(Card(ModelRef("scaled"))))
+    assert card["variants"] == ("onnx (onnx, float32)",)
+    assert card["parity"][0] == "parity of onnx (float32): passed"
     house.unload("scaled")
     assert states(house) == [("scaled", 1, "gone")]
     assert not house.answer(IsReady(ModelRef("scaled")))

@@ -181,6 +181,10 @@ class Artifact:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def facts(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """What it holds and what was measured of it, for people: headings, each with its lines."""
+        return rendering.facts(self.manifest)
+
     def __repr__(self) -> str:
         return rendering.terminal(self.manifest, self.digest, self.size, self.path)
 

@@ -13,7 +13,7 @@ from setsail.artifact import manifest
 from setsail.parity import ParityReport
 from setsail.signature import TensorSpec
 
-__all__ = ["bytes_text", "card", "page", "printable", "terminal"]
+__all__ = ["bytes_text", "card", "facts", "page", "printable", "terminal"]
 
 _ROWS = 12
 _EVERY = 1 << 20
@@ -32,6 +32,11 @@ def bytes_text(size: float) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1024
     return f"{size:.1f} GiB"
+
+
+def facts(body: Mapping[str, Any]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """What it holds and what was measured of it: headings, each with its lines."""
+    return tuple((head, tuple(texts)) for head, texts in _facts(body))
 
 
 def terminal(body: Mapping[str, Any], digest: str, size: int, path: Path | None) -> str:

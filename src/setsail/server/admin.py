@@ -25,7 +25,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.responses import Response as HttpResponse
 from starlette.routing import Route
 
-from setsail.catalog import Index, Load, Metadata, ModelMetadata, Unload
+from setsail.catalog import Card, Index, Load, Metadata, ModelMetadata, Unload
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef, Request
 from setsail.monitor.meter import Meter
@@ -34,10 +34,13 @@ from setsail.protocols.curl import curl_lines
 from setsail.protocols.open_inference.server import server_version
 from setsail.protocols.routes import model_ref
 from setsail.protocols.table import DATA, Table
+from setsail.protocols.values import dump
 from setsail.server.dispatch import Answering
 from setsail.server.forms import answer_rows, body, fields, sent
 from setsail.server.live import live
 from setsail.server.metrics import CONTENT_TYPE, Counted, Metrics
+from setsail.server.route_pages import RoutePages
+from setsail.server.watched import Watching
 from setsail.signature import TensorSpec
 
 __all__ = ["Admin", "application"]
@@ -66,6 +69,7 @@ def application(
     hosts: Collection[str] = (),
     keyed: bool = False,
     table: Callable[[], Table] = lambda: DATA,
+    watching: Watching | None = None,
 ) -> Starlette:
     """The admin application.
 
@@ -76,9 +80,10 @@ def application(
         hosts: names besides loopback that the Host header of a changing request may have.
         keyed: whether the data port asks for an API key, which the curl lines then send.
         table: makes the paths of the data port.
+        watching: knows what is watched; without one nothing is.
     """
     allowed = frozenset(h.lower() for h in hosts)
-    return Admin(house, data_url, meter or Meter(), allowed, keyed, triton, table()).starlette()
+    return Admin(house, data_url, meter or Meter(), allowed, keyed, triton, table(), watching).starlette()
 
 
 class Admin:
@@ -93,6 +98,7 @@ class Admin:
         keyed: bool,
         triton: bool,
         table: Table = DATA,
+        watching: Watching | None = None,
     ) -> None:
         self._house = house
         self._data_url = data_url
@@ -101,7 +107,8 @@ class Admin:
         self._table = table
         self._meter = meter
         names = ("setsail", "triton") if triton else ("setsail",)
-        self._metrics = Metrics(meter, lambda: self._ask(Index()), names=names)
+        self._metrics = Metrics(meter, lambda: self._ask(Index()), names=names, watching=watching)
+        self._watching = watching
         self._pages = Environment(
             loader=PackageLoader("setsail.server", "pages"),
             autoescape=True,
@@ -119,8 +126,11 @@ class Admin:
             ("GET", "/openapi.json", self._openapi),
             ("GET", "/openapi/{model}.json", self._openapi_of),
             ("GET", "/metrics", self._metrics_page),
+            ("GET", "/v1/watch", self._watch),
+            ("GET", "/v1/watch/{model}", self._watch),
             ("GET", "/healthz", self._health),
             ("GET", "/live.json", self._live),
+            *RoutePages(self._ask, self._meter.snapshot, self._check_origin).rows(),
             *((("GET", f"/{name}", _file(name, kind))) for name, kind in _FILES.items()),
             ("POST", "/models/{model}/load", self._load),
             ("POST", "/models/{model}/unload", self._unload),
@@ -189,6 +199,7 @@ class Admin:
             lines=[(wire.title, lines[wire.name]) for wire in self._table.wires if wire.name in lines],
             error=error,
             answer=answer,
+            card=self._ask(Card(ModelRef(meta.name, meta.version))),
         )
 
     # -- machines ------------------------------------------------------------------------------------------------
@@ -212,6 +223,14 @@ class Admin:
 
     async def _metrics_page(self, request: HttpRequest) -> HttpResponse:
         return HttpResponse(self._metrics.text(), media_type=CONTENT_TYPE)
+
+    async def _watch(self, request: HttpRequest) -> HttpResponse:
+        """What is known of a watched model, or of all."""
+        model = request.path_params.get("model", "")
+        if self._watching is None:
+            raise SetsailError("watch.none", "nothing is watched here", field="model", value=model)
+        told = await run_in_threadpool(self._watching.report, model)
+        return HttpResponse(dump(told), media_type="application/json", headers={"cache-control": "no-store"})
 
     async def _health(self, request: HttpRequest) -> HttpResponse:
         return PlainTextResponse("ok\n")

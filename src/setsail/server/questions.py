@@ -15,6 +15,7 @@ from msgspec import Struct, field
 from setsail import tensorfile
 from setsail.catalog import (
     Ask,
+    Card,
     Configure,
     Describe,
     Feedback,
@@ -221,6 +222,7 @@ _KINDS: Final[Mapping[str, _Kind]] = {
         _Kind(IsLive, IsLive, bool),
         _Kind(IsReady, IsReady, bool),
         _Kind(Status, Status, tuple[VersionStatus, ...]),
+        _Kind(Card, Card, tuple[tuple[str, tuple[str, ...]], ...]),
         _Kind(Index, Index, tuple[VersionStatus, ...]),
         _Kind(Statistics, Statistics, tuple[VersionStatistics, ...]),
         _Kind(Load, Load, None),

@@ -18,6 +18,7 @@ from setsail import artifact as artifacts
 from setsail.artifact import Artifact
 from setsail.catalog import (
     Ask,
+    Card,
     Configure,
     Describe,
     Feedback,
@@ -97,6 +98,7 @@ class House:
         self.on_route: Callable[[str], object] = lambda name: None
         self.watchers = watchers or Watchers()
         self._meter.watched = self.watchers.tallies
+        self.watchers.judged = lambda name, version, loss: self.canaries.label(self.table, name, version, loss)
         self._threads, self._share, self._host = threads, share_weights, host
         self._changed = Condition()  # held by whoever swaps the table; notified after
         self._loader = Loader()
@@ -256,6 +258,9 @@ class House:
 
         return told(loaded)
 
+    def _card(self, ask: Card, control: bool) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        return _loaded(self.table.find(ask.model).loaded).facts.about
+
     def _index(self, ask: Index, control: bool) -> tuple[VersionStatus, ...]:
         table = self.table
         rows = [row for name in table.models for row in table.status(ModelRef(name))]
@@ -309,7 +314,7 @@ class House:
     def _reroute(self, ask: Reroute, control: bool) -> Routed:
         _allow(control)
         (before,) = routed_of(self.table, ask.name)
-        made = rerouted_in(before, self.table.status(ModelRef(ask.name)), ask)
+        made = rerouted_in(before, self.table.status(ModelRef(ask.name)), ask, self.answer)
         after = self._put_route(made)
         tell(ask.name, before.routing, made.routing)
         return after
@@ -326,7 +331,8 @@ class House:
         return self.management.answer(ask)
 
     _ANSWERS: Final[Mapping[type, Callable[..., Any]]] = {
-        Request: _predict, IsLive: _is_live, IsReady: _is_ready, Status: _status, Metadata: _metadata, Index: _index,
+        Request: _predict, IsLive: _is_live, IsReady: _is_ready, Status: _status, Metadata: _metadata, Card: _card,
+        Index: _index,
         ServerInfo: _server_info, RenewToken: _renew_token, Statistics: _statistics, Load: _load_again,
         Unload: _unload_all, Feedback: _feedback,
         Routes: _routes, Reroute: _reroute, PutRoute: _put_route,

@@ -27,6 +27,7 @@ class Facts(Struct, frozen=True):
         invariant: whether a row's answer is the same alone and among others, so that requests may share a run.
         weights: where they are: the file that processes share, or why they are not shared ("" for small ones).
         apart: a run may block for as long as it likes, so none may be on the event loop.
+        about: what the artifact says of itself, for people: headings, each with its lines.
         delay: seconds that a request may wait for others to share its run; None for the server's rule.
     """
 
@@ -39,6 +40,7 @@ class Facts(Struct, frozen=True):
     weights: str = ""
     apart: bool = False
     delay: float | None = None
+    about: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 class Loaded:

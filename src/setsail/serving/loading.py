@@ -66,7 +66,7 @@ def _opened(artifact: Artifact, threads: int, share: bool) -> tuple[Runner, Fact
         framework = f"{artifact.framework} {artifact.versions.get(artifact.framework, '')}".strip()
         shown = example(artifact.signature, sample)
         return runner, Facts(framework, shown, variant.id, artifact.digest, weights=_where(runner),
-                             apart=artifact.processing.unbounded)  # fmt: skip
+                             apart=artifact.processing.unbounded, about=artifact.facts())  # fmt: skip
     if len(faults) == 1:
         raise faults[0]
     raise SetsailError(
