@@ -41,6 +41,6 @@ def test_what_cannot_be_had_is_told_with_what_leads_there(given: Given) -> None:
     given("iris-1.setsail")
     found = run("export", "iris-1.setsail", "--to", "savedmodel", "-o", "out")
     assert found.code == 1
-    assert "no maintained tool makes a SavedModel" in found.err
+    assert "nothing here makes a SavedModel of that" in found.err
     assert "--as tfserving" in found.err
     assert not Path("out").exists()

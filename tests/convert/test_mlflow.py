@@ -5,6 +5,7 @@ Everything here is written by hand (`doubles/mlmodel.py`); `tests/zoo/test_mlflo
 
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
 from collections.abc import Callable
@@ -298,3 +299,83 @@ def test_without_pyyaml_the_pip_line_is_told(tmp_path: Path, monkeypatch: pytest
         recognise(tmp_path / "m")
     assert told.value.code == "dependency.missing"
     assert 'pip install "setsail[mlflow]"' in told.value.message
+
+
+# -- pipelines of transformers: the model in one folder, its tokenizer in another --------------------------------------
+
+
+def pipeline(folder: Path, *, kind: str = "BertForSequenceClassification", **options: Any) -> Path:
+    """What `mlflow.transformers.save_model` writes, around a directory of transformers."""
+    flavour = {
+        "task": "text-classification", "pipeline_model_type": kind, "model_binary": "model", "code": None,
+        "components": ["tokenizer"], "instance_type": "TextClassificationPipeline", "torch_dtype": "torch.float32",
+        **options,
+    }  # fmt: skip
+    directory(folder, {"transformers": flavour} | PYFUNC, inputs=[{"type": "string", "required": True}])
+    (folder / "model").mkdir()
+    (folder / "model" / "config.json").write_text(json.dumps({"model_type": "bert", "architectures": [kind]}))
+    (folder / "model" / "model.safetensors").write_bytes(b"")
+    (folder / "components" / "tokenizer").mkdir(parents=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({}, ("mlflow", None)),
+        ({"task": "text-generation", "kind": "LlamaForCausalLM"}, ("mlflow-pyfunc", "pyfunc")),
+        ({"task": "zero-shot-classification"}, ("mlflow-pyfunc", "pyfunc")),  # it asks for labels with each text
+        ({"model_binary": None, "source_model_name": "some/model"}, ("mlflow-pyfunc", "pyfunc")),
+        ({"peft_adaptor": "peft"}, ("mlflow-pyfunc", "pyfunc")),
+        ({"model_config": {"top_k": 5}}, ("mlflow-pyfunc", "pyfunc")),
+        ({"model_config": {"batch_size": 5}}, ("mlflow", None)),
+    ],
+)  # fmt: skip
+def test_a_pipeline_is_packed_where_its_task_is_ours(
+    options: Any, found: tuple[str, str | None], tmp_path: Path
+) -> None:
+    source = recognise(pipeline(tmp_path / "m", **options))
+    assert (source.format, source.trust) == found
+
+
+def test_a_tokenizer_that_brings_code_is_refused_wherever_it_lies(tmp_path: Path) -> None:
+    folder = pipeline(tmp_path / "m")
+    settings = json.dumps({"auto_map": {"AutoTokenizer": ["mine.Mine", None]}})
+    (folder / "components" / "tokenizer" / "tokenizer_config.json").write_text(settings)
+    with pytest.raises(SetsailError, match="auto_map") as told:
+        converted(folder)
+    assert told.value.code == "convert.unsupported"
+
+
+def test_parts_that_lead_out_of_the_directory_are_refused(tmp_path: Path) -> None:
+    folder = pipeline(tmp_path / "m")
+    (folder / "components" / "tokenizer").rmdir()
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "components" / "tokenizer").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SetsailError) as told:
+        converted(folder)
+    assert told.value.code == "source.damaged"
+
+
+@pytest.mark.slow
+@pytest.mark.torch
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")
+@pytest.mark.parametrize("several", [False, True])
+def test_a_pipeline_answers_a_label_and_its_score(several: bool, tmp_path: Path) -> None:
+    hugging = pytest.importorskip("hugging", reason="needs transformers and torch")
+    folder = pipeline(tmp_path / "m")
+    shutil.rmtree(folder / "model")
+    options = {"problem_type": "multi_label_classification"} if several else {}
+    model, tokenizer = hugging.bert(folder / "model", **options), hugging.word_pieces()
+    for part in (folder / "model").glob("*token*"):
+        shutil.move(part, folder / "components" / "tokenizer" / part.name)
+    made = converted(folder)
+    assert made.signature.defaults == ("label", "score")
+    packed = setsail.pack(folder, output=tmp_path / "m.setsail")
+    assert any("flavour transformers" in note for note in packed.notes)
+    texts = np.array(["the cat sat", "a bad film", "why?"], dtype=object)
+    asked = hugging.transformers.pipeline("text-classification", model=model, tokenizer=tokenizer)(list(texts))
+    with setsail.load(packed) as loaded:
+        answer = loaded.predict(texts)
+    assert answer["label"].tolist() == [row["label"] for row in asked]
+    np.testing.assert_allclose(answer["score"], [row["score"] for row in asked], rtol=1e-3, atol=1e-4)

@@ -46,6 +46,26 @@ def test_what_cannot_be_exported(packed: Pack, ridge: Ridge, diabetes: Any, tmp_
         assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(("framework", "todo"), [("sklearn", "--as tfserving"), ("tensorflow", "model.export(DIR)")])
+def test_no_savedmodel_is_made_and_the_reason_is_the_artifacts(
+    packed: Pack,
+    ridge: Ridge,
+    diabetes: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    framework: str,
+    todo: str,
+) -> None:
+    made = packed(ridge, diabetes[0])
+    monkeypatch.setitem(made.manifest, "framework", framework)
+    with pytest.raises(SetsailError) as caught:
+        export(made, "savedmodel", tmp_path / "out")
+    assert caught.value.code == "convert.unsupported"
+    assert "was packed as onnx, without TensorFlow's own graph" in caught.value.what
+    assert todo in caught.value.todo
+    assert caught.value.expected == "onnx, native, mar, pt2, torchscript"
+
+
 def test_nothing_is_written_over(packed: Pack, ridge: Ridge, diabetes: Any, tmp_path: Path) -> None:
     made, folder = packed(ridge, diabetes[0]), tmp_path / "out"
     folder.mkdir()

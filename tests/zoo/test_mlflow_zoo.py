@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import client_envs
 import numpy as np
 import pytest
 import requests
@@ -27,6 +29,8 @@ pytestmark = [
     pytest.mark.skipif(find_spec("yaml") is None, reason="needs PyYAML: pip install setsail[mlflow]"),
 ]
 
+HAVE_TRANSFORMERS = all(find_spec(package) for package in ("transformers", "torch", "onnxscript"))
+
 PINS = (
     "mlflow-skinny==3.17.2", "numpy==2.4.6", "pandas==3.1.1", "scikit-learn==1.9.0", "xgboost-cpu==3.2.0",
     "lightgbm==4.7.0", "catboost==1.2.10", "skops==0.16.0", "onnx==1.23.2", "onnxruntime==1.31.1", "protobuf==6.33.6",
@@ -37,6 +41,7 @@ MADE = {
     "sklearn-array": (), "sklearn-mixed": ("pickle",), "xgboost-booster": (),
     "xgboost-classifier": (), "xgboost-regressor": (), "lightgbm-booster": (), "lightgbm-classifier": ("pickle",),
     "catboost-classifier": (), "onnx": (),
+    "transformers-film": (), "transformers-topics": (),
     "pyfunc": ("pyfunc",), "pyfunc-unsigned": ("pyfunc",), "pyfunc-hinted": ("pyfunc",),
 }  # fmt: skip
 
@@ -135,6 +140,24 @@ mlflow.pyfunc.save_model(os.path.join(root, "pyfunc-unsigned"), python_model=Uns
                          pip_requirements=["mlflow-skinny"])
 """
 
+# The same for pipelines: in this environment, which has torch and transformers, with MLflow's packages before ours.
+PIPELINES = """
+import json, os, sys, warnings
+warnings.simplefilter("ignore")
+import hugging, mlflow, transformers
+from pathlib import Path
+
+root = sys.argv[1]
+texts = ["the cat sat on the mat", "a bad film", "who wrote this, why?", "great acting!"]
+for name, problem in (("film", None), ("topics", "multi_label_classification")):
+    model = hugging.bert(Path(root, "raw-" + name), problem_type=problem)
+    pipe = transformers.pipeline("text-classification", model=model, tokenizer=hugging.word_pieces())
+    path = os.path.join(root, "transformers-" + name)
+    mlflow.transformers.save_model(pipe, path, input_example=texts[:2], pip_requirements=["mlflow-skinny"])
+    told = mlflow.pyfunc.load_model(path).predict(texts).to_dict("records")
+    json.dump({"body": {"inputs": texts}, "predictions": told}, open(path + ".json", "w"))
+"""
+
 CLIENT = """
 import json, sys
 import numpy as np, pandas as pd
@@ -158,6 +181,12 @@ def folder(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("mlflow")
     told = ask_client(python, SCRIPT, str(made), seconds=500, env={"MLFLOW_DISABLE_TELEMETRY": "true"})
     assert told.rc == 0, told.err[-4000:]
+    if HAVE_TRANSFORMERS:
+        (packages,) = python.parents[1].glob("lib/python*/site-packages")
+        doubles = Path(client_envs.__file__).parent
+        variables = {"MLFLOW_DISABLE_TELEMETRY": "true", "HF_HUB_OFFLINE": "1", "PYTHONPATH": f"{packages}:{doubles}"}
+        told = ask_client(Path(sys.executable), PIPELINES, str(made), seconds=500, env=variables)
+        assert told.rc == 0, told.err[-4000:]
     return made
 
 
@@ -194,6 +223,8 @@ def agree(ours: Any, theirs: Any) -> None:
 
 @pytest.mark.parametrize("name", [name for name in MADE if name != "pyfunc-unsigned"])
 def test_every_directory_answers_as_mlflow_does(name: str, folder: Path, server: Server) -> None:
+    if name.startswith("transformers") and not HAVE_TRANSFORMERS:
+        pytest.skip("needs transformers and PyTorch: pip install setsail[transformers]")
     told = json.loads((folder / f"{name}.json").read_text())
     url = served(name, folder, server)
     said = requests.post(url, json=told["body"], timeout=60)

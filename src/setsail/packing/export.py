@@ -147,12 +147,22 @@ def _torch(to: str) -> Callable[[Artifact, Path], ParityReport]:
     return make
 
 
+_OWN_SAVED_MODEL: Final = (
+    "the model it was packed from makes one in TensorFlow: model.export(DIR) in Keras, tf.saved_model.save elsewhere"
+)
+_NO_SAVED_MODEL: Final = (
+    "clients of TensorFlow Serving are answered by setsail serve FILE --as tfserving; other tools read --to onnx"
+)
+
+
 def _savedmodel(opened: Artifact, staged: Path) -> ParityReport:
+    """Always refused, for a reason that docs/export.md tells at length."""
+    have = ", ".join(dict.fromkeys(variant.format for variant in opened.variants))
     raise SetsailError(
-        "convert.unsupported", "an artifact holds an ONNX program, and no maintained tool makes a SavedModel of one",
-        field="--to", value="savedmodel", expected="onnx, or another of " + ", ".join(TARGETS),
-        todo="save it from the source: model.export(DIR) in Keras; clients of TensorFlow Serving are answered by "
-        "setsail serve FILE --as tfserving",
+        "convert.unsupported", f"{opened.name} was packed as {have}, without TensorFlow's own graph: nothing here "
+        "makes a SavedModel of that, and one that only calls another runtime is loaded by no TensorFlow Serving",
+        field="--to", value="savedmodel", expected=", ".join(to for to in TARGETS if to != "savedmodel"),
+        todo=_OWN_SAVED_MODEL if opened.framework == "tensorflow" else _NO_SAVED_MODEL,
     )  # fmt: skip
 
 

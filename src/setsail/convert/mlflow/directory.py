@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from setsail.convert import registry, sniff
 from setsail.convert.conversion import Conversion, Intent, Probe
-from setsail.convert.formats import Source
-from setsail.convert.mlflow import example, versions
+from setsail.convert.formats import FORMATS, Source
+from setsail.convert.mlflow import example, pipelines, versions
 from setsail.convert.mlflow.flavours import SECOND, Inner, answer, find
 from setsail.convert.mlflow.schema import Schema, merge, note_of, read
 from setsail.errors import SetsailError
@@ -37,9 +37,12 @@ def convert(source: Source, intent: Intent) -> Conversion:
     document, takes, gives = inner.document, read(inner.document.inputs), read(inner.document.outputs)
     _check_parameters(inner)
     rows, note = (None, "") if intent.example is not None else example.read(document, takes)
-    made = _converted(now.inner, _told(inner, intent, takes, rows), intent, given=rows is not None)
+    made = _converted(now.inner, inner, _told(inner, intent, takes, rows), intent, given=rows is not None)
     signature, notes = merge(takes, made.signature)
     made = _answering(replace(made, signature=signature), answer(inner, made))
+    if inner.flavour == pipelines.FLAVOUR:
+        made, more = pipelines.answering(inner.document, made)
+        notes = (*notes, more)
     told = (
         f"from an MLflow directory, flavour {inner.flavour}" + (f", MLflow {document.mlflow}" * bool(document.mlflow)),
         note, *notes, note_of(gives, made.signature), _parameters_note(inner), *versions.notes(document, made.versions),
@@ -47,9 +50,13 @@ def convert(source: Source, intent: Intent) -> Conversion:
     return replace(made, notes=(*made.notes, *(text for text in told if text)))
 
 
-def _converted(source: Source, told: Intent, intent: Intent, *, given: bool) -> Conversion:
+def _converted(source: Source, inner: Inner, told: Intent, intent: Intent, *, given: bool) -> Conversion:
     """Convert the file. What only the schema says of inputs is left out again where the model knows better."""
     try:
+        if inner.flavour == pipelines.FLAVOUR:  # its tokenizer lies elsewhere
+            converter = registry.entry(FORMATS[source.format].converter, "transformers")
+            made: Conversion = converter(source.path, told, pipelines.apart(inner.document))
+            return made
         return registry.from_file(source, told)
     except SetsailError as fault:
         if given and fault.field == "example":

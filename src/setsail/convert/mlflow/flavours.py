@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from setsail.convert.conversion import Conversion
+from setsail.convert.mlflow import pipelines
 from setsail.convert.mlflow.document import PYFUNC, Document, damaged, inside, read
 from setsail.errors import SetsailError
 
@@ -50,6 +51,7 @@ FLAVOURS: Final[Mapping[str, Flavour]] = {
     "catboost": Flavour("data", ("catboost",), told="dtype"),
     "keras": Flavour("data", _KERAS, ("model.keras", "model"), told="never"),
     "tensorflow": Flavour("data", _TENSORFLOW, ("model.keras", "model.h5", "model"), told="never"),
+    "transformers": Flavour("model_binary", ("transformers", "transformers-bin"), params=True, told="never"),
     "sklearn": Flavour("pickled_model", _PICKLES),
     "pytorch": Flavour("model_data", ("torch-module", "torchscript", "pt2"), ("model.pth", "model.pt2"), params=True,
                        told="always"),
@@ -70,14 +72,14 @@ class Inner:
 
 
 def find(folder: Path) -> tuple[Document, Inner | None]:
-    """What a directory holds: the first flavour of FLAVOURS, in its order; None where it has none of them.
+    """What a directory holds: the first flavour of FLAVOURS, in its order; None where none of them can be packed.
 
     Raises:
         SetsailError: `source.damaged`, `dependency.missing`.
     """
     document = read(folder)
     for name, row in FLAVOURS.items():
-        if name in document.flavours:
+        if name in document.flavours and (name != pipelines.FLAVOUR or pipelines.is_packed(document)):
             return document, Inner(name, _path(document, name, row), document)
     return document, None
 
@@ -87,7 +89,7 @@ def _path(document: Document, name: str, row: Flavour) -> Path:
     if name == "tensorflow" and document.flavours[name].get("saved_model_dir"):
         option = "saved_model_dir"
     path = inside(document.folder, document.option(name, option, "data" if row.places else ""))
-    if path.is_dir() and option == row.option:
+    if row.places and path.is_dir() and option == row.option:
         for place in row.places:
             if (path / place).exists():
                 return inside(document.folder, str((path / place).relative_to(document.folder)))

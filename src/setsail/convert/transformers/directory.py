@@ -10,7 +10,7 @@ import importlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,6 +37,7 @@ class Directory:
         architecture: the class of transformers that wrote the weights.
         pickled: whether the weights are a pickle (`pytorch_model.bin`).
         modules: `modules.json` of sentence-transformers, or empty.
+        apart: "tokenizer" and "processor" -> the folder of their files, where that is another one.
     """
 
     path: Path
@@ -44,26 +45,30 @@ class Directory:
     architecture: str
     pickled: bool
     modules: tuple[Mapping[str, Any], ...] = ()
+    apart: Mapping[str, Path] = field(default_factory=dict)
 
 
-def convert(path: Path, intent: Intent) -> Conversion:
+def convert(path: Path, intent: Intent, apart: Mapping[str, Path] | None = None) -> Conversion:
     """Convert a directory with safetensors weights. It takes no network and runs no code of the directory's.
+
+    Args:
+        apart: see `Directory`.
 
     Raises:
         SetsailError: `convert.unsupported` for a task, tokenizer or processor we do not have, by name; `source.load`;
             `source.llm`; `convert.input`; what converting a PyTorch module raises.
     """
-    return _convert(path, intent, pickled=False)
+    return _convert(path, intent, apart or {}, pickled=False)
 
 
-def convert_pickled(path: Path, intent: Intent) -> Conversion:
+def convert_pickled(path: Path, intent: Intent, apart: Mapping[str, Path] | None = None) -> Conversion:
     """The same with weights in a pickle, which only a child process may load."""
-    return _convert(path, intent, pickled=True)
+    return _convert(path, intent, apart or {}, pickled=True)
 
 
-def _convert(path: Path, intent: Intent, *, pickled: bool) -> Conversion:
+def _convert(path: Path, intent: Intent, apart: Mapping[str, Path], *, pickled: bool) -> Conversion:
     os.environ |= _OFFLINE  # before the first import of transformers, which reads them once
-    directory = read(path)
+    directory = read(path, apart)
     if directory.pickled is not pickled:
         raise SetsailError("source.load", f"{path.name} changed while it was read", value=str(path))
     model = importlib.import_module("setsail.convert.transformers.model")
@@ -71,16 +76,21 @@ def _convert(path: Path, intent: Intent, *, pickled: bool) -> Conversion:
     return converted
 
 
-def read(path: Path) -> Directory:
+def read(path: Path, apart: Mapping[str, Path] | None = None) -> Directory:
     """Look through a directory.
+
+    Args:
+        apart: see `Directory`; these folders are looked through like it.
 
     Raises:
         SetsailError: `convert.unsupported` for what a directory may ask for and never gets; `source.damaged` for
             settings that are no JSON; `source.missing` without weights.
     """
+    apart = apart or {}
     found = {name: body for name in _SETTINGS if (body := settings(path / name)) is not None}
-    for name, body in found.items():
-        if body.get("auto_map"):
+    more = [(name, settings(folder / name)) for folder in apart.values() for name in _SETTINGS]
+    for name, body in (*found.items(), *more):
+        if body is not None and body.get("auto_map"):
             raise SetsailError(
                 "convert.unsupported", f"{name} asks for code of its own (auto_map)", field="auto_map",
                 value=body["auto_map"], expected="a model that transformers itself has",
@@ -96,7 +106,7 @@ def read(path: Path) -> Directory:
                            value=architectures, expected="the name of one class of transformers",
                            todo="write the directory with save_pretrained")  # fmt: skip
     modules = settings(path / "modules.json", list) or ()
-    return Directory(path, config, architectures[0], _pickled(path), tuple(modules))
+    return Directory(path, config, architectures[0], _pickled(path), tuple(modules), apart)
 
 
 def settings(path: Path, kind: type[Any] = dict) -> Any:

@@ -69,10 +69,12 @@ def load(directory: Directory, task: Task) -> Parts:
     notes = _weights(directory, model, told)
     _refuse_inputs(model, task)
     if model.main_input_name == "pixel_values":
-        load = partial(transformers.AutoImageProcessor.from_pretrained, place, backend="pil", **safe)
+        lies = str(directory.apart.get("processor", directory.path))
+        load = partial(transformers.AutoImageProcessor.from_pretrained, lies, backend="pil", **safe)
         before: Words | Pictures = images.pictures(_opened("the image processor", load), _channels(model.config))
     else:
-        tokenizer = _opened("the tokenizer", partial(transformers.AutoTokenizer.from_pretrained, place, **safe))
+        lies = str(directory.apart.get("tokenizer", directory.path))
+        tokenizer = _opened("the tokenizer", partial(transformers.AutoTokenizer.from_pretrained, lies, **safe))
         pool = pooling(directory)
         before = of_texts(tokenizer, model, pool)
         return Parts(model, task, before, pool, notes)
