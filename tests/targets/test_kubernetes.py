@@ -131,7 +131,7 @@ def test_under_kserve_the_server_itself_waits_before_it_drains(credit: Artifact)
 
 def test_models_come_from_a_claim_where_one_is_named(credit: Artifact) -> None:
     pod = plain(bundle_of(credit, "models.claim=store"))["Deployment"]["spec"]["template"]["spec"]
-    assert {"name": "models", "mountPath": "/models", "readOnly": True} in pod["containers"][0]["volumeMounts"]
+    assert {"name": "models", "mountPath": "/opt/ml/model", "readOnly": True} in pod["containers"][0]["volumeMounts"]
     assert pod["volumes"][1]["persistentVolumeClaim"] == {"claimName": "store", "readOnly": True}
 
 
@@ -161,6 +161,22 @@ def test_every_value_is_explained_in_the_chart(credit: Artifact) -> None:
     text = bundle_of(credit).texts["chart/values.yaml"]
     for row in ROWS:
         assert f"# {row.help}\n" in text
+
+
+def test_the_page_has_every_value() -> None:
+    page = (Path(__file__).parents[2] / "docs/targets/kubernetes.md").read_text(encoding="utf-8")
+    for row in ROWS:
+        assert f"| `{row.key}` |" in page, row.key
+        assert row.help in page, row.key
+
+
+def test_a_pod_runs_what_the_container_target_makes(credit: Artifact) -> None:
+    image = pytest.importorskip("setsail.targets.container.image")
+    found = plain(bundle_of(credit))["Deployment"]
+    rules = found["spec"]["template"]["spec"]["securityContext"]
+    assert f"{rules['runAsUser']}:{rules['runAsGroup']}" == image.USER
+    assert tuple(server_of(found)["args"]) == image.COMMAND
+    assert Path(image.ENTRYPOINT[0]).name == server_of(found)["command"][0]  # found on the image's PATH
 
 
 # -- refusals ----------------------------------------------------------------------------------------------------------

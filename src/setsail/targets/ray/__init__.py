@@ -17,7 +17,7 @@ from setsail.steps import SCHEMAS
 from setsail.targets import Option, Piece, Proof
 from setsail.targets.replay import replay
 
-__all__ = ["OPTIONS", "SUMMARY", "Folder", "plan"]
+__all__ = ["OPTIONS", "SUMMARY", "Folder", "extras", "plan"]
 
 SUMMARY = "an application for Ray Serve: replicas on several nodes, and requests that outlive a node"
 
@@ -52,7 +52,7 @@ class Folder:
             _APP: _read(f"texts/{_APP}"),
             "serve.yaml": _read("texts/serve.yaml").format(**named),
             "README.md": _read("texts/README.md").format(**named),
-            "requirements.txt": f"setsail{_extras(self.opened)}=={__version__}\n{_RAY}\n",
+            "requirements.txt": f"setsail{extras(self.opened)}=={__version__}\n{_RAY}\n",
         }
 
     @property
@@ -96,7 +96,7 @@ def plan(opened: Artifact, options: Mapping[str, Any]) -> Folder:
     return Folder(opened, opened.path, options)
 
 
-def _extras(opened: Artifact) -> str:
+def extras(opened: Artifact) -> str:
     """What running the artifact needs beyond the core: its variants' runtimes, its steps' libraries."""
     found = {_EXTRAS[variant.format] for variant in opened.variants if variant.format in _EXTRAS}
     found |= {SCHEMAS[step.kind].extra for step in (*opened.processing.before, *opened.processing.after)}

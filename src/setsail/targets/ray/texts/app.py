@@ -30,6 +30,7 @@ from starlette.responses import Response
 
 import setsail
 
+MAX_BODY = 64 << 20  # bytes, as setsail.asgi has it
 _LOG = logging.getLogger("ray.serve")
 _PASSED = ("type", "http_version", "method", "path", "root_path", "raw_path", "query_string", "headers", "scheme")
 _Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
@@ -78,17 +79,16 @@ class Door:
     """Hands each request to a replica of Models, and to another one when that is gone.
 
     Args:
-        max_body: bytes of a body that are read; a longer one is refused by Models, in its wire's words.
         tries: replicas that are asked at most.
         seconds: that one try may take.
     """
 
-    def __init__(self, models: DeploymentHandle, max_body: int, tries: int, seconds: float) -> None:
-        self._models, self._max_body, self._tries, self._seconds = models, max_body, tries, seconds
+    def __init__(self, models: DeploymentHandle, tries: int, seconds: float) -> None:
+        self._models, self._tries, self._seconds = models, tries, seconds
 
     async def __call__(self, request: Request) -> Response:
         scope = {name: request.scope[name] for name in _PASSED if name in request.scope}
-        body = b"".join([part async for part in self._limited(request)])
+        body = b"".join([part async for part in _limited(request)])
         for attempt in range(self._tries):
             try:
                 answer = self._models.answer.remote(scope, body)
@@ -102,13 +102,15 @@ class Door:
                 await asyncio.sleep(0.05 * 2**attempt)
         return _refusal(f"{self._tries} replicas did not answer")
 
-    async def _limited(self, request: Request) -> AsyncIterator[bytes]:
-        left = self._max_body + 1
-        async for part in request.stream():
-            yield part[:left]
-            left -= len(part)
-            if left <= 0:
-                return
+
+async def _limited(request: Request) -> AsyncIterator[bytes]:
+    """The body; of one that is too long a byte too many, for which Models refuses it in its wire's words."""
+    left = MAX_BODY + 1
+    async for part in request.stream():
+        yield part[:left]
+        left -= len(part)
+        if left <= 0:
+            return
 
 
 def _asking(path: str) -> dict[str, Any]:
@@ -133,8 +135,7 @@ def application(args: Mapping[str, Any]) -> serve.Application:
     """What serve.yaml names; its `args` are these.
 
     Args:
-        args: `artifact`, a file beside this one; `max_body`, `tries` and `seconds` of Door.
+        args: `artifact`, a file beside this one; `tries` and `seconds` of Door.
     """
     models = serve.deployment(Models).bind(args["artifact"])
-    limits = (int(args.get("max_body", 64 << 20)), int(args.get("tries", 3)), float(args.get("seconds", 30)))
-    return serve.deployment(Door).bind(models, *limits)
+    return serve.deployment(Door).bind(models, int(args.get("tries", 3)), float(args.get("seconds", 30)))

@@ -1,0 +1,123 @@
+"""A script for Ray's own interpreter: two nodes on this machine, what we shipped on them, one killed under load.
+
+    python ray_cluster.py FOLDER REQUESTS SECONDS
+
+FOLDER is what `setsail ship --to ray` wrote; REQUESTS a JSON file of `[{"path", "body" (latin-1), "headers"}]`. Prints
+one line of JSON: `wires`, each request's status and body as the application answers it; `load`, how often what was
+answered while the second node was killed, and `after` the part of it that was asked then; `placed`, replicas of Models
+a node before; `again`, requests that the door gave to a second replica; `slow`, percentiles in ms.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections import Counter
+from http.client import HTTPConnection
+from pathlib import Path
+
+import ray
+import yaml
+from ray import serve
+from ray.cluster_utils import Cluster
+from ray.serve import context
+
+STORE = 80 << 20
+CLIENTS = 16
+PORT = 18_230
+
+
+def main(folder: Path, requests: list[dict], seconds: float) -> dict:
+    node = {"num_cpus": 2, "object_store_memory": STORE}
+    cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+    second = cluster.add_node(**node)
+    ray.init(address=cluster.address, log_to_driver=False)
+    try:
+        config = yaml.safe_load((folder / "serve.yaml").read_text())
+        # both nodes have this machine's address: one proxy, on the node that lives
+        serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": PORT})
+        client = context._get_global_client()
+        client.deploy_apps(_schema(config), _blocking=False)
+        placed = wait_for_both(client)
+        wires = [ask(HTTPConnection("127.0.0.1", PORT, timeout=60), r) for r in requests]
+        told = load(requests[0], wires[0], seconds, lambda: cluster.remove_node(second, allow_graceful=False))
+        return {"wires": wires, "placed": placed, "again": asked_again(), **told}
+    finally:
+        serve.shutdown()
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def _schema(config: dict):
+    from ray.serve.schema import ServeDeploySchema
+
+    return ServeDeploySchema.parse_obj({"applications": config["applications"]})
+
+
+def wait_for_both(client) -> list[int]:
+    """Wait until all replicas run; how many of Models there are on each node."""
+    for _ in range(200):
+        apps = client.get_serve_details()["applications"]
+        deployments = [d for app in apps.values() for d in app["deployments"].values()]
+        if deployments and all(d["status"] == "HEALTHY" for d in deployments):
+            replicas = next(d["replicas"] for d in deployments if d["name"] == "Models")
+            return sorted(Counter(r["node_id"] for r in replicas).values())
+        time.sleep(0.5)
+    raise SystemExit(f"not healthy: {json.dumps(apps, default=str)}")
+
+
+def asked_again() -> int:
+    logs = Path(ray._private.worker._global_node.get_session_dir_path()) / "logs/serve"
+    return sum(path.read_text(errors="replace").count("a replica did not answer") for path in logs.glob("*Door*"))
+
+
+def ask(connection: HTTPConnection, request: dict) -> list:
+    body = request["body"].encode("latin-1")
+    connection.request(request["method"], request["path"], body or None, request["headers"])
+    reply = connection.getresponse()
+    return [reply.status, reply.read().decode("latin-1"), reply.getheader("retry-after")]
+
+
+def load(request: dict, expected: list, seconds: float, kill) -> dict:
+    """Ask without pause from several connections, and kill in between. Requests that get no answer are counted too."""
+    told, slow, over = Counter(), [], threading.Event()
+    after = Counter()
+    killed = threading.Event()
+
+    def client() -> None:
+        connection = HTTPConnection("127.0.0.1", PORT, timeout=60)
+        while not over.is_set():
+            began = time.perf_counter()
+            late = killed.is_set()
+            try:
+                status, body, again = ask(connection, request)
+            except Exception as fault:
+                connection.close()
+                told[f"no answer: {type(fault).__name__}"] += 1
+                continue
+            kind = "right" if [status, body] == expected[:2] else "wrong" if status == 200 else f"{status}"
+            if status == 503 and again:
+                kind = "503, to be tried again"
+            told[kind] += 1
+            after[kind] += late
+            slow.append(time.perf_counter() - began)
+
+    threads = [threading.Thread(target=client) for _ in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    time.sleep(seconds / 3)
+    kill()
+    killed.set()
+    time.sleep(2 * seconds / 3)
+    over.set()
+    for thread in threads:
+        thread.join()
+    slow.sort()
+    at = {f"p{p}": round(slow[min(len(slow) - 1, len(slow) * p // 100)] * 1e3, 2) for p in (50, 99, 100)}
+    return {"load": dict(told), "after": dict(after), "slow": at}
+
+
+if __name__ == "__main__":
+    print("\n" + json.dumps(main(Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text()), float(sys.argv[3]))))
