@@ -27,6 +27,7 @@ from setsail.catalog import (
 )
 from setsail.errors import SetsailError
 from setsail.messages import TOGETHER, ModelRef, Request, Response
+from setsail.routing import Routes
 from setsail.signature import Signature, TensorSpec
 from setsail.tensors import DTYPES, NULL, Array, DType
 
@@ -70,6 +71,8 @@ class FakeHouse:
                 return False
             case IsReady(model=ref):
                 return self._find(ref).state == "ready"
+            case Routes():
+                return ()
             case Card(model=ref):
                 return (("parity", (f"{self._find(ref).name}: <passed> on 64 rows",)), ("inputs", ("told above",)))
             case Status(model=ref):

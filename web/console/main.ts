@@ -4,6 +4,7 @@ import "uplot/dist/uPlot.min.css";
 
 import uPlot from "uplot";
 
+import "./routes";
 import { between, key, told, type Live, type Moment } from "./traffic";
 
 const EVERY = 2000; // milliseconds

@@ -35,11 +35,13 @@ from setsail.protocols.open_inference.server import server_version
 from setsail.protocols.routes import model_ref
 from setsail.protocols.table import DATA, Table
 from setsail.protocols.values import dump
+from setsail.routing import Routes
+from setsail.server import console
 from setsail.server.dispatch import Answering
 from setsail.server.forms import answer_rows, body, fields, sent
 from setsail.server.live import live
 from setsail.server.metrics import CONTENT_TYPE, Counted, Metrics
-from setsail.server.route_pages import RoutePages
+from setsail.server.route_pages import RoutePages, document
 from setsail.server.watched import Watching
 from setsail.signature import TensorSpec
 
@@ -152,7 +154,10 @@ class Admin:
     # -- pages ---------------------------------------------------------------------------------------------------
 
     async def _models(self, request: HttpRequest) -> HttpResponse:
-        return self._page(request, "models.html", rows=self._ask(Index()), routes=self._table.routes)
+        counts = await run_in_threadpool(self._meter.snapshot)
+        routed = [document(one, counts) for one in self._ask(Routes(""))]
+        told = [(one, console.route_text(one)) for one in routed if console.interesting(one)]
+        return self._page(request, "models.html", rows=self._ask(Index()), routes=self._table.routes, routed=told)
 
     async def _model(self, request: HttpRequest) -> HttpResponse:
         return self._model_page(request, self._metadata(request))
@@ -200,9 +205,17 @@ class Admin:
             error=error,
             answer=answer,
             card=self._ask(Card(ModelRef(meta.name, meta.version))),
+            drift=self._drift(meta),
         )
 
     # -- machines ------------------------------------------------------------------------------------------------
+
+    def _drift(self, meta: ModelMetadata) -> dict[str, Any] | None:
+        """What is known of a version that is watched, and its columns as they are drawn."""
+        if self._watching is None:
+            return None
+        found = self._watching.report()["models"].get(meta.name, {}).get(str(meta.version))
+        return None if found is None else found | {"shown": console.features(found)}
 
     async def _openapi(self, request: HttpRequest) -> HttpResponse:
         names = dict.fromkeys(status.name for status in self._ask(Index()) if status.ready)

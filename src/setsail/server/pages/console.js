@@ -2156,26 +2156,54 @@ li.assign = Ot, li.fmtNum = Ve, li.rangeNum = Re, li.rangeLog = Ne, li.rangeAsin
 	let e = li.paths = { points: Fr };
 	e.linear = zr, e.stepped = Br, e.bars = Hr, e.spline = Wr;
 }
+// routes.ts
+var ui = document.getElementById("routes");
+ui !== null && di(ui);
+function di(e) {
+	let t = e.querySelector("[role=alert]");
+	for (let t of e.querySelectorAll("button[data-act]")) t.hidden = !1, t.addEventListener("click", () => void n(t));
+	async function n(t) {
+		let n = t.closest("tr").dataset.model, i = t.dataset.act;
+		if (window.confirm(`${t.textContent}: ${n}?`)) {
+			t.disabled = !0;
+			try {
+				let t = await fetch(`${e.dataset.api}/${encodeURIComponent(n)}/${i}`, {
+					method: "POST",
+					headers: { "content-type": "application/json" },
+					body: JSON.stringify({ who: "console" })
+				});
+				if (t.ok) return location.reload();
+				r((await t.json()).error ?? t.statusText);
+			} catch (e) {
+				r(String(e));
+			}
+			t.disabled = !1;
+		}
+	}
+	function r(e) {
+		t.textContent = e, t.hidden = !1;
+	}
+}
 // traffic.ts
-var ui = (e) => `${e.name} v${e.version}`;
-function di(e, t) {
-	let n = Math.max(t.at - e.at, .001), r = new Map(e.versions.map((e) => [ui(e), e])), i = /* @__PURE__ */ new Map();
+var fi = (e) => `${e.name} v${e.version}`;
+function pi(e, t) {
+	let n = Math.max(t.at - e.at, .001), r = new Map(e.versions.map((e) => [fi(e), e])), i = /* @__PURE__ */ new Map();
 	for (let e of t.versions) {
-		let a = r.get(ui(e)), o = (e, t) => {
+		let a = r.get(fi(e)), o = (e, t) => {
 			let n = e - (t ?? 0);
 			return n < 0 ? e : n;
 		}, s = e.latency.map((e, t) => o(e, a?.latency[t])), c = o(e.runs, a?.runs);
-		i.set(ui(e), {
+		i.set(fi(e), {
 			rate: o(e.requests, a?.requests) / n,
 			failed: o(e.failed, a?.failed) / n,
 			batch: c > 0 ? o(e.rows, a?.rows) / c : null,
-			p50: fi(t.buckets, s, .5),
-			p99: fi(t.buckets, s, .99)
+			p50: mi(t.buckets, s, .5),
+			p99: mi(t.buckets, s, .99)
 		});
 	}
 	return i;
 }
-function fi(e, t, n) {
+function mi(e, t, n) {
 	let r = t.reduce((e, t) => e + t, 0);
 	if (r === 0) return null;
 	let i = n * r;
@@ -2189,14 +2217,14 @@ function fi(e, t, n) {
 	}
 	return 1e3 * (e[e.length - 1] ?? 0);
 }
-function pi(e) {
+function hi(e) {
 	return e === null ? "–" : e === 0 ? "0" : e >= 100 ? Math.round(e).toLocaleString("en") : e.toPrecision(e >= 10 ? 3 : 2);
 }
 // main.ts
-var mi = 2e3, hi = 150, gi = 6, _i = document.getElementById("traffic");
-_i !== null && vi(_i);
-function vi(e) {
-	let t = xi(e.querySelector("[data-chart=rate]"), "requests/s"), n = xi(e.querySelector("[data-chart=latency]"), "p99, ms"), r = e.querySelector("button"), i = [], a = null, o = !1;
+var gi = 2e3, _i = 150, vi = 6, yi = document.getElementById("traffic");
+yi !== null && bi(yi);
+function bi(e) {
+	let t = Ci(e.querySelector("[data-chart=rate]"), "requests/s"), n = Ci(e.querySelector("[data-chart=latency]"), "p99, ms"), r = e.querySelector("button"), i = [], a = null, o = !1;
 	e.hidden = !1, r.addEventListener("click", () => {
 		o = !o, r.textContent = o ? "Resume" : "Pause", r.setAttribute("aria-pressed", String(o));
 	});
@@ -2206,12 +2234,12 @@ function vi(e) {
 		if (!r.ok) throw Error(r.statusText);
 		let s = await r.json();
 		if (a !== null) {
-			let e = di(a, s);
+			let e = pi(a, s);
 			i.push({
 				at: s.at,
 				of: e
-			}), i.length > hi && i.shift(), bi(s, e);
-			let r = yi(s), o = i.map((e) => e.at);
+			}), i.length > _i && i.shift(), Si(s, e);
+			let r = xi(s), o = i.map((e) => e.at);
 			t.draw(o, r, (e) => i.map((t) => t.of.get(e)?.rate ?? null)), n.draw(o, r, (e) => i.map((t) => t.of.get(e)?.p99 ?? null));
 		}
 		a = s;
@@ -2222,16 +2250,16 @@ function vi(e) {
 		} catch {
 			e.classList.add("away");
 		}
-		window.setTimeout(c, a !== null && i.length === 0 ? 500 : mi);
+		window.setTimeout(c, a !== null && i.length === 0 ? 500 : gi);
 	}
 	c();
 }
-function yi(e) {
-	return e.versions.filter((e) => e.requests > 0).sort((e, t) => t.requests - e.requests).slice(0, gi).map(ui).sort();
+function xi(e) {
+	return e.versions.filter((e) => e.requests > 0).sort((e, t) => t.requests - e.requests).slice(0, vi).map(fi).sort();
 }
-function bi(e, t) {
+function Si(e, t) {
 	for (let n of e.versions) {
-		let e = t.get(ui(n)), r = document.querySelector(`tr[data-version="${CSS.escape(ui(n))}"]`);
+		let e = t.get(fi(n)), r = document.querySelector(`tr[data-version="${CSS.escape(fi(n))}"]`);
 		if (r !== null && e !== void 0) for (let t of [
 			"rate",
 			"failed",
@@ -2240,11 +2268,11 @@ function bi(e, t) {
 			"batch"
 		]) {
 			let n = r.querySelector(`[data-cell=${t}]`);
-			n !== null && (n.textContent = pi(e[t]));
+			n !== null && (n.textContent = hi(e[t]));
 		}
 	}
 }
-function xi(e, t) {
+function Ci(e, t) {
 	let n = null, r = "", i = (e) => getComputedStyle(document.documentElement).getPropertyValue(e).trim();
 	function a(n, r) {
 		let a = {
@@ -2271,7 +2299,7 @@ function xi(e, t) {
 				width: 2,
 				points: { show: !1 },
 				spanGaps: !1,
-				value: (e, t) => pi(t)
+				value: (e, t) => hi(t)
 			}))]
 		}, r, e);
 	}
