@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from setsail.monitor import concept
 from setsail.monitor.drift import SCALES, SHARES, Layout, Rule, examined
-from setsail.monitor.joint import tested
+from setsail.monitor.joint import compared
 from setsail.monitor.profile import Column
 from setsail.monitor.quality import Labels
 from setsail.monitor.watch import Tally
@@ -132,7 +132,7 @@ class Series:
                         found[family][column.name] = min(float(p), found[family].get(column.name, 1.0))
             if joint is not None:
                 rows = sum(window.rows for window in windows)
-                _, p = tested(joint, sum(window.features for window in windows), rows)  # type: ignore[arg-type]
+                _, p = compared(joint, sum(window.features for window in windows), rows)  # type: ignore[arg-type]
                 self.joint[scale] = p
                 if p < rule.alpha * SHARES["joint"] / len(SCALES):
                     found["joint"][""] = min(p, found["joint"].get("", 1.0))

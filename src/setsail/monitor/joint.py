@@ -18,7 +18,7 @@ from msgspec import Struct
 from setsail.monitor.tails import weighted_chi_squares
 from setsail.tensors import Array
 
-__all__ = ["LEAST_ROWS", "WIDTH", "Joint", "Projection", "fitted", "tested"]
+__all__ = ["LEAST_ROWS", "WIDTH", "Joint", "Projection", "compared", "fitted"]
 
 WIDTH: Final = 256
 LEAST_ROWS: Final = 1000  # of a reference: with fewer the covariance of the features is not known
@@ -111,7 +111,7 @@ def _plain(values: Array) -> tuple[float, ...]:
     return tuple(float(f"{value:.9g}") for value in values)
 
 
-def tested(joint: Joint, sums: Array, rows: int) -> tuple[float, float]:
+def compared(joint: Joint, sums: Array, rows: int) -> tuple[float, float]:
     """The squared distance of a window of so many rows from the reference, and how likely it is without a change.
 
     Args:

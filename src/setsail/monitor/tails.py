@@ -106,7 +106,7 @@ def _saddle(statistic: float, weights: Array, mean: float) -> float:
     """Where the slope of the cumulant generating function is the statistic."""
     high = 0.5 / float(weights.max())
     low, high = (0.0, high * (1 - 1e-12)) if statistic > mean else (-1e6 * weights.size / mean, 0.0)
-    for _ in range(200):
+    for _ in range(80):
         middle = (low + high) / 2
         if float((weights / (1 - 2 * middle * weights)).sum()) < statistic:
             low = middle
