@@ -157,8 +157,8 @@ class Reroute(Struct, frozen=True):
     Args:
         action: of `ACTIONS`. `route` has `weights` by version; `canary` has the candidate as `version`, its `percent`
             and the rest of `Rule`; `shadow` has a `version` that is added (None: there are none any more); `promote`
-            gives everything to `version`, or to the canary; `rollback` goes back to what was before; `clear` ends the
-            route.
+            gives everything to `version`, or to the canary; `rollback` goes back to what was before, or gives
+            everything to `version`; `clear` ends the route.
         sticky: None keeps what is; one without a name ends it.
         after: the revision that this is a change of; another one in force refuses it. None is whatever is in force.
 

@@ -30,6 +30,13 @@ VERBS: Final[Mapping[str, str]] = {
     "predict": "Answer a file of rows, of any size.",
     "prepare": "Make the environment that a model's own code asks for.",
     "serve": "Serve models over HTTP.",
+    "watch": "Show drift, labels and alarms of a running server.",
+    "report": "Write what is watched as one page.",
+    "route": "Say which versions of a model answer, on a server that runs.",
+    "canary": "Give a new version some of the requests, and let the server decide.",
+    "shadow": "Send a version copies of what others answer, and compare.",
+    "promote": "Have one version answer everything.",
+    "rollback": "Go back to the route before.",
     "bench": "Measure how fast a model is served.",
     "doctor": "Show what this machine can do, and how to get what is missing.",
 }

@@ -27,7 +27,8 @@ from setsail.routing import Rule
 from setsail.tensors import Array
 
 __all__ = [
-    "SHARES", "Figures", "Pairing", "Verdict", "cells", "differences", "log_capital", "of", "upper_bound", "verdict",
+    "SHARES", "Figures", "Pairing", "Verdict", "cells", "differences", "figures", "log_capital", "of", "upper_bound",
+    "verdict",
 ]  # fmt: skip
 
 SHARES: Final = (0.01, 0.03, 0.06, 0.1, 0.15, 0.25, 0.4, 0.6, 0.8, 0.95)
@@ -152,27 +153,29 @@ def verdict(rule: Rule, counts: Mapping[str, Sequence[int]]) -> Verdict:
         counts: pairs by cell, by metric; what is missing was not seen yet.
     """
     empty = [0] * cells(rule.block)
-    found = {metric: np.array(counts.get(metric, empty), float) for metric in rule.metrics}
-    figures = {metric: _figures(pairs, rule) for metric, pairs in found.items()}
-    capital = sum(figure.evidence for figure in figures.values()) / len(figures)
+    found = {metric: counts.get(metric, empty) for metric in rule.metrics}
+    told = {metric: figures(pairs, rule.alpha) for metric, pairs in found.items()}
+    capital = sum(figure.evidence for figure in told.values()) / len(told)
     if capital >= 1 / rule.alpha:
-        worst = max(figures, key=lambda metric: figures[metric].evidence)
-        return Verdict("rollback", f"{_told(worst, figures[worst])}: evidence {capital:.3g}, stopped at "
-                       f"{1 / rule.alpha:g}", figures)  # fmt: skip
-    if all(figure.upper < rule.allowed for figure in figures.values()):
-        told = ", ".join(_told(metric, figure) for metric, figure in figures.items())
-        return Verdict("promote", f"{told}: no more than {rule.allowed:g} worse, at level {rule.alpha:g}", figures)
-    return Verdict("wait", "not decided yet", figures)
+        worst = max(told, key=lambda metric: told[metric].evidence)
+        return Verdict("rollback", f"{_told(worst, told[worst])}: evidence {capital:.3g}, stopped at "
+                       f"{1 / rule.alpha:g}", told)  # fmt: skip
+    if all(figure.upper < rule.allowed for figure in told.values()):
+        why = ", ".join(_told(metric, figure) for metric, figure in told.items())
+        return Verdict("promote", f"{why}: no more than {rule.allowed:g} worse, at level {rule.alpha:g}", told)
+    return Verdict("wait", "not decided yet", told)
 
 
-def _figures(counts: Array, rule: Rule) -> Figures:
-    pairs = int(counts.sum())
-    if not pairs:
+def figures(pairs: Sequence[int], alpha: float = 0.01) -> Figures:
+    """What pairs by cell come to. `alpha`: of the bound."""
+    counts = np.array(pairs, float)
+    block, many = len(pairs) // 2 - 1, int(counts.sum())
+    if not many:
         return Figures()
-    by = counts.reshape(2, rule.block + 1)
-    control = float(by.sum(axis=0) @ np.arange(rule.block + 1)) / (pairs * rule.block)
-    evidence = exp(min(700.0, float(log_capital(counts, rule.block))))
-    return Figures(pairs, float(by[1].sum()) / pairs, control, upper_bound(counts, rule.block, rule.alpha), evidence)
+    by = counts.reshape(2, block + 1)
+    control = float(by.sum(axis=0) @ np.arange(block + 1)) / (many * block)
+    evidence = exp(min(700.0, float(log_capital(counts, block))))
+    return Figures(many, float(by[1].sum()) / many, control, upper_bound(counts, block, alpha), evidence)
 
 
 def _told(metric: str, figure: Figures) -> str:

@@ -257,13 +257,13 @@ def merged(snapshots: Iterable[Snapshot]) -> Snapshot:
         _merge(whole.stages, one.stages, _both)
         _merge(whole.failed, one.failed, _longer)
         _merge(whole.caches, one.caches, _longer)
+        _merge(whole.pairs, one.pairs, _sum)
+        _merge(whole.shadows, one.shadows, _longer)
         for version, runs in one.runs.items():
             _add_runs(whole.runs.setdefault(version, Runs()), runs)
     return whole
 
 
-        _merge(whole.pairs, one.pairs, _sum)
-        _merge(whole.shadows, one.shadows, _longer)
 def _merge(whole: dict[_K, _V], part: dict[_K, _V], plus: Callable[[_V, _V], _V]) -> None:
     for key, value in part.items():
         whole[key] = plus(whole[key], value) if key in whole else value
@@ -299,6 +299,8 @@ def _copied(rest: Snapshot) -> Snapshot:
         refusals=rest.refusals.copy(),
         caches={key: Duration(told.count, told.ns) for key, told in list(rest.caches.items())},
         gauges=rest.gauges.copy(),
+        pairs={key: counts.copy() for key, counts in list(rest.pairs.items())},
+        shadows={key: Duration(told.count, told.ns) for key, told in list(rest.shadows.items())},
     )
 
 
@@ -310,8 +312,6 @@ def _add_answers(whole: Snapshot, key: tuple[str, int, str, str], cell: _Answers
     if code == "ok":
         whole.rows[model, version] = whole.rows.get((model, version), 0) + rows
         whole.latencies[model, version, wire] = Histogram(counts, seconds)
-        pairs={key: counts.copy() for key, counts in list(rest.pairs.items())},
-        shadows={key: Duration(told.count, told.ns) for key, told in list(rest.shadows.items())},
     elif model:
         had = whole.failed.get((model, version), Duration())
         whole.failed[model, version] = Duration(had.count + count, had.ns + int(seconds * 1e9))

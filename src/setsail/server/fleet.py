@@ -101,7 +101,7 @@ class Fleet:
     def _reroute(self, ask: Reroute) -> Routed:
         """Decided here, and done by all; of two at the same time one is refused by all of them."""
         (before,) = self.answer(Routes(ask.name))
-        made = rerouted_in(before, self.answer(Status(ModelRef(ask.name))), ask)
+        made = rerouted_in(before, self.answer(Status(ModelRef(ask.name))), ask, self.answer)
         after: Routed = self.answer(made)
         tell(ask.name, before.routing, made.routing)
         return after

@@ -26,6 +26,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector
 
 from setsail.catalog import STATES, VersionStatistics, VersionStatus
+from setsail.monitor.canary import figures
 from setsail.monitor.meter import BUCKETS, ROWS, Histogram, Snapshot
 from setsail.monitor.statistics import statistics
 
@@ -61,6 +62,21 @@ FAMILIES: Final[Mapping[str, Family]] = {
         "counter", ("model", "reason"), "Requests for a model that were not run, by the error's code."
     ),
     "setsail_cache_requests": Family("counter", (*_VERSION, "result"), "Questions to the response cache: hit or miss."),
+    "setsail_canary_pairs": Family(
+        "gauge", ("model", "metric"), "Results of the last canary that were held against its control."
+    ),
+    "setsail_canary_difference": Family(
+        "gauge", ("model", "metric"), "Share of bad results of the canary, less that of its control."
+    ),
+    "setsail_canary_evidence": Family(
+        "gauge", ("model", "metric"), "Evidence that the canary is worse; 1 is none, 1/alpha stops it."
+    ),
+    "setsail_shadow_requests": Family(
+        "counter", ("model", "version", "shadow", "result"), "Copies: agreed, differed, failed, dropped, away."
+    ),
+    "setsail_shadow_seconds": Family(
+        "counter", ("model", "version", "shadow", "result"), "Seconds from a copy's start to its end, in all."
+    ),
     "setsail_model_versions": Family("gauge", ("state",), "Versions by state."),
 }  # fmt: skip
 GAUGES: Final[Mapping[str, str]] = {
@@ -145,9 +161,25 @@ def _own(counts: Snapshot, index: Sequence[VersionStatus]) -> Iterator[Metric]:
     yield _counter("setsail_refusals", counts.refusals)
     cached = {(m, v, "hit" if hit else "miss"): d.count for (m, v, hit), d in counts.caches.items()}
     yield _counter("setsail_cache_requests", cached)
+    yield from _canaries(counts)
+    yield _counter("setsail_shadow_requests", {at: told.count for at, told in counts.shadows.items()})
+    yield _counter("setsail_shadow_seconds", {at: told.ns / 1e9 for at, told in counts.shadows.items()})
     for name, value in sorted(counts.gauges.items()):
         yield GaugeMetricFamily(f"setsail_{name}", GAUGES[name], value)
     yield _states(index)
+
+
+def _canaries(counts: Snapshot) -> Iterator[Metric]:
+    """Of every model's newest canary."""
+    newest = {model: since for model, since, _ in sorted(counts.pairs)}
+    rows = {(model, metric): figures(pairs) for (model, since, metric), pairs in counts.pairs.items()
+            if newest[model] == since}  # fmt: skip
+    for name in ("pairs", "difference", "evidence"):
+        _, labels, text = FAMILIES[f"setsail_canary_{name}"]
+        gauge = GaugeMetricFamily(f"setsail_canary_{name}", text, labels=labels)
+        for at, found in sorted(rows.items(), key=itemgetter(0)):
+            gauge.add_metric(at, getattr(found, name))
+        yield gauge
 
 
 def _counter(name: str, counts: Mapping[Any, float]) -> Metric:

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["Server", "data_application"]
 
 _LOG = logging.getLogger("setsail.server")
+_JUDGE: Final = "setsail.server.verdicts"
 _APPS: Final = "setsail.server.apps"
 _QUIET: Final = 1.0  # see Plane.drain
 
@@ -70,6 +71,7 @@ class Server:
     Attributes:
         answering: what clients ask but predictions; the house, unless there are other processes.
         counted: what was counted here; or everywhere, where there are other processes.
+        judges: whether canaries are judged here (`verdicts.py`).
     """
 
     def __init__(self, settings: Settings | None = None, listeners: Sequence[socket.socket] = ()) -> None:
@@ -87,6 +89,7 @@ class Server:
                 self.house.management.store.allow(Path(folder.strip()))
         self.answering: Answering = self.house
         self.counted: Counted = self.meter
+        self.judges = True
         self.stopped_by: signal.Signals | None = None
         self._repositories: list[Repository] = []
         self._inherited = list(listeners)
@@ -235,6 +238,10 @@ class Server:
         except BaseException:
             self.close()
             raise
+        if self.judges:
+            self.house.on_route = self._judge
+            for name in [name for name, versions in self.house.table.models.items() if versions.picker is not None]:
+                self._judge(name)
         self._thread = Thread(target=self._run, args=(data, tls), name="setsail-server", daemon=True)
         self._thread.start()
         self._began.wait()
@@ -242,6 +249,13 @@ class Server:
             self.close()
             raise self._fault
         return self
+
+    def _judge(self, name: str) -> None:
+        """The first route has come: canaries are judged from now on."""
+        judge = import_module(_JUDGE).Judge(self.answering, self.counted)
+        self.house.on_route = judge.wake
+        self.at_end(judge.close)
+        judge.wake(name)
 
     def _desk(self, door: Door, tracer: Tracing | None) -> Desk:
         """What a door answers: its own paths, out of the one house."""

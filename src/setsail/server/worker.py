@@ -71,6 +71,7 @@ class Worker:
         self.server.answering = Everywhere(self.server.house, Fleet(self.everyone))
         self.server.counted = Counts(self.everyone)
         self.server.ready_gate = start.open
+        self.server.judges = start.slot == 0
 
     def open(self) -> None:
         """Load everything, and begin to accept. Raises what keeps a model from being ready."""

@@ -20,7 +20,7 @@ from setsail.serving.table import Entry, Table
 from setsail.signature import Signature
 from setsail.tensors import NULL
 
-__all__ = ["Chosen", "chosen", "key_of"]
+__all__ = ["Chosen", "chosen", "key_of", "place_of"]
 
 
 class Chosen(Loaded):
@@ -77,14 +77,29 @@ def key_of(sticky: Sticky, request: Request, headers: Mapping[str, str] | None, 
         inputs = bind(signature, request.body)
     except SetsailError:
         return None
-    table = signature.table
-    if sticky.name in inputs:
-        value = inputs[sticky.name].ravel()[:1].tolist()
-    elif table is not None and sticky.name in table.columns:
-        value = inputs[table.name][:1, table.columns.index(sticky.name)].tolist()
-    else:
+    found = place_of(sticky.name, signature)
+    if found is None:
         return None
+    name, column = found
+    value = (inputs[name].ravel() if column is None else inputs[name][:, column])[:1].tolist()
     return _text(value[0]) if value else None
+
+
+def place_of(name: str, signature: Signature) -> tuple[str, int | None] | None:
+    """The input that a key means, and which of its columns; None where the model has no such input.
+
+    A column is meant by its name, or by its number from 0 where columns have none.
+    """
+    if any(spec.name == name and len(spec.shape) == 1 for spec in signature.inputs):
+        return name, None
+    table = signature.table
+    if table is not None and name in table.columns:
+        return table.name, table.columns.index(name)
+    for spec in signature.inputs if table is None else ():
+        width = spec.shape[1] if len(spec.shape) == 2 and len(signature.inputs) == 1 else None
+        if isinstance(width, int) and name.isascii() and name.isdigit() and len(name) < 9 and int(name) < width:
+            return spec.name, int(name)
+    return None
 
 
 def _text(value: Any) -> str | None:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import time
 from typing import Final
 
-from setsail.catalog import VersionStatus
+from setsail.catalog import Metadata, ModelMetadata, VersionStatus
+from setsail.errors import SetsailError
 from setsail.messages import ModelRef
 from setsail.routing import PutRoute, Reroute, Routed, Routing
+from setsail.serving.chosen import place_of
 from setsail.serving.routes import conflict, rerouted
 from setsail.serving.table import Table
 
@@ -35,11 +37,21 @@ def routed_of(table: Table, name: str = "") -> tuple[Routed, ...]:
     )
 
 
-def rerouted_in(now: Routed, versions: Sequence[VersionStatus], ask: Reroute) -> PutRoute:
-    """What a change comes to. Raises what `routes.rerouted` raises."""
+def rerouted_in(
+    now: Routed, versions: Sequence[VersionStatus], ask: Reroute, metadata: Callable[[Metadata], ModelMetadata]
+) -> PutRoute:
+    """What a change comes to. Raises what `routes.rerouted` raises, and `route.value` for a key that a model lacks."""
     known = [status.version for status in versions]
     ready = [status.version for status in versions if status.ready]
-    return PutRoute(ask.name, rerouted(now.routing, ask, known=known, ready=ready, default=now.default, when=time()))
+    routing = rerouted(now.routing, ask, known=known, ready=ready, default=now.default, when=time())
+    route = routing.route
+    if route is not None and route.sticky is not None and route.sticky.by == "input":
+        for version in route.shares if ask.action != "rollback" else ():
+            signature = metadata(Metadata(ModelRef(ask.name, version))).signature
+            if place_of(route.sticky.name, signature) is None:
+                raise SetsailError("route.value", f"version {version} of {ask.name!r} has no such input or column",
+                                   field="sticky", value=route.sticky.name, expected=str(signature))  # fmt: skip
+    return PutRoute(ask.name, routing)
 
 
 def put(table: Table, ask: PutRoute) -> Table:

@@ -113,7 +113,7 @@ def rerouted(
     if ask.after is not None and ask.after != now.revision:
         raise conflict(ask.name, ask.after, now.revision)
     before, route = now.revision, now.route
-    if ask.action == "rollback":
+    if ask.action == "rollback" and ask.version is None:
         back = _back(now, ask.name)
         before, route = (back.before, back.route) if back is not None else (0, None)
     elif ask.action == "clear":
@@ -204,7 +204,7 @@ def _promote(ask: Reroute, old: Route | None, default: int | None, when: float) 
     return Route(cut({version: 1.0}), _sticky(ask, old), shadows)
 
 
-_ROUTES: Final = {"route": _route, "canary": _canary, "shadow": _shadow, "promote": _promote}
+_ROUTES: Final = {"route": _route, "canary": _canary, "shadow": _shadow, "promote": _promote, "rollback": _promote}
 
 
 def _spans(old: Route | None, default: int | None) -> Spans:
