@@ -19,6 +19,7 @@ from setsail.catalog import (
     Ask,
     Configure,
     Describe,
+    Feedback,
     Index,
     IsLive,
     IsReady,
@@ -39,15 +40,15 @@ from setsail.catalog import (
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef, Request
 from setsail.monitor.statistics import statistics
-from setsail.server.channel import Answer
 from setsail.routing import PutRoute, Reroute, Routed, Routes
+from setsail.server.channel import Answer
 from setsail.server.counts import Counts
 from setsail.server.dispatch import Answering
 from setsail.server.questions import decode_answer, encode, subject
 from setsail.serving.model import predict_rows
-
 from setsail.serving.rerouting import rerouted_in, tell
 from setsail.serving.watchers import best
+
 __all__ = ["Asker", "Everywhere", "Fleet", "merged_statuses", "predict"]
 
 
@@ -70,9 +71,9 @@ class Fleet:
         """As `serving.house.House.answer`."""
         if isinstance(ask, CONTROLS) and not control:
             raise SetsailError("control.refused", "loading and unloading is off here")
-        ask = self._settled(ask)
         if isinstance(ask, Reroute):
             return self._reroute(ask)
+        ask = self._settled(ask)
         if isinstance(ask, IsLive):
             return True
         merge = _MERGES.get(type(ask))
@@ -97,7 +98,6 @@ class Fleet:
             return replace(ask, version=self.answer(Describe(ask.name))[0].version)
         return ask
 
-    def _statistics(self, found: Sequence[Sequence[VersionStatistics]]) -> tuple[VersionStatistics, ...]:
     def _reroute(self, ask: Reroute) -> Routed:
         """Decided here, and done by all; of two at the same time one is refused by all of them."""
         (before,) = self.answer(Routes(ask.name))
@@ -106,6 +106,7 @@ class Fleet:
         tell(ask.name, before.routing, made.routing)
         return after
 
+    def _statistics(self, found: Sequence[Sequence[VersionStatistics]]) -> tuple[VersionStatistics, ...]:
         """Of the versions that any worker has, over all that was ever counted: what died with a worker counts."""
         counts = Counts(self._asker).snapshot()
         versions = dict.fromkeys((one.name, one.version) for told in found for one in told)
@@ -126,6 +127,14 @@ class Everywhere:
         if isinstance(ask, Statistics | Describe | Routes) or (control and isinstance(ask, CONTROLS)):
             return self._fleet.answer(ask)
         return self._house.answer(ask, control=control)
+
+
+    def _labels(self, ask: Feedback, control: bool) -> tuple[str, ...]:
+        """Each worker knows the ids that it has answered; what none of them knows is counted in this one."""
+        told: tuple[str, ...] = self._fleet.answer(replace(ask, spread=True))
+        if missed := told.count("unknown"):
+            self._house.answer(Feedback(ask.name, version=ask.version, missed=missed), control=control)
+        return told
 
 
 def located(ask: Register, found: Registered) -> Register:
@@ -200,15 +209,6 @@ def _with_default(statuses: list[VersionStatus]) -> list[VersionStatus]:
     return [replace(s, default=True) if best.get(s.name) == s.version and s.ready else s for s in statuses]
 
 
-def _nothing(found: Sequence[None]) -> None:
-    return None
-
-
-def _first(found: Sequence[Registered]) -> Registered:
-    return found[0]
-
-
-def _description(found: Sequence[ModelDescription]) -> ModelDescription:
 def merged_routed(found: Sequence[Sequence[Routed]]) -> tuple[Routed, ...]:
     """One a model: a version is ready when it is in all workers. The routing is the same in all of them."""
     grouped: dict[str, list[Routed]] = {}
@@ -229,6 +229,15 @@ def merged_labels(found: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(best(told) for told in zip(*found, strict=True))
 
 
+def _nothing(found: Sequence[None]) -> None:
+    return None
+
+
+def _first(found: Sequence[Registered]) -> Registered:
+    return found[0]
+
+
+def _description(found: Sequence[ModelDescription]) -> ModelDescription:
     return merged_descriptions([(one,) for one in found])[0]
 
 
