@@ -73,6 +73,25 @@ def test_a_batch_over_the_limit_is_split_and_joined(limit: int | None, batches: 
     assert response.outputs["total"].tolist() == [6, 14, 22]
 
 
+class Strict(Doubling):
+    """Refuses a row that begins with 5, by its number in what it was given, as steps do."""
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        for row in np.flatnonzero(inputs["x"][:, 0] == 5).tolist():
+            raise SetsailError(
+                "input.media", f"step image.decode: input 'x', row {row}, is no image", field="x", row=row
+            )
+        return super().run(inputs)
+
+
+@pytest.mark.parametrize("limit", [None, 2, 1])
+def test_the_row_in_a_fault_is_the_requests_own_whatever_slice_it_was_in(limit: int | None) -> None:
+    with pytest.raises(SetsailError) as caught:
+        predict(lambda: table(Strict(limit))[0], ask())
+    assert (caught.value.code, caught.value.facts["row"]) == ("input.media", 2)
+    assert "input 'x', row 2, is no image" in caught.value.what
+
+
 class Row(list[Any]):
     """A list that can be watched."""
 

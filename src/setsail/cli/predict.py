@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import sys
 import tempfile
@@ -22,12 +21,12 @@ from setsail.messages import Body, Response
 from setsail.rows.files import format_of
 from setsail.server.opening import resolve
 from setsail.serving.model import Model
+from setsail.serving.slices import further
 from setsail.signature import Signature
 from setsail.tensors import Array
 
 __all__ = ["command"]
 
-_ROW: Final = re.compile(r"\brow (\d+)\b")
 _PATH: Final = click.Path(path_type=Path)
 
 
@@ -114,13 +113,8 @@ def _answers(answer: Callable[[Body], Response], batches: rows.Batches, bar: Bar
 
 def _placed(fault: SetsailError, path: Path, before: int) -> SetsailError:
     """The same fault with its row counted in the whole file, from 0 as on every wire."""
-    what = _ROW.sub(lambda match: f"row {int(match[1]) + before}", fault.what)
-    facts = dict(fault.facts)
-    if isinstance(facts.get("row"), int):
-        facts["row"] += before
-    placed = SetsailError(fault.code, f"{path.name}: {what}", field=fault.field, expected=fault.expected,
-                          todo=fault.todo, **{"file": str(path), **facts})  # fmt: skip
-    placed.value = fault.value  # it was shortened when it was raised
+    placed = further(fault, before, path.name)
+    placed.facts.setdefault("file", str(path))
     return placed
 
 

@@ -24,7 +24,7 @@ from setsail.errors import SetsailError
 from setsail.letters import REQUEST, Letter
 from setsail.merging import merge
 from setsail.messages import TOGETHER, Body, Digits, Request, Response, Tensor, Tensors
-from setsail.runtime import Runner
+from setsail.serving import slices
 from setsail.serving.chosen import Chosen, chosen
 from setsail.serving.leases import Loaded
 from setsail.serving.observers import Finished, Observer, tell
@@ -310,7 +310,7 @@ def _wanted(meant: Loaded, request: Request, version: Loaded) -> frozenset[str] 
         meant: the signature that answers: of this name, or the version's default one.
     """
     signature = meant.runner.signature
-    if request.signature == "serving_default" or meant is not version:
+    if request.signature == "serving_default" or request.signature in version.others:
         return frozenset([signature.output(name).name for name in request.outputs]) if request.outputs else None
     names = frozenset(spec.name for spec in signature.outputs)
     if request.signature not in names:
@@ -341,19 +341,10 @@ def _unknown(request: Request, name: str, known: Iterable[str]) -> SetsailError:
 def _run(predictions: Sequence[Prediction], inputs: Mapping[str, Array], rows: int) -> dict[str, Array]:
     """Run, and have the rows noted where the version is watched."""
     loaded = predictions[0].loaded
-    outputs = _ran(loaded.runner, inputs, rows)
+    outputs = slices.run(loaded.runner, inputs, rows)
     if loaded.watch is not None:
         loaded.watch(predictions, inputs, outputs, rows)
     return outputs
-
-
-def _ran(runner: Runner, inputs: Mapping[str, Array], rows: int) -> dict[str, Array]:
-    """Run, in pieces where the program takes fewer rows at once than came."""
-    limit = runner.max_batch
-    if limit is None or rows <= limit or not runner.signature.batched:
-        return runner.run(inputs)
-    parts = [runner.run({n: a[i : i + limit] for n, a in inputs.items()}) for i in range(0, rows, limit)]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _failed(prediction: Prediction, fault: Exception, observers: Sequence[Observer]) -> Exception:
