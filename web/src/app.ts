@@ -90,7 +90,7 @@ async function samples(model: Model, fields: Field[]): Promise<void> {
       put(spec.name in whole ? own : (own as unknown[])[i]);
     }
   };
-  button.hidden = false;
+  button.hidden = first.shape[0] < 2;
   button.addEventListener("click", fill);
   fill();
 }
@@ -115,7 +115,7 @@ async function start(): Promise<void> {
   });
   const { manifest } = model;
   found("weights").textContent = megabytes(manifest.bytes.weights);
-  found("facts").textContent = `${manifest.name}, version ${manifest.version} · ${manifest.framework} ${manifest.kind}`;
+  found("facts").textContent = `${manifest.framework} ${manifest.kind}`;
   const fields = fieldSpecs(model.signature).map(field);
   found("fields").replaceChildren(...fields.map(({ element }) => element));
   await samples(model, fields);

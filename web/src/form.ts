@@ -40,7 +40,7 @@ export function field(spec: Spec): Field {
     : spec.shape.length > 1 || spec.shape.length === 0 || spec.content ? tensorText
     : spec.categories?.length ? levels : spec.dtype === "bool" ? truth : spec.dtype === "string" ? text : number;
   const { control, value, fill } = build(spec, id);
-  const kind = spec.content || spec.dtype;
+  const kind = spec.content || { string: "text", bool: "yes or no" }[spec.dtype] || (isFloat(spec.dtype) ? "number" : "integer");
   const hint = make("span", { class: "kind" }, spec.nullable ? `${kind}, may be empty` : kind);
   const element = make("div", { class: "field" }, make("label", { for: id }, spec.name, " ", hint), control);
   return { spec, element, value, fill };
