@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from fakehouse import FakeHouse, FakeModel, gallery
+from fakehouse import FakeHouse, FakeModel, gallery, iris
 from prometheus_client.parser import text_string_to_metric_families
 
 from setsail.monitor.meter import Meter
@@ -103,6 +103,29 @@ def test_the_first_page_draws_what_its_own_server_counts(app: Any) -> None:
     told = json.loads(send(app, "GET", "/live.json").text)
     names = [f"{v['name']} v{v['version']}" for v in told["versions"]]
     assert names == re.findall(r'data-version="([^"]*)"', page.text)
+
+
+class Watched:
+    """What is known of one version."""
+
+    def look(self, counts: Any = None) -> dict[Any, Any]:
+        return {}
+
+    def report(self, model: str = "") -> dict[str, Any]:
+        column = {"name": "<age>", "family": "inputs", "bins": ["low"], "reference": [4], "window": [2],
+                  "scale_1": {"p": 1e-9, "psi": 0.3, "js": 0.1}}  # fmt: skip
+        alarm = {"active": True, "since": 1.0, "raised": 1, "features": ["<age>"]}
+        told = {"rows": 1500, "windows": 3, "window_rows": 0, "reference_rows": 6000, "notes": [], "features": [column],
+                "alarms": {"inputs": alarm}}  # fmt: skip
+        return {"models": {"iris": {"1": told}}}
+
+
+def test_a_models_page_shows_its_drift() -> None:
+    watched = application(FakeHouse(iris()), data_url=DATA, watching=Watched())  # type: ignore[arg-type]
+    page = send(watched, "GET", "/docs/iris").text
+    assert "Alarm: inputs (&lt;age&gt;)" in page
+    assert "1,500 rows noted, 3 windows tested" in page
+    assert '<tr class="alarm"><td>&lt;age&gt;</td><td>inputs</td><td class="number">0.300</td>' in page
 
 
 def test_a_models_page_shows_what_its_artifact_says(app: Any) -> None:

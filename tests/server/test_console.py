@@ -34,9 +34,9 @@ def test_a_route_in_a_line() -> None:
 
 def test_columns_that_moved_most_come_first_and_alarms_are_marked() -> None:
     alarms = {"inputs": {"active": True, "features": ["b"]}, "outputs": {"active": False, "features": ["a"]}}
-    told = features({"alarms": alarms, "features": [column("a", 0.01), column("b", 0.4, 1e-9), column("c", -0.02)]})
+    told = features({"alarms": alarms, "features": [column("a", 0.01), column("b", 0.4, 1e-9), column("c", -0.0002)]})
     assert [(f.name, f.psi, f.p, f.alarm) for f in told] == [
-        ("b", "0.400", "1e-09", True), ("a", "0.010", "0.500", False), ("c", "-0.020", "0.500", False),
+        ("b", "0.400", "1e-09", True), ("a", "0.010", "0.500", False), ("c", "0.000", "0.500", False),
     ]  # fmt: skip
 
 

@@ -61,7 +61,7 @@ def features(report: Mapping[str, Any]) -> list[Feature]:
 
 def _feature(told: Mapping[str, Any], alarm: bool) -> Feature:
     last = told.get("scale_1")
-    psi, p = ("–", "–") if last is None else (f"{last['psi']:.3f}", _probability(last["p"]))
+    psi, p = ("–", "–") if last is None else (f"{round(last['psi'], 3) + 0.0:.3f}", _probability(last["p"]))
     return Feature(told["name"], told["family"], psi, p, alarm, _bars(told))
 
 
