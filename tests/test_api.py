@@ -14,6 +14,8 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 import setsail
+from setsail import packing
+from setsail.convert.conversion import Intent
 from setsail.errors import SetsailError
 
 X, y = load_iris(return_X_y=True)
@@ -41,6 +43,15 @@ def test_pack_load_predict(tmp_path: Path) -> None:
     with setsail.load(artifact.path) as model:
         assert (model.predict(X) == MODEL.predict(X)).all()
         assert np.allclose(model.predict({"input": X})["probabilities"], MODEL.predict_proba(X))
+
+
+def test_pack_says_all_that_the_command_line_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Intent] = []
+    monkeypatch.setattr(packing, "pack", lambda model, intent, options: asked.append(intent))
+    setsail.pack("folder", framework="torch", factory="m:f", weights=Path("w.pt"), signature="score", labels=["a", "b"])
+    setsail.pack("folder")
+    assert asked[0] == Intent(framework="torch", factory="m:f", weights="w.pt", signature="score", labels=("a", "b"))
+    assert asked[1] == Intent()
 
 
 def test_pack_names_the_file_after_the_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

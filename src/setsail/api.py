@@ -32,6 +32,10 @@ def pack(
     inputs: Sequence[str] | None = None,
     reference: Any = None,
     labels: Sequence[str] | None = None,
+    framework: str | None = None,
+    factory: str | None = None,
+    weights: str | Path | None = None,
+    signature: str | None = None,
     tolerance: float | None = None,
     samples: str = "synthetic",
     trust: Sequence[str] = (),
@@ -49,6 +53,9 @@ def pack(
         inputs: texts like `"x:float32[*,10]"`, where an example is not enough or not there.
         reference: training rows; their histograms are what drift is measured against.
         labels: class labels instead of the model's own.
+        framework: whose model it is, where the file does not say.
+        factory, weights: "pkg.mod:fn" that builds the module which weights belong to, and their file.
+        signature: which signature of a SavedModel becomes the default; `serving_default` unless given.
         tolerance: multiplies the parity rule (1e-4 + 1e-3 |value|).
         samples: `synthetic`, `example` (also keeps at most 64 of the given rows) or `none`.
         trust: formats whose loading may run code that you accept ("pickle", "torchscript", "factory").
@@ -64,8 +71,9 @@ def pack(
     """
     packing, conversion = import_module("setsail.packing"), import_module("setsail.convert.conversion")
     intent = conversion.Intent(
-        example=example, inputs=tuple(TensorSpec.parse(text) for text in inputs or ()), labels=tuple(labels or ())
-    )
+        example=example, inputs=tuple(TensorSpec.parse(text) for text in inputs or ()), labels=tuple(labels or ()),
+        framework=framework, factory=factory, weights=None if weights is None else str(weights), signature=signature,
+    )  # fmt: skip
     options = packing.PackOptions(
         name=name, version=version, output=Path(output) if output is not None else None, force=force,
         tolerance=1.0 if tolerance is None else tolerance, samples=samples, trust=tuple(trust), sandbox=sandbox,

@@ -12,6 +12,7 @@ pytest.importorskip("onnxscript")
 
 from setsail.convert.conversion import Conversion, Intent  # noqa: E402
 from setsail.convert.torch import convert  # noqa: E402
+from setsail.convert.torch.assembly import Model  # noqa: E402
 from setsail.errors import SetsailError  # noqa: E402
 from setsail.signature import TensorSpec  # noqa: E402
 
@@ -267,3 +268,23 @@ def test_many_architectures(module: Any, intent: Intent, signature: str, agrees:
     conversion = convert(module, intent)
     assert str(conversion.signature) == signature
     agrees(conversion)
+
+
+# -- names -------------------------------------------------------------------------------------------------------------
+
+
+class Echo(nn.Module):
+    def forward(self, x: Any, y: Any) -> Any:
+        return {"x": x * 2, "x_out": y, "z": x + y}
+
+
+def test_an_output_that_is_called_as_an_input_gets_a_name_of_its_own() -> None:
+    ran = Model(Echo(), torch.device("cpu"), keywords=True).run({"x": np.ones((2, 2)), "y": np.zeros((2, 2))})
+    assert {name: float(array[0, 0]) for name, array in ran.items()} == {"x_out_out": 2, "x_out": 0, "z": 1}
+
+
+@pytest.mark.slow
+def test_an_output_that_is_an_input_is_exported_under_its_own_name() -> None:
+    made = convert(Echo(), inputs("x:float32[*,2]", "y:float32[*,2]"))
+    assert [spec.name for spec in made.signature.outputs] == ["x_out_out", "x_out", "z"]
+    assert made.notes == ("output 'x_out_out' is 'x', as an input is called",)

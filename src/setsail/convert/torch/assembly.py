@@ -35,12 +35,15 @@ class Model:
 
     def __init__(self, call: Callable[..., Any], device: torch.device, *, keywords: bool) -> None:
         self._call, self._device, self._keywords = call, device, keywords
+        self.renamed: Mapping[str, str] = {}  # outputs that could not keep their name, which an input has
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         with quiet(), torch.no_grad():
             tensors = self.tensors(inputs)
             answer = self._call(**tensors) if self._keywords else self._call(*tensors.values())
-            outputs = {name: to_array(t).copy() for name, t in flatten(answer).items()}
+            flat = flatten(answer)
+            outputs = {_apart(name, inputs, flat): to_array(t).copy() for name, t in flat.items()}
+            self.renamed = {new: name for new, name in zip(outputs, flat, strict=True) if new != name}
         if not outputs:
             raise SetsailError("convert.unsupported", "the module answers no tensor", expected="at least one tensor")
         return outputs
@@ -86,7 +89,7 @@ def assemble(
         signature=signature,
         programs=(Program(Variant("onnx", "onnx", precision, PROGRAM, max_batch=batch), files),),
         probes=seen.probes,
-        notes=notes,
+        notes=(*notes, *(f"output {new!r} is {old!r}, as an input is called" for new, old in model.renamed.items())),
     )
     return labelled(converted, intent.labels) if intent.labels else converted
 
@@ -113,6 +116,14 @@ def _export(model: Model, export: Exporter, source: Source, seen: Observation, *
     tensors = model.tensors(source.draw(rows, seen.sizes))
     names = [s.name for s in seen.signature.outputs]
     return export(source.inputs, tensors, names, free)
+
+
+def _apart(name: str, inputs: Mapping[str, object], outputs: Mapping[str, object]) -> str:
+    """The name of an output: a graph has each name once, so that one which an input has gets `_out` behind it."""
+    found = name
+    while found in inputs or (found != name and found in outputs):
+        found += "_out"
+    return found
 
 
 def device_of(module: torch.nn.Module) -> torch.device:
