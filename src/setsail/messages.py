@@ -20,8 +20,8 @@ from setsail.signature import Signature
 from setsail.tensors import Array, DType
 
 __all__ = [
-    "Body", "Cells", "Columns", "Digits", "Form", "ModelRef", "Portion", "Request", "Response", "Rows", "Tensor",
-    "TOGETHER", "Tensors", "Unread",
+    "TOGETHER", "Body", "Cells", "Columns", "Digits", "Form", "ModelRef", "Portion", "Request", "Response", "Rows",
+    "Tensor", "Tensors", "Unread",
 ]  # fmt: skip
 
 TOGETHER: Final = "\0"  # between the names of several signatures that one run is to answer

@@ -117,6 +117,13 @@ LIES: dict[str, tuple[Change, str]] = {
         "signatures.embed.inputs",
     ),
     "no steps for what the program takes": (lambda b: b["signatures"]["embed"].update(steps=[]), "steps"),
+    "an alias of nothing": (lambda b: b["signatures"].update(e={"same": "ghost"}), "signatures.e.same"),
+    "an alias of an alias": (
+        lambda b: b["signatures"].update(e={"same": "embed"}, f={"same": "e"}), "signatures.f.same",
+    ),
+    "an alias with a key more": (
+        lambda b: b["signatures"].update(e={"same": "embed", "kind": "tensors"}), "signatures.e.kind",
+    ),
     "files of no signature": (
         lambda b: b["members"].update({"signatures/ghost/variants/a/b": {"sha256": "0" * 64, "length": 0}}),
         "signatures",

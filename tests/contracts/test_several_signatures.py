@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
-from several_signatures import ANSWERS, NAMES, packed
+from several_signatures import ALIASES, ANSWERS, NAMES, packed
 
 import setsail
 from setsail.errors import SetsailError
@@ -81,11 +81,19 @@ def test_a_signature_comes_before_an_output_of_its_name(server: Server) -> None:
     assert told == {"predictions": [-v for v in expected("serving_default")]}
 
 
+@pytest.mark.parametrize("name", ALIASES)
+def test_a_further_name_is_answered_alike(name: str, server: Server) -> None:
+    meant = ALIASES[name]
+    for body in ({"instances": ROWS[meant][1]}, {"inputs": dict([ROWS[meant]])}):
+        told = post(server, "/v1/models/two:predict", {"signature_name": name, **body}).json()
+        assert list(told.values()) == [expected(meant)]
+
+
 def test_an_unknown_one_is_told_which_there_are(server: Server) -> None:
     told = post(server, "/v1/models/two:predict", {"signature_name": "regress", "instances": X})
     assert told.status_code == 400
     assert "model.signature" in told.headers["x-setsail-error"]
-    for name in NAMES:
+    for name in (*NAMES, *ALIASES):
         assert name in told.json()["error"]
 
 
@@ -97,7 +105,7 @@ def test_rows_are_held_against_the_signature_that_is_named(server: Server) -> No
 def test_both_metadata_list_every_signature(server: Server, channel: Any) -> None:
     told = requests.get(server.url + "/v1/models/two/metadata", timeout=30).json()
     rest = told["metadata"]["signature_def"]["signature_def"]
-    assert sorted(rest) == sorted(NAMES)  # the output `prediction` is a signature of that name here
+    assert sorted(rest) == sorted((*NAMES, *ALIASES))  # the output `prediction` is a signature of that name here
     assert list(rest["classify"]["inputs"]) == ["z"]
     assert list(rest["classify"]["outputs"]) == ["scores"]
     assert rest["single"]["outputs"]["twice"]["tensor_shape"]["dim"][1]["size"] == "3"
@@ -158,7 +166,7 @@ def test_tasks_of_one_run_and_signatures_of_their_own(channel: Any) -> None:
     assert "run of its own" in caught.value.details()
 
 
-# -- Open Inference Protocol: a parameter, because it has no word for signatures ----------------------------------------
+# -- Open Inference Protocol: a parameter, because it has no word for signatures ---------------------------------------
 
 
 def test_the_open_inference_protocol_has_a_parameter(server: Server) -> None:
@@ -195,7 +203,8 @@ def test_its_binary_form_and_grpc_too(server: Server, channel: Any) -> None:
 
 def test_a_loaded_model_answers_by_signature(file: Path) -> None:
     with setsail.load(file) as model:
-        assert sorted(model.signatures) == sorted(NAMES)
+        assert sorted(model.signatures) == sorted((*NAMES, *ALIASES))
+        assert model.signatures["serve"] == model.signature
         for name in NAMES:
             np.testing.assert_allclose(model.predict(np.array(ROWS[name][1]), signature=name), expected(name))
         np.testing.assert_allclose(model.predict({"z": Z}, "classify")["scores"], expected("classify"))

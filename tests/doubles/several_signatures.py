@@ -1,9 +1,10 @@
 """A model of several signatures, converted by hand from small ONNX graphs: no framework takes part.
 
-    serving_default   x:float32[N,3] -> prediction:float32[N], the weighted sum
-    classify          z:float32[N,2] -> scores:float32[N,2], half of z, of "cat" and "dog"
-    prediction        x:float32[N,3] -> prediction:float32[N], the sum's negative: called like the default one's output
-    single            x:float32[N,3] -> twice:float32[N,3], by a program that takes one row at a time
+serving_default   x:float32[N,3] -> prediction:float32[N], the weighted sum
+classify          z:float32[N,2] -> scores:float32[N,2], half of z, of "cat" and "dog"
+prediction        x:float32[N,3] -> prediction:float32[N], the sum's negative: called like the default one's output
+single            x:float32[N,3] -> twice:float32[N,3], by a program that takes one row at a time
+serve, sort       further names of serving_default and classify
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from setsail.signature import Dim, Signature, TensorSpec
 from setsail.tensors import BY_NAME, Array
 from setsail.variants import Variant
 
-__all__ = ["ANSWERS", "NAMES", "conversion", "packed"]
+__all__ = ["ALIASES", "ANSWERS", "NAMES", "conversion", "packed"]
 
 WEIGHTS = np.array([1.0, 10.0, 100.0], np.float32)
 F32 = BY_NAME["float32"]
@@ -36,6 +37,7 @@ ANSWERS: Mapping[str, Callable[[Array], dict[str, Array]]] = {
     "single": lambda x: {"twice": x * 2},
 }
 NAMES = tuple(ANSWERS)
+ALIASES = {"serve": "serving_default", "sort": "classify"}
 
 
 def spec(name: str, *rest: Dim, **facts: Any) -> TensorSpec:
@@ -44,9 +46,7 @@ def spec(name: str, *rest: Dim, **facts: Any) -> TensorSpec:
 
 def program(op: str, constant: Array, signature: Signature, batch: Dim) -> bytes:
     (given,), (told,) = signature.inputs, signature.outputs
-    value = [
-        helper.make_tensor_value_info(s.name, TensorProto.FLOAT, [batch, *s.shape[1:]]) for s in (given, told)
-    ]
+    value = [helper.make_tensor_value_info(s.name, TensorProto.FLOAT, [batch, *s.shape[1:]]) for s in (given, told)]
     nodes = [helper.make_node(op, [given.name, "c"], [told.name])]
     graph = helper.make_graph(nodes, "g", value[:1], value[1:], [numpy_helper.from_array(constant, "c")])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
@@ -71,10 +71,10 @@ def conversion() -> Conversion:
         "prediction": one("prediction", "MatMul", -WEIGHTS, x, prediction),
         "single": one("single", "Mul", 2.0, x, spec("twice", 3), batch=1),
     }
-    return replace(made, others=others)
+    return replace(made, others=others, aliases=ALIASES)
 
 
 def packed(file: Path, made: Conversion | None = None, **options: Any) -> Artifact:
     """The artifact of it, named `two`, as `setsail pack` writes it."""
-    with mock.patch.object(convert, "convert", lambda model, intent: made or conversion()):
+    with mock.patch.object(convert, "convert", return_value=made or conversion()):
         return pack(object(), Intent(), PackOptions(name="two", output=file, **options))

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from several_signatures import ANSWERS, NAMES, conversion, one, packed, spec
+from several_signatures import ALIASES, ANSWERS, NAMES, conversion, one, packed, spec
 
 from setsail import artifact
+from setsail.artifact.manifest import DEFAULT
 from setsail.artifact.write import assemble, pieces
 from setsail.convert import parcel
 from setsail.errors import SetsailError
@@ -30,6 +31,7 @@ def test_every_signature_is_packed_with_all_that_answers_it(tmp_path: Path) -> N
             assert one.parity.passed
             assert list(one.files("onnx")) == ["model.onnx"]
             assert one.digest == made.digest
+        assert made.aliases == ALIASES
         assert made.others["single"].variants[0].max_batch == 1
         assert made.others["classify"].signature.output("scores").labels == ("cat", "dog")
 
@@ -41,6 +43,7 @@ def test_what_an_artifact_says_of_them(tmp_path: Path) -> None:
         assert "signature classify" in text
         assert "z:float32[N,2]" in text
         assert "single" in text
+        assert "signature serve, the same as serving_default" in text
 
 
 def test_the_same_model_gives_the_same_file(tmp_path: Path) -> None:
@@ -54,16 +57,21 @@ def test_one_that_disagrees_with_its_source_is_not_carried_and_that_is_told(tmp_
     wrong = one("classify", "Mul", 0.6, spec("z", 2), spec("scores", 2))
     with packed(tmp_path / "two.setsail", replace(made, others={**made.others, "classify": wrong})) as kept:
         assert sorted(kept.others) == ["prediction", "single"]
-        (note,) = kept.notes
+        assert kept.aliases == {"serve": "serving_default"}
+        note, alias = kept.notes
         assert note.startswith("signature 'classify' is not carried: the program differs from its source on ")
+        assert alias == "signature 'sort' is not carried: it is another name of 'classify'"
 
 
 @pytest.mark.parametrize("name", ["a/b", "", "é", "Serving_Default"])
 def test_a_name_that_no_folder_may_have_is_not_carried(name: str, tmp_path: Path) -> None:
     made = conversion()
-    with packed(tmp_path / "two.setsail", replace(made, others={name: made.others["classify"]})) as kept:
-        assert kept.others == {}
-        assert kept.notes[0].startswith(f"signature {name!r} is not carried: ")
+    other = {name: made.others["classify"]}
+    for file, asked in (("a", {"others": other, "aliases": {}}), ("b", {"others": {}, "aliases": {name: DEFAULT}})):
+        with packed(tmp_path / f"{file}.setsail", replace(made, **asked)) as kept:
+            assert (kept.others, kept.aliases) == ({}, {})
+            (note,) = kept.notes
+            assert note.startswith(f"signature {name!r} is not carried: ")
 
 
 def test_where_the_default_one_disagrees_nothing_is_written(tmp_path: Path) -> None:
@@ -115,6 +123,7 @@ def test_a_conversion_crosses_processes_with_its_signatures(tmp_path: Path) -> N
     parcel.save(made, tmp_path)
     back = parcel.load(tmp_path)
     assert list(back.others) == list(made.others)
+    assert back.aliases == made.aliases
     for name, other in made.others.items():
         assert back.others[name].signature == other.signature
         assert back.others[name].programs == other.programs

@@ -46,7 +46,9 @@ def loaded(house: House) -> Loaded:
 def closings(version: Loaded) -> list[str]:
     """The names of the signatures whose runners are closed, from now on."""
     ended: list[str] = []
-    for name, one in {"serving_default": version, **version.others}.items():
+    names = {id(one): name for name, one in {**version.others, "serving_default": version}.items()}
+    for one in version.signatures:
+        name = names[id(one)].replace("sort", "classify")
 
         def close(name: str = name, real: object = one.runner.close) -> None:
             ended.append(name)
@@ -58,7 +60,9 @@ def closings(version: Loaded) -> list[str]:
 
 def test_each_has_a_runner_facts_and_limits_of_its_own(house: House) -> None:
     version = loaded(house)
-    assert sorted(version.others) == ["classify", "prediction", "single"]
+    assert sorted(version.others) == ["classify", "prediction", "serve", "single", "sort"]
+    assert version.others["serve"] is version
+    assert version.others["sort"] is version.others["classify"]
     assert version.runner.max_batch is None
     assert version.others["single"].runner.max_batch == 1
     assert set(version.others["single"].facts.ladder) == {1}
@@ -96,7 +100,7 @@ def test_an_unknown_signature_leaves_no_lease(house: House) -> None:
     with pytest.raises(SetsailError) as caught:
         begin(lambda: house.table, Request(REF, Rows([[1]]), None, "nothing"), 0.0)
     assert caught.value.code == "model.signature"
-    assert caught.value.expected == "serving_default, classify, prediction, single"
+    assert caught.value.expected == "serving_default, classify, prediction, single, serve, sort"
     house.unload("two")
     assert [entry.state for entry in house.table] == ["gone"]
 
@@ -125,7 +129,9 @@ def test_a_version_is_ready_only_when_every_signature_answers_as_it_did(
 
 def test_metadata_tells_each(house: House) -> None:
     told = house.answer(Metadata(REF))
-    assert sorted(told.others) == ["classify", "prediction", "single"]
+    assert sorted(told.others) == ["classify", "prediction", "serve", "single", "sort"]
+    assert told.others["serve"].signature == told.signature
+    assert not told.others["serve"].others
     assert told.others["single"].max_batch == 1
     assert told.others["classify"].signature == conversion().others["classify"].signature
 

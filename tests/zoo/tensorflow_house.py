@@ -177,7 +177,7 @@ REFUSED: dict[str, Callable[[], Made]] = {
 
 
 class Scaler(tf.Module):
-    """Two signatures, and neither is the default."""
+    """Four signatures; none is the default, and of one a row's answer depends on the others."""
 
     def __init__(self) -> None:
         self.factor = tf.Variable(3.0)
@@ -189,6 +189,16 @@ class Scaler(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
     def echo(self, text: Any) -> Any:
         return {"same": text}
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, 2], tf.float32, name="p"), tf.TensorSpec([None, 2], tf.float32, name="q")]
+    )
+    def pair(self, p: Any, q: Any) -> Any:
+        return {"sum": p + q}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+    def split(self, text: Any) -> Any:
+        return {"words": tf.strings.split(text).to_tensor()}
 
 
 def truth(model: Any, rows: tuple[Any, ...]) -> Any:
@@ -214,7 +224,8 @@ def exported(folder: Path, made: Made) -> tuple[Path, Any]:
 
 def scaler(folder: Path) -> tuple[Path, Any]:
     module = Scaler()
-    tf.saved_model.save(module, folder / "scaler", signatures={"scaled": module.scaled, "echo": module.echo})
+    names = ("scaled", "echo", "pair", "split")
+    tf.saved_model.save(module, folder / "scaler", signatures={name: getattr(module, name) for name in names})
     return folder / "scaler", module.scaled(tf.constant(TABLE))
 
 

@@ -14,6 +14,10 @@ from client_envs import ask_client
 from keeper import Keeper, Specimen, keeping
 from tensorflow_env import tensorflow_python
 
+import setsail
+from setsail import artifact
+from setsail.packing import verify
+
 pytestmark = pytest.mark.slow
 HOUSE = Path(__file__).with_name("tensorflow_house.py")
 
@@ -67,6 +71,29 @@ def test_served_as_trained(name: str, house: tuple[Path, dict[str, Any]], keeper
         truth = {key.removeprefix("out_"): _text(found[key]) for key in found if key.startswith("out_")}
     asked = rows if len(rows) > 1 else rows[0]
     keeper.check(name, Specimen(folder / f"{name}.setsail", asked, lambda _: truth))
+
+
+def test_every_signature_of_a_saved_model_is_there_by_its_name(house: tuple[Path, dict[str, Any]]) -> None:
+    """One of them is the default; its own name means it too."""
+    rows = np.arange(8, dtype=np.float32).reshape(2, 4)
+    with setsail.load(house[0] / "saved-model-signature.setsail") as model:
+        assert sorted(model.signatures) == ["echo", "pair", "scaled", "serving_default"]
+        np.testing.assert_allclose(model.predict({"x": rows})["y"], rows * 3, rtol=1e-6)
+        np.testing.assert_allclose(model.predict({"x": rows}, "scaled")["total"], rows.sum(axis=1), rtol=1e-6)
+        assert model.predict(["a", "ü"], "echo").tolist() == ["a", "ü"]
+        np.testing.assert_allclose(
+            model.predict({"p": rows[:, :2], "q": rows[:, 2:]}, "pair")["sum"], [[2, 4], [10, 12]]
+        )
+    with artifact.read(house[0] / "saved-model-signature.setsail") as opened:
+        assert [n for n in opened.notes if "not carried" in n] == [
+            "signature 'split' is not carried: rows 0 to 0 answer differently alone than beside other rows"
+        ]
+    assert verify(house[0] / "saved-model-signature.setsail").passed
+
+
+def test_what_keras_exports_under_two_names_is_there_once(house: tuple[Path, dict[str, Any]]) -> None:
+    with artifact.read(house[0] / "saved-model.setsail") as opened:
+        assert (dict(opened.others), opened.aliases) == ({}, {"serve": "serving_default"})
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -96,8 +96,13 @@ class Artifact:
 
     @property
     def signatures(self) -> Mapping[str, Artifact]:
-        """Every signature by name, `serving_default` (this) first."""
+        """Every signature by name, `serving_default` (this) first; without aliases."""
         return {manifest.DEFAULT: self, **self.others}
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        """Further names, and whose they are: a key of `signatures`."""
+        return manifest.aliases(self.manifest)
 
     @cached_property
     def processing(self) -> Processing:

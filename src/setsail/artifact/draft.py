@@ -43,6 +43,7 @@ class Draft(Facet, frozen=True, kw_only=True):
 
     Attributes:
         others: the model's other signatures by name.
+        aliases: further names, of `serving_default` or of one of the others.
         environment: JSON; what it was packed with. No clocks, no paths.
         hyperparameters: JSON; NaN and infinities are written as texts.
         reference: JSON; sketch of the training data.
@@ -57,4 +58,5 @@ class Draft(Facet, frozen=True, kw_only=True):
     environment: Mapping[str, Any]
     notes: tuple[str, ...]
     others: Mapping[str, Facet] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
     reference: Mapping[str, Any] | None = None

@@ -17,8 +17,8 @@ from setsail.steps import Processing
 from setsail.tensors import BY_NAME
 from setsail.variants import FORMATS, Variant
 
-__all__ = ["DEFAULT", "FEATURES", "FORMAT", "MOST_SIGNATURES", "NAME", "check", "check_signature", "dump", "folder_of",
-           "others", "parse", "processing_of", "signature_of", "turned", "variants_of"]  # fmt: skip
+__all__ = ["DEFAULT", "FEATURES", "FORMAT", "MOST_SIGNATURES", "NAME", "aliases", "check", "check_signature", "dump",
+           "folder_of", "others", "parse", "processing_of", "signature_of", "turned", "variants_of"]  # fmt: skip
 
 # To change the format: see the end of docs/format.md §4. A feature added here is written as `<feature>@<version>`.
 FORMAT: Final = 1
@@ -106,13 +106,15 @@ _OWN: Final = {
     "program": schema.nullable(_PROGRAM),
     "parity": _PARITY,
 }
+_ALIAS = schema.record({"same": schema.text})
 _OTHER = schema.record({"inputs": schema.listed(_TENSOR, 1), "outputs": schema.listed(_TENSOR, 1), **_OWN})
 
 
 def _signatures(path: str, value: Any) -> None:
     schema.mapped(schema.free_object, _NAME)(path, value)
     for name, signature in value.items():
-        (_SIGNATURE if name == DEFAULT else _OTHER)(f"{path}.{name}", signature)
+        form = _SIGNATURE if name == DEFAULT else _ALIAS if "same" in signature else _OTHER
+        form(f"{path}.{name}", signature)
 
 
 _MANIFEST = schema.record(
@@ -150,6 +152,7 @@ def dump(draft: Draft, members: Mapping[str, Mapping[str, Any]]) -> bytes:
         "signatures": {
             DEFAULT: draft.signature.to_json(),
             **{name: other.signature.to_json() | _own_json(other) for name, other in draft.others.items()},
+            **{name: {"same": meant} for name, meant in draft.aliases.items()},
         },
         **_own_json(draft),
         "notes": list(draft.notes),
@@ -203,11 +206,13 @@ def check(body: Any) -> None:
 
 def _check_names(body: Mapping[str, Any]) -> None:
     """Signatures are folders, whose names must differ by more than case, and every such folder is a signature's."""
-    names = others(body)
-    before = [DEFAULT]
-    for name in names:
+    names, before = others(body), [DEFAULT]
+    for name in (name for name in body["signatures"] if name != DEFAULT):
         check_signature(name, before)
         before.append(name)
+    for name, meant in aliases(body).items():
+        if meant != DEFAULT and meant not in names:
+            schema.refuse(f"signatures.{name}.same", "is no signature", meant, ", ".join([DEFAULT, *names]))
     for member in body["members"]:
         if member.startswith(SIGNATURES) and member.split("/")[1] not in names:
             schema.refuse("signatures", "does not list a signature that has files", member.split("/")[1])
@@ -315,8 +320,13 @@ def _defaults(body: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def others(body: Mapping[str, Any]) -> list[str]:
-    """The names of the signatures beside `serving_default`."""
-    return [name for name in body["signatures"] if name != DEFAULT]
+    """The names of the signatures beside `serving_default`, without aliases."""
+    return [name for name, told in body["signatures"].items() if name != DEFAULT and "same" not in told]
+
+
+def aliases(body: Mapping[str, Any]) -> dict[str, str]:
+    """Further names of signatures, and whose they are."""
+    return {name: str(told["same"]) for name, told in body["signatures"].items() if "same" in told}
 
 
 def folder_of(name: str) -> str:

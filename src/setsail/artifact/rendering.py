@@ -79,7 +79,13 @@ def _facts(body: Mapping[str, Any], rows: int = _ROWS) -> list[tuple[str, list[s
         ("variants", [f"{v['id']} ({v['format']}, {v['precision']}){_bound(v)}" for v in body["variants"]]),
         ("steps", [f"{s['kind']} on {', '.join(s['inputs'])}" for s in body["steps"]]),
         ("parity", str(ParityReport.from_json(body["parity"])).splitlines()),
-        ("also", [line for name in manifest.others(body) for line in _other(name, manifest.turned(body, name), rows)]),
+        (
+            "also",
+            [
+                *(line for name in manifest.others(body) for line in _other(name, manifest.turned(body, name), rows)),
+                *(f"signature {name}, the same as {meant}" for name, meant in manifest.aliases(body).items()),
+            ],
+        ),
         ("notes", list(body["notes"])),
     ]
     return [(head, [printable(text) for text in texts]) for head, texts in facts if texts]
@@ -88,7 +94,8 @@ def _facts(body: Mapping[str, Any], rows: int = _ROWS) -> list[tuple[str, list[s
 def _other(name: str, turned: Mapping[str, Any], rows: int) -> list[str]:
     """Another signature: the same facts, beneath its name."""
     told = [(head, texts) for head, texts in _facts(turned, rows) if head not in ("model", "notes")]
-    return [f"signature {name}", *(f"  {head:<8} {text}" for head, texts in told for text in texts)]
+    lines = [f"  {head if i == 0 else '':<8} {text}" for head, texts in told for i, text in enumerate(texts)]
+    return [f"signature {name}", *lines]
 
 
 def _bound(variant: Mapping[str, Any]) -> str:

@@ -81,6 +81,7 @@ class Conversion:
         notes: what a reader of the artifact should know ("ZipMap removed").
         others: the model's other signatures by name, each converted as this one was; they have no others. This one is
             called `serving_default`, whatever its source calls it.
+        aliases: further names of this one (`serving_default`) or of one of the others.
     """
 
     framework: str
@@ -94,3 +95,4 @@ class Conversion:
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     others: Mapping[str, Conversion] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)

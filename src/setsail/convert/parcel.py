@@ -87,6 +87,7 @@ def _save(conversion: Conversion, folder: Path, lead: str) -> None:
         "hyperparameters": dict(conversion.hyperparameters),
         "notes": list(conversion.notes),
         "others": list(conversion.others),
+        "aliases": dict(conversion.aliases),
     }
     (folder / (lead + _INDEX)).write_text(json.dumps(body))
 
@@ -122,6 +123,7 @@ def _load(folder: Path, lead: str) -> tuple[Conversion, list[str]]:
         hyperparameters=top["hyperparameters"], notes=tuple(top["notes"]),
         programs=tuple(_program(p, f"{lead}program{i}", folder) for i, p in enumerate(programs)),
         probes=tuple(_probe(p, f"{lead}probe{i}", folder, signature) for i, p in enumerate(probes)),
+        aliases=top["aliases"],
     )  # fmt: skip
     return made, top["others"]
 
@@ -302,6 +304,7 @@ _TOP: Final[Mapping[str, Check]] = {
     "steps": _list(_object), "program": lambda v: v is None or _object(v), "step_files": _file_map,
     "probes": lambda v: isinstance(v, list) and 0 < len(v) <= 64,
     "others": lambda v: isinstance(v, list) and len(v) < 64 and all(map(_name, v)),
+    "aliases": lambda v: isinstance(v, dict) and len(v) < 64 and all(_name(k) and _name(x) for k, x in v.items()),
 }  # fmt: skip
 _PROGRAM: Final[Mapping[str, Check]] = {
     "id": lambda v: isinstance(v, str) and _ID.fullmatch(v) is not None, "format": lambda v: v in FORMATS,

@@ -6,7 +6,7 @@ import hashlib
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -233,9 +233,26 @@ def _others(conversion: Conversion, options: PackOptions) -> tuple[dict[str, art
     return facets, notes
 
 
+def _aliases(conversion: Conversion, names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Further names of signatures that are there, and a note for each that is not carried."""
+    aliases: dict[str, str] = {}
+    notes = []
+    for name, meant in conversion.aliases.items():
+        try:
+            check_signature(name, [*names, *aliases])
+            if meant not in names:
+                raise SetsailError("artifact.field", f"it is another name of {meant!r}")
+        except SetsailError as fault:
+            notes.append(f"signature {name!r} is not carried: {' '.join(fault.what.split())}")
+        else:
+            aliases[name] = meant
+    return aliases, notes
+
+
 def _draft(conversion: Conversion, name: str, options: PackOptions) -> artifact.Draft:
     facet = _facet(conversion, options)
     others, notes = _others(conversion, options)
+    aliases, more = _aliases(conversion, [DEFAULT, *others])
     reference = None
     if options.reference is not None:
         ((variant, files),) = facet["variants"]
@@ -244,7 +261,7 @@ def _draft(conversion: Conversion, name: str, options: PackOptions) -> artifact.
         reference = sketched(Trial(variant, conversion.signature, conversion.processing, files), rows)
     return artifact.Draft(
         name=name, version=options.version, framework=conversion.framework, versions=conversion.versions,
-        estimator=conversion.estimator, hyperparameters=conversion.hyperparameters, others=others,
-        environment=environment.record(conversion.versions), notes=(*conversion.notes, *notes), reference=reference,
-        **facet,
+        estimator=conversion.estimator, hyperparameters=conversion.hyperparameters, others=others, aliases=aliases,
+        environment=environment.record(conversion.versions), notes=(*conversion.notes, *notes, *more),
+        reference=reference, **facet,
     )  # fmt: skip

@@ -63,7 +63,7 @@ class Verification:
 
 
 def _replayed(name: str, opened: Artifact) -> Iterator[ParityReport]:
-    """Of one signature, a report for each variant; those of another than the default one have its name before theirs."""
+    """Of one signature, a report for each variant; those of any but the default one have its name before theirs."""
     rows = [Probe(w, *sample) for w in ("synthetic", "example") if (sample := opened.samples(w)) is not None]
     for variant in opened.variants:
         files = opened.files(variant.id)

@@ -99,6 +99,7 @@ class House:
         self.watchers = watchers or Watchers()
         self._meter.watched = self.watchers.tallies
         self.watchers.judged = lambda name, version, loss: self.canaries.label(self.table, name, version, loss)
+        self.watchers.judged = lambda name, version, loss: self.canaries.label(self.table, name, version, loss)
         self._threads, self._share, self._host = threads, share_weights, host
         self._changed = Condition()  # held by whoever swaps the table; notified after
         self._loader = Loader()
@@ -251,12 +252,12 @@ class House:
         loaded = _loaded(entry.loaded)
         versions = tuple(e.version for e in table.models[entry.name].entries.values() if e.ready)
 
-        def told(one: Loaded) -> ModelMetadata:
-            runner, facts, others = one.runner, one.facts, {name: told(other) for name, other in one.others.items()}
+        def told(one: Loaded, others: Mapping[str, ModelMetadata]) -> ModelMetadata:
+            runner, facts = one.runner, one.facts
             return ModelMetadata(entry.name, entry.version, versions, runner.signature, facts.framework,
                                  runner.max_batch, facts.example, others)  # fmt: skip
 
-        return told(loaded)
+        return told(loaded, {name: told(other, {}) for name, other in loaded.others.items()})
 
     def _card(self, ask: Card, control: bool) -> tuple[tuple[str, tuple[str, ...]], ...]:
         return _loaded(self.table.find(ask.model).loaded).facts.about

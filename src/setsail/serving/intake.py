@@ -144,7 +144,7 @@ class Intake:
 
     def _lines(self) -> list[Line]:
         ready = [entry.loaded for entry in self._tables() if entry.loaded is not None]
-        return [one.line for loaded in ready for one in (loaded, *loaded.others.values()) if one.line is not None]
+        return [one.line for loaded in ready for one in loaded.signatures if one.line is not None]
 
     def _line(self, prediction: Prediction) -> Line | Passage:
         """The line of a version that has none yet, or of a request that came by a watched route."""

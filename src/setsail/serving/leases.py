@@ -47,7 +47,8 @@ class Loaded:
     """A runner with a count of the requests that use it. Safe to share between threads.
 
     Attributes:
-        others: the version's other signatures by name; they are retired and closed with it.
+        others: by name the version's other signatures, and this one or another once more where it has a further name.
+            They are retired and closed with it.
     """
 
     __slots__ = ("_after", "_leases", "_lock", "facts", "line", "others", "runner", "watch")
@@ -56,7 +57,7 @@ class Loaded:
         self.runner, self.facts = runner, facts
         self.line: Any = None  # where its requests wait (`line.Line`), from the first one of a loop on
         self.watch: Any = None  # notes the rows of its runs (`monitor/watch.py`), where they are watched
-        self.others: dict[str, Other] = {}
+        self.others: dict[str, Loaded] = {}
         self._lock = Lock()
         self._leases = 0
         self._after: Callable[[], None] | None = None
@@ -88,12 +89,17 @@ class Loaded:
 
     def close(self) -> None:
         """End it at once: for a version that nobody has found yet, or that nobody has a lease on any more."""
-        if self.line is not None:
-            self.line.close()
-        self.runner.close()
-        for other in self.others.values():
-            other.close()
+        ending = self.signatures
         self.others = {}  # each of them points back
+        for one in ending:
+            if one.line is not None:
+                one.line.close()
+            one.runner.close()
+
+    @property
+    def signatures(self) -> list[Loaded]:
+        """This one and the others, each once."""
+        return list(dict.fromkeys((self, *self.others.values())))
 
     def _end(self, after: Callable[[], None]) -> None:
         self.close()

@@ -47,6 +47,7 @@ def open_runner(artifact: Artifact, *, threads: int = 1, share: bool = True) -> 
     try:
         for name, other in artifact.others.items():
             loaded.others[name] = Other(*_opened(other, threads, share), loaded)
+        loaded.others |= {name: loaded.others.get(meant, loaded) for name, meant in artifact.aliases.items()}
     except BaseException:
         loaded.close()
         raise
@@ -85,8 +86,8 @@ def warm(artifact: Artifact, loaded: Loaded, *, threads: int = 1) -> None:
         SetsailError: `model.failed` when an answer differs by more than the parity rule allows.
     """
     _warm(artifact, loaded, threads)
-    for name, other in loaded.others.items():
-        _warm(artifact.others[name], other, threads)
+    for name, other in artifact.others.items():
+        _warm(other, loaded.others[name], threads)
 
 
 def _warm(artifact: Artifact, loaded: Loaded, threads: int) -> None:

@@ -77,16 +77,28 @@ def convert(loaded: Any, intent: Intent) -> Conversion:
     takes = {name: function.structured_input_signature[1] for name, function in signatures.items()}
     stray = tuple(s for s in intent.inputs if not any(s.name in names for names in takes.values()))
     made = _one(loaded, chosen, replace(intent, inputs=_of(intent, takes[chosen]) + stray))
-    others, notes = {}, []
+    others: dict[str, Conversion] = {}
+    aliases, notes = {} if chosen == DEFAULT else {chosen: DEFAULT}, []
     for name in sorted(set(signatures) - {chosen}):
         try:
             if name == DEFAULT:
                 raise SetsailError("convert.input", f"--signature {chosen} has taken its place")
             own = replace(intent, example=None, labels=(), inputs=_of(intent, takes[name]))
-            others[name] = _one(loaded, name, own)
+            another = _one(loaded, name, own)
+            twin = next((n for n, known in {DEFAULT: made, **others}.items() if _same(another, known)), None)
+            if twin is None:
+                others[name] = another
+            else:  # Keras exports one function under two names
+                aliases[name] = twin
         except SetsailError as fault:
             notes.append(f"signature {name!r} is not carried: {' '.join(fault.what.split())}")
-    return replace(made, others=others, notes=(f"signature {chosen!r}", *made.notes, *notes))
+    notes = [f"signature {chosen!r}", *made.notes, *notes]
+    return replace(made, others=others, aliases=aliases, notes=tuple(notes))
+
+
+def _same(one: Conversion, other: Conversion) -> bool:
+    """Whether two signatures are one program by the same names."""
+    return one.signature == other.signature and one.programs == other.programs
 
 
 def _of(intent: Intent, takes: Mapping[str, Any]) -> tuple[TensorSpec, ...]:
