@@ -48,8 +48,9 @@ def test_two_metrics_that_are_judged_together_are_not_two_chances() -> None:
 
 @pytest.mark.slow  # the rows of the study
 @pytest.mark.parametrize(
-    ("control", "candidate", "found", "median"), [(0.05, 0.06, 0.8, 13_000), (0.05, 0.075, 1.0, 2500), (0.01, 0.02, 1.0, 4000)]
-)  # fmt: skip
+    ("control", "candidate", "found", "median"),
+    [(0.05, 0.06, 0.8, 13_000), (0.05, 0.075, 1.0, 2500), (0.01, 0.02, 1.0, 4000)],
+)
 def test_a_canary_that_is_worse_is_stopped(control: float, candidate: float, found: float, median: float) -> None:
     when = first(log_capital(looks(control, candidate, 1, 4), 1) >= STOP)
     assert np.isfinite(when).mean() >= found

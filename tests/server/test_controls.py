@@ -42,6 +42,12 @@ def test_a_model_of_the_start_is_unregistered_again_and_so_is_what_came_after() 
     assert log(("Scale", "m/1"), gone, gone) == ["Unregister m/1"]
 
 
+def test_of_a_models_routes_the_last_is_put_again() -> None:
+    assert log(("PutRoute", "m"), ("PutRoute", "n"), ("PutRoute", "m")) == ["PutRoute n", "PutRoute m"]
+    assert log(("PutRoute", "m"), ("Unregister", "m/1", False)) == ["PutRoute m"]
+    assert log(("PutRoute", "m"), ("Unregister", "m", False)) == []
+
+
 def test_only_changes_are_logged() -> None:
     assert Controls.changes("Register")
     assert not Controls.changes("Locate")

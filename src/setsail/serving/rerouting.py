@@ -55,7 +55,7 @@ def rerouted_in(
 
 
 def put(table: Table, ask: PutRoute) -> Table:
-    """The table with it. A process that has just started has no routing yet, and takes whichever it is told.
+    """The table with it. A process that has just started, or has missed a change, takes all it is told.
 
     Raises:
         SetsailError: `model.unknown`, or `route.conflict` where another change came in between.
@@ -63,14 +63,9 @@ def put(table: Table, ask: PutRoute) -> Table:
     (now,) = routed_of(table, ask.name)
     if now.routing == ask.routing:
         return table
-    if now.routing.changes and now.routing.changes[-1] != _before(ask.routing):
+    if now.routing.changes and now.routing.changes[-1] not in ask.routing.changes[:-1]:
         raise conflict(ask.name, ask.routing.revision - 1, now.routing.revision)
     return table.routed(ask.name, ask.routing)
-
-
-def _before(routing: Routing) -> object:
-    """The change that a routing's last one was made after."""
-    return routing.changes[-2] if len(routing.changes) > 1 else None
 
 
 def tell(name: str, before: Routing, after: Routing) -> None:
