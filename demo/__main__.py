@@ -1,4 +1,7 @@
-"""Train, pack, serve, ask, compare. Exits 0 when every answer is the source model's own, 1 otherwise."""
+"""Train, pack, serve, ask, compare; then a second version, drift, and a browser.
+
+Exits 0 when every answer is the source model's own and all the rest went as it should, 1 otherwise.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 import setsail
+from demo.afterwards import afterwards
 from demo.models import TRAINERS, Trained
 from demo.wires import FILES, WIRES, Client, Inputs
 from setsail.parity import ABSOLUTE, RELATIVE
@@ -36,7 +40,10 @@ def main() -> int:
             agreed = asked(console, server.url, zoo)
             for artifact in artifacts:
                 artifact.close()
-    verdict = "[green]every answer is the source model's own" if agreed else "[red]some answers differ"
+        agreed &= afterwards(console, zoo["cancer"][0], Path(folder))
+    verdict = (
+        "[green]every answer is the source model's own" if agreed else "[red]some answers differ, or an alarm was wrong"
+    )
     console.print(f"{verdict}[/] ({len(zoo)} models) in {perf_counter() - started:.0f} s")
     return 0 if agreed else 1
 
