@@ -78,17 +78,43 @@ function reader(options: Options, files: Files): (texts: string[], row: number) 
   };
 }
 
+const WORD = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200C}\\x{200D}";
+const SPACE = "\\p{White_Space}";
+
+/** A pre-tokenizer that keeps what a pattern matches; alone, or each match beside what lies between. */
+const split = (pattern: string, alone: boolean): object =>
+  ({ type: "Split", pattern: { Regex: pattern }, behavior: alone ? "Removed" : "Isolated", invert: alone });
+
+/** Rust makes every letter small by itself; JavaScript's toLowerCase has another small sigma for the end of a word. */
+function sigma(part: object): object {
+  return { type: "Sequence", normalizers: [{ type: "Replace", pattern: { String: "\u03a3" }, content: "\u03c3" }, part] };
+}
+
 /**
- * What the library reads otherwise than its original: the pre-tokenizer `Whitespace`, whose words are ASCII there,
- * becomes the pattern that it stands for.
+ * Kinds that the library does by JavaScript's ideas of words, digits and white space, as what they are in Rust: there
+ * a word has accents and joiners, a digit is any number of Unicode's, and U+FEFF is no space.
  */
+const TRANSLATED: Record<string, (part: any) => object> = {
+  Whitespace: () => split(`[${WORD}]+|[^${WORD}${SPACE}]+`, true),
+  WhitespaceSplit: () => split(`[^${SPACE}]+`, true),
+  Digits: (part) => split(part.individual_digits ? "\\p{N}" : "\\p{N}+", false),
+  Lowercase: sigma,
+  BertNormalizer: (part) => (part.lowercase ? sigma(part) : part),
+  Strip: (part) => ({
+    type: "Sequence",
+    normalizers: [part.strip_left && `^${SPACE}+`, part.strip_right && `${SPACE}+$`].filter(Boolean)
+      .map((pattern) => ({ type: "Replace", pattern: { Regex: pattern }, content: "" })),
+  }),
+};
+
 function translated(file: any): any {
   const change = (part: any): any => {
-    if (part?.type === "Sequence") return { ...part, pretokenizers: part.pretokenizers.map(change) };
-    if (part?.type !== "Whitespace") return part;
-    return { type: "Split", pattern: { Regex: "\\w+|[^\\w\\s]+" }, behavior: "Removed", invert: true };
+    if (part?.type !== "Sequence") return TRANSLATED[part?.type]?.(part) ?? part;
+    const key = part.pretokenizers ? "pretokenizers" : "normalizers";
+    return { ...part, [key]: part[key].map(change) };
   };
-  return { ...file, pre_tokenizer: change(file.pre_tokenizer), post_processor: null, truncation: null, padding: null };
+  const [normalizer, pre_tokenizer] = [change(file.normalizer), change(file.pre_tokenizer)];
+  return { ...file, normalizer, pre_tokenizer, post_processor: null, truncation: null, padding: null };
 }
 
 /** The places around `many` texts, of the file's post-processor. */
