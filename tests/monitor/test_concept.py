@@ -73,7 +73,8 @@ def first(seed, before, after, at):
         if adwin.drift_detected:
             return label - at
     return 8000
-print(sorted(first(seed, 0.1, 0.3, 3000) for seed in range(15))[7], sum(first(s, 0.1, 0.1, 8000) < 0 for s in range(15)))
+print(sorted(first(seed, 0.1, 0.3, 3000) for seed in range(15))[7])
+print(sum(first(s, 0.1, 0.1, 8000) < 0 for s in range(15)))
 """
 
 

@@ -108,14 +108,21 @@ class Series:
         self.windows += 1
         found = self._test(rule)
         self.history.append((now, rows, self._largest("inputs"), self._largest("outputs"), self.joint.get(1, 1.0)))
-        for family, features_found in found.items():
-            yield from self._settle(family, features_found, now, rule)
+        events = [event for family, named in found.items() for event in self._settle(family, named, now, rule)]
+        if any(not raised for _, raised, _ in events):
+            # What an alarm was about would raise it again when more windows are looked at together
+            last = self._ended.pop()
+            self._ended.clear()
+            self._ended.append(last)
+        yield from events
 
     def _test(self, rule: Rule) -> dict[str, dict[str, float]]:
         """Column (or "" for all together) to its p-value, of what is an alarm in each family."""
         found: dict[str, dict[str, float]] = {"inputs": {}, "outputs": {}, "joint": {}}
         sides = {"inputs": slice(0, self._inputs), "outputs": slice(self._inputs, len(self.columns))}
         joint = self.tally.reference.joint
+        for known in (self.p, self.psi, self.js, self.joint):
+            known.clear()
         for scale in SCALES:
             if len(self._ended) < scale:
                 break

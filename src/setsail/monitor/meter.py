@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from operator import add
 from threading import Lock
 from time import time
@@ -29,6 +30,7 @@ BUCKETS: Final = (
 ROWS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)  # of a batch
 STAGES: Final = ("decode", "queue", "merge", "run", "split", "encode")
 _NOTES: Final = 64  # of answers or runs that wait to be counted
+_TALLIES: Final = 64
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 _SIZES: Final = 256  # sizes of batches that are told apart; clients choose them, so others share a power of two
@@ -97,8 +99,6 @@ class Snapshot(Struct):
     refusals: dict[tuple[str, str], int] = field(default_factory=dict)  # model, reason
     caches: dict[tuple[str, int, bool], Duration] = field(default_factory=dict)  # model, version, hit
     gauges: dict[str, float] = field(default_factory=dict)
-
-
     watched: dict[tuple[str, int], list[bytes]] = field(default_factory=dict)  # model, version; tallies (`watch.py`)
     pairs: dict[tuple[str, int, str], list[int]] = field(
         default_factory=dict
@@ -106,6 +106,8 @@ class Snapshot(Struct):
     shadows: dict[tuple[str, int, int, str], Duration] = field(
         default_factory=dict
     )  # model, version that answered, shadow, what became of it
+
+
 class _Answers:
     """Requests of one model, version, wire and code."""
 
@@ -130,6 +132,7 @@ class Meter:
         self._answers: dict[tuple[str, int, str, str], _Answers] = {}
         self._runs: dict[tuple[str, int], Runs] = {}
         self._rest = Snapshot()  # what is counted seldom
+        self.watched: Callable[[], dict[tuple[str, int], list[bytes]]] = dict  # the versions that are watched
 
     def answered(self, model: str, version: int, wire: str, code: str, seconds: float, rows: int) -> None:
         """One request was answered; `code` is `ok` or the error's, `version` 0 where none answered."""
@@ -217,9 +220,6 @@ class Meter:
         told.count += 1
         told.ns += int(seconds * 1e9)
 
-    def gauge(self, name: str, value: float) -> None:
-        """A level of this moment: connections, requests in flight."""
-        self._rest.gauges[name] = value
     def paired(self, model: str, canary: int, metric: str, cell: int, cells: int) -> None:
         """A result of a canary was held against its control; `cells` is how many values there are."""
         counts = self._rest.pairs.get((model, canary, metric))
@@ -233,6 +233,9 @@ class Meter:
         told.count += 1
         told.ns += int(seconds * 1e9)
 
+    def gauge(self, name: str, value: float) -> None:
+        """A level of this moment: connections, requests in flight."""
+        self._rest.gauges[name] = value
 
     def snapshot(self) -> Snapshot:
         """A copy. A request that is counted meanwhile may be in one of its numbers and not yet in another."""
@@ -242,6 +245,7 @@ class Meter:
             _add_answers(whole, key, cell)
         for version, runs in list(self._runs.items()):
             _add_runs(whole.runs.setdefault(version, Runs()), runs)
+        whole.watched = self.watched()
         return whole
 
 
@@ -253,6 +257,7 @@ def merged(snapshots: Iterable[Snapshot]) -> Snapshot:
         _merge(whole.rows, one.rows, add)
         _merge(whole.refusals, one.refusals, add)
         _merge(whole.gauges, one.gauges, add)
+        _merge(whole.watched, one.watched, _tallies)
         _merge(whole.latencies, one.latencies, _both)
         _merge(whole.stages, one.stages, _both)
         _merge(whole.failed, one.failed, _longer)
@@ -267,6 +272,12 @@ def merged(snapshots: Iterable[Snapshot]) -> Snapshot:
 def _merge(whole: dict[_K, _V], part: dict[_K, _V], plus: Callable[[_V, _V], _V]) -> None:
     for key, value in part.items():
         whole[key] = plus(whole[key], value) if key in whole else value
+
+
+def _tallies(a: list[bytes], b: list[bytes]) -> list[bytes]:
+    """Whoever asks adds them up; of many dead processes they are one."""
+    both = a + b
+    return both if len(both) < _TALLIES else [import_module("setsail.monitor.watch").joined(both)]
 
 
 def _both(a: Histogram, b: Histogram) -> Histogram:

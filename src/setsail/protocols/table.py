@@ -11,7 +11,7 @@ from typing import Final
 from msgspec import Struct
 
 from setsail.errors import SetsailError
-from setsail.protocols import graphpipe, invocations, open_inference, plain, tf_serving
+from setsail.protocols import feedback, graphpipe, invocations, open_inference, plain, tf_serving
 from setsail.protocols.http import HttpRequest
 from setsail.protocols.routes import Exchange, Params, Route, Wire
 from setsail.protocols.torchserve import inference as torchserve
@@ -121,6 +121,7 @@ DATA: Final = Table.of(
     *open_inference.ROUTES,
     *tf_serving.ROUTES,
     *plain.ROUTES,
+    *feedback.ROUTES,
     *invocations.ROUTES,
     *torchserve.ROUTES,
     *graphpipe.ROUTES,

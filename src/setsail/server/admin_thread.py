@@ -18,6 +18,8 @@ from setsail.server.admin_port import AdminPort
 from setsail.server.counts import Counts
 from setsail.server.fleet import Asker, Fleet
 from setsail.server.lazy import Lazy
+from setsail.server.settings import Settings
+from setsail.server.watched import Watching
 
 __all__ = ["AdminThread"]
 
@@ -29,15 +31,19 @@ class AdminThread:
         asker: has workers asked.
         gauges: levels that the supervisor knows.
         seconds: that running requests get at the end.
+        watch: the server's settings, for what is watched.
         settings: of the admin application.
     """
 
     def __init__(
         self, bound: socket.socket, asker: Asker, gauges: Callable[[], Mapping[str, float]], *, seconds: int,
-        **settings: Any,
+        watch: Settings, **settings: Any,
     ) -> None:  # fmt: skip
+        counts = Counts(asker, gauges)
+        self._watching = Watching(counts, watch)
+        self._watching.start()
         self._application = Lazy(
-            "setsail.server.admin:application", Fleet(asker), meter=Counts(asker, gauges), **settings
+            "setsail.server.admin:application", Fleet(asker), meter=counts, watching=self._watching, **settings
         )
         self._bound, self._seconds = bound, seconds
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -48,6 +54,7 @@ class AdminThread:
 
     def close(self) -> None:
         """Let running requests end."""
+        self._watching.close()
         self._began.wait(self._seconds)
         if self._loop is not None and self._stop is not None:
             with suppress(RuntimeError):  # it has ended by itself

@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from setsail.catalog import CONTROLS, Ask, Describe, Exposition, Index, IsReady, Metadata, Statistics
+from setsail.catalog import CONTROLS, Ask, Describe, Exposition, Feedback, Index, IsReady, Metadata, Statistics
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef, Request, Response
 from setsail.monitor.meter import Meter
@@ -39,7 +39,7 @@ __all__ = ["Answering", "Desk", "Plan", "Refused", "Replied"]
 _LOG = logging.getLogger("setsail.server")
 # Health, as each server's probes ask for it, is answered without an API key
 _OPEN: Final = frozenset(("/", "/v2/health/live", "/v2/health/ready", "/ping", "/health"))
-_BLOCKING: Final = (*CONTROLS, Describe, Exposition, Statistics)  # they load, or wait for other processes
+_BLOCKING: Final = (*CONTROLS, Describe, Exposition, Feedback, Statistics)  # they load, or wait for other processes
 _MIDDLE: Final = 100  # the priority of a request that states none; 1 is the most urgent, as in Triton
 NO_HEADERS: Final[Mapping[str, str]] = {}
 Replied = Callable[[HttpReply], None]

@@ -28,7 +28,11 @@ from prometheus_client.registry import Collector
 from setsail.catalog import STATES, VersionStatistics, VersionStatus
 from setsail.monitor.canary import figures
 from setsail.monitor.meter import BUCKETS, ROWS, Histogram, Snapshot
+from setsail.monitor.quality import LAGS
 from setsail.monitor.statistics import statistics
+from setsail.server.watched import FAMILIES as WATCHED
+from setsail.server.watched import Watching
+from setsail.server.watched import metrics as told
 
 __all__ = ["CONTENT_TYPE", "FAMILIES", "GAUGES", "NAMES", "TRITON", "Counted", "Families", "Family", "Metrics"]
 
@@ -78,6 +82,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
         "counter", ("model", "version", "shadow", "result"), "Seconds from a copy's start to its end, in all."
     ),
     "setsail_model_versions": Family("gauge", ("state",), "Versions by state."),
+    **{name: Family(kind, (*_VERSION, *labels), text) for name, (kind, labels, text) in WATCHED.items()},
 }  # fmt: skip
 GAUGES: Final[Mapping[str, str]] = {
     "connections": "Open connections of the data port.",
@@ -114,12 +119,14 @@ class Metrics:
 
     Args:
         names: whose names the page has, of `NAMES`.
+        watching: knows what is watched, where that is told.
     """
 
     def __init__(
-        self, meter: Counted, index: Callable[[], Sequence[VersionStatus]], *, names: Sequence[str] = ("setsail",)
-    ) -> None:
-        self._meter, self._index = meter, index
+        self, meter: Counted, index: Callable[[], Sequence[VersionStatus]], *, names: Sequence[str] = ("setsail",),
+        watching: Watching | None = None,
+    ) -> None:  # fmt: skip
+        self._meter, self._index, self._watching = meter, index, watching
         self._families = [_families(name) for name in names]
 
     def text(self, only: Collection[str] = ()) -> bytes:
@@ -132,6 +139,8 @@ class Metrics:
         counts, index = self._meter.snapshot(), self._index()
         for families in self._families:
             yield from families(counts, index)
+        if self._watching is not None and counts.watched:
+            yield from _watched(self._watching.look(counts))
 
 
 class _Page(Collector):
@@ -218,6 +227,21 @@ def _states(index: Sequence[VersionStatus]) -> Metric:
     for state in STATES:
         gauge.add_metric((state,), counts[state])
     return gauge
+
+
+def _watched(series: Any) -> Iterator[Metric]:
+    """What is known of the versions that are watched."""
+    kinds = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily, "histogram": HistogramMetricFamily}
+    made: dict[str, Any] = {}
+    for name, labels, value in told(series):
+        if name not in made:
+            made[name] = kinds[FAMILIES[name].kind](name, FAMILIES[name].text, labels=FAMILIES[name].labels)
+        if FAMILIES[name].kind == "histogram":
+            counts, total = value
+            made[name].add_metric(labels, _cumulated(LAGS, counts), total)
+        else:
+            made[name].add_metric(labels, value)
+    yield from made.values()
 
 
 def _triton(counts: Snapshot, index: Sequence[VersionStatus]) -> Iterator[Metric]:

@@ -38,11 +38,13 @@ from setsail.server.opening import Opening, Progress, is_repository, layout, res
 from setsail.server.origins import NO_ORIGINS, Origins
 from setsail.server.plane import Plane
 from setsail.server.settings import Settings
+from setsail.server.watched import Watching
 from setsail.serving.house import House
 from setsail.serving.intake import Intake
 from setsail.serving.model import predict_rows
 from setsail.serving.repository import Repository
 from setsail.serving.turns import Turns
+from setsail.serving.watchers import Watchers
 
 if TYPE_CHECKING:
     from setsail.server.metrics import Counted
@@ -80,6 +82,7 @@ class Server:
         share = self.settings.weights_cache == "auto"
         self.house = House(
             threads=self.settings.threads, share_weights=share, meter=self.meter, poll=self.settings.repository_poll,
+            watchers=Watchers(self.settings.watch, self.settings.watch_client_rows),
             pack=self._packed, host=lambda path: import_module(_APPS).app(path, None, self.settings),
             room=self.settings.queue_rows,
         )  # fmt: skip
@@ -87,6 +90,7 @@ class Server:
         for folder in self.settings.model_store.split(","):
             if folder.strip():
                 self.house.management.store.allow(Path(folder.strip()))
+        self.watching = Watching(self.meter, self.settings, when=lambda: self.house.watchers.some)
         self.answering: Answering = self.house
         self.counted: Counted = self.meter
         self.judges = True
@@ -174,6 +178,7 @@ class Server:
             lines = curl_lines(meta, self.url, pinned=not status.default, keyed=keyed)
             models.append({
                 "name": status.name, "version": status.version, "signature": str(meta.signature),
+                "watched": self.house.watchers.watch(status.name, status.version) is not None,
                 "curl": {wire: line for wire, line in lines.items() if wire in wires},
             })  # fmt: skip
         told = about(self.doors, self._numbers, self.settings)
@@ -231,7 +236,7 @@ class Server:
                 admin = Lazy("setsail.server.admin:application", self.house, data_url=lambda: self.url,
                              meter=self.meter, hosts=(settings.admin_host,),
                              keyed=bool(settings.api_key_file), triton=settings.triton_metrics == "on",
-                             table=self.doors[0].table)  # fmt: skip
+                             table=self.doors[0].table, watching=self.watching)  # fmt: skip
                 self._admin = AdminPort(admin, bound, settings.drain_timeout)
             if engine := grpc_engine(settings.grpc_engine):
                 self._grpc = engine(self._desks[0], settings, shared=bool(self._inherited))
@@ -248,6 +253,8 @@ class Server:
         if self._fault is not None:
             self.close()
             raise self._fault
+        if not self._inherited:
+            self.watching.start()
         return self
 
     def _judge(self, name: str) -> None:
@@ -314,6 +321,7 @@ class Server:
     def close(self) -> None:
         """Stop accepting, let running requests end, unload."""
         self._over.set()
+        self.watching.close()
         for repository in self._repositories:
             repository.close()
         self._end_loop()

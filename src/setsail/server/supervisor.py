@@ -20,6 +20,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from threading import Event, Thread
@@ -114,6 +115,7 @@ class Supervisor:
             SetsailError: `port.in_use` or `setting.value` before anything was started; what keeps a worker from it.
         """
         settings = self.settings
+        admin: socket.socket | None = None
         try:
             write_tokens(self.doors, settings)
             found = [self._slots(door) for door in self.doors]
@@ -121,7 +123,7 @@ class Supervisor:
                 admin = bind(settings.admin_host, self._admin_port, "--admin-port")
                 self._sockets.append(admin)
                 self._admin_port = admin.getsockname()[1]
-                self._loop.watch(admin, lambda: self._serve_admin(admin))
+                self._loop.watch(admin, partial(self._serve_admin, admin))
             self._crew = Crew(self._loop, settings, list(zip(*found, strict=True)), self._paths, self._began.set,
                               asks=self._asks)  # fmt: skip
             self._crew.start()
@@ -130,6 +132,8 @@ class Supervisor:
             self._began.wait()
             if self._crew.fault is not None:
                 raise self._crew.fault
+            if admin is not None and any(model.get("watched") for model in self._crew.about.get("models", ())):
+                self._loop.call(partial(self._serve_admin, admin))  # alarms are raised though nobody looks
         except BaseException:
             self.close()
             raise
@@ -144,11 +148,13 @@ class Supervisor:
 
     def _serve_admin(self, bound: socket.socket) -> None:
         """Somebody connects to the admin port for the first time: from here on a thread serves it."""
+        if self._admin is not None:
+            return
         self._loop.forget(bound)
         settings, crew = self.settings, self.crew
         self._admin = import_module("setsail.server.admin_thread").AdminThread(
             bound, crew.gatherings.ask, lambda: {"workers": len(crew.pids), "worker_restarts": crew.deaths},
-            seconds=settings.drain_timeout, data_url=self.url, hosts=(settings.admin_host,),
+            seconds=settings.drain_timeout, watch=settings, data_url=self.url, hosts=(settings.admin_host,),
             keyed=bool(settings.api_key_file), triton=settings.triton_metrics == "on",
             table=self.doors[0].table,
         )  # fmt: skip

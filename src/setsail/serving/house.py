@@ -99,7 +99,6 @@ class House:
         self.watchers = watchers or Watchers()
         self._meter.watched = self.watchers.tallies
         self.watchers.judged = lambda name, version, loss: self.canaries.label(self.table, name, version, loss)
-        self.watchers.judged = lambda name, version, loss: self.canaries.label(self.table, name, version, loss)
         self._threads, self._share, self._host = threads, share_weights, host
         self._changed = Condition()  # held by whoever swaps the table; notified after
         self._loader = Loader()

@@ -316,13 +316,14 @@ def _wanted(meant: Loaded, request: Request, version: Loaded) -> frozenset[str] 
     if request.signature not in names:
         known = dict.fromkeys(["serving_default", *version.others, *sorted(names)])
         if TOGETHER in request.signature:
-            return _of_one_run(request, known, version)
+            _check_one_run(request, known, version)
+            return None
         raise _unknown(request, request.signature, known)
     return frozenset([signature.output(name).name for name in request.outputs or (request.signature,)])
 
 
-def _of_one_run(request: Request, known: Iterable[str], version: Loaded) -> None:
-    """All outputs, if every one of several signatures is answered by the default one's run."""
+def _check_one_run(request: Request, known: Iterable[str], version: Loaded) -> None:
+    """Whether every one of several signatures is answered by the default one's run. Raises `model.signature`."""
     for name in request.signature.split(TOGETHER):
         if name not in known:
             raise _unknown(request, name, known)
@@ -343,6 +344,8 @@ def _run(predictions: Sequence[Prediction], inputs: Mapping[str, Array], rows: i
     loaded = predictions[0].loaded
     outputs = slices.run(loaded.runner, inputs, rows)
     if loaded.watch is not None:
+        if len(predictions) == 1:
+            predictions[0].rows = rows  # who runs alone is not counted before
         loaded.watch(predictions, inputs, outputs, rows)
     return outputs
 
