@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import numpy as np
@@ -26,7 +26,7 @@ from setsail.artifact import Artifact
 from setsail.errors import SetsailError
 from setsail.server.settings import Settings
 from setsail.steps import SCHEMAS
-from setsail.targets.ray import extras
+from setsail.targets.ray import extras, plan
 
 TENSOR = {"id": "a", "inputs": [{"name": "input", "shape": [1, 4], "datatype": "FP64", "data": [1, 2, 3, 4]}]}
 ROW = {"input": workshop.X[:1].tolist()}
@@ -176,6 +176,12 @@ def test_a_number_below_one_is_refused(credit: Artifact, tmp_path: Path, options
     assert refused.value.code == "setting.value"
 
 
+def test_an_artifact_that_is_no_file_is_refused() -> None:
+    with pytest.raises(SetsailError) as refused:
+        plan(cast(Artifact, SimpleNamespace(path=None)), {"replicas": 1, "nodes": 1, "cpus": 1.0})
+    assert refused.value.code == "ship.unsupported"
+
+
 # -- the application ---------------------------------------------------------------------------------------------------
 
 WIRES = (
@@ -266,15 +272,13 @@ RAY = (
 @pytest.mark.slow
 def test_a_node_is_killed_under_load_and_every_request_is_answered_right(shipped: Path, tmp_path: Path) -> None:
     headers = {"content-type": "application/json"}
-    # long enough that replicas are busy when their node goes, and large enough for Ray's object store
-    rows = np.random.default_rng(0).normal(10, 5, (2000, 4)).round(3)
-    heavy = ("POST", "/predict/credit", json.dumps({"input": rows.tolist()}))
-    asked = [{"method": m, "path": p, "body": b, "headers": headers} for m, p, b in (heavy, *WIRES)]
+    # its body goes through Ray's object store
+    large = ("POST", "/predict/credit", json.dumps({"input": np.ones((10_000, 4)).tolist()}))
+    asked = [{"method": m, "path": p, "body": b, "headers": headers} for m, p, b in (WIRES[2], large, *WIRES)]
     (tmp_path / "requests.json").write_text(json.dumps(asked))
     python = client_python("ray", *RAY)
     source = str(Path(setsail.__file__).parents[1])
-    surroundings = {"PYTHONPATH": f"{source}:{shipped}", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1",
-                    "RAY_raylet_start_wait_time_s": "120"}  # fmt: skip
+    surroundings = {"PYTHONPATH": f"{source}:{shipped}", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
     script = (Path(__file__).parents[1] / "doubles/ray_cluster.py").read_text()
     words = (str(shipped), str(tmp_path / "requests.json"), "15")
     told = ask_client(python, script, *words, seconds=500, env=surroundings).json()
@@ -288,4 +292,4 @@ def test_a_node_is_killed_under_load_and_every_request_is_answered_right(shipped
             assert (status, body) == (expected.status_code, expected.text), request["path"]
     assert set(told["load"]) <= {"right", "503, to be tried again"}
     assert told["again"] > 0, "some were with a replica of the node that went"
-    assert told["after"]["right"] > 50, "the node that lives goes on answering"
+    assert told["after"]["right"] > 30, "the node that lives goes on answering"

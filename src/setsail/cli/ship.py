@@ -25,6 +25,11 @@ _KINDS = {str: None, int: int, float: float, Path: click.Path(path_type=Path)}
     examples=(
         ("setsail ship credit-1.setsail --to browser -o site", "a static page that runs the model in the browser"),
         ("setsail ship credit-1.setsail --to browser -o site --force --yes", "the same again, asking nothing"),
+        (
+            "setsail ship credit-1.setsail --to kubernetes -o k8s --image example/credit:1 --bench report.json",
+            "manifests, a Helm chart and KServe objects, sized by what setsail bench measured",
+        ),
+        ("setsail ship credit-1.setsail --to ray -o ray --replicas 4 --nodes 2", "an application for Ray Serve"),
     ),
 )
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
