@@ -210,7 +210,7 @@ def _folder(path: Path) -> Any:
 def _layout(blobs: _Blobs, architecture: str, given: str) -> _Found:
     """An OCI image layout. Source: image-spec, image-layout.md."""
     try:
-        found = json.loads(blobs.open("index.json").read())
+        found = json.loads(_read(blobs, "index.json"))
         digest = ""
         while "manifests" in found:
             digest = _chosen(found["manifests"], architecture)["digest"]
@@ -229,8 +229,8 @@ def _layout(blobs: _Blobs, architecture: str, given: str) -> _Found:
 def _saved(blobs: _Blobs, given: str) -> _Found:
     """What `docker save` wrote before it wrote OCI layouts."""
     try:
-        (entry,) = json.loads(blobs.open("manifest.json").read())
-        config = json.loads(blobs.open(entry["Config"]).read())
+        (entry,) = json.loads(_read(blobs, "manifest.json"))
+        config = json.loads(_read(blobs, entry["Config"]))
         layers = []
         for name, diff_id in zip(entry["Layers"], config["rootfs"]["diff_ids"], strict=True):
             with blobs.open(name) as stream:
@@ -270,8 +270,13 @@ def _place(digest: str) -> str:
     return f"blobs/sha256/{digest.removeprefix('sha256:')}"
 
 
+def _read(blobs: _Blobs, name: str) -> bytes:
+    with blobs.open(name) as stream:
+        return stream.read()
+
+
 def _blob(blobs: _Blobs, digest: str) -> bytes:
-    data = blobs.open(_place(digest)).read()
+    data = _read(blobs, _place(digest))
     if f"sha256:{hashlib.sha256(data).hexdigest()}" != digest:
         raise ValueError(f"the blob {digest} has another digest")
     return data

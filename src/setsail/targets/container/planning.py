@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 import tempfile
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +46,6 @@ class ContainerPlan:
     image_name: str
     to: Reference | None = None
     warnings: list[str] = field(default_factory=list)
-    kept: tempfile.TemporaryDirectory[str] = field(default_factory=tempfile.TemporaryDirectory)  # the model's layer
     _made: Image | None = None
 
     @property
@@ -149,7 +149,7 @@ def plan(opened: Artifact, options: Mapping[str, Any]) -> ContainerPlan:
             "there is no Python {}.{} here to compile for the base's: it starts slower".format(*facts.version)
         )
     made.ours = _layers(base, parts)
-    made.ours.append(_model_layer(opened, Path(made.kept.name)))
+    made.ours.append(_model_layer(opened, _folder_of(made)))
     if (size := sum(la.unpacked for la in (*base.layers, *made.ours[:-1]))) > BUDGET:
         warnings.append(f"without the model the image is {megabytes(size)} unpacked, over {megabytes(int(BUDGET))}: "
                         "a slimmer base helps")  # fmt: skip
@@ -191,6 +191,13 @@ def _layers(base: Base, parts: Sequence[Wheel]) -> list[Layer]:
         made.append(layer(base, extra, f"what this model needs: {', '.join(part.name for part in extra)}"))
     made.append(layer(base, own, f"setsail {own[0].version}", frame))
     return made
+
+
+def _folder_of(plan: ContainerPlan) -> Path:
+    """Where the model's layer lies until the plan is no more."""
+    folder = tempfile.mkdtemp(prefix="setsail-image-")
+    weakref.finalize(plan, shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def _model_layer(opened: Artifact, folder: Path) -> Layer:

@@ -139,12 +139,13 @@ class Registry:
         try:
             reply = self._opener.open(request, timeout=_SECONDS)
         except urllib.error.HTTPError as fault:
-            if fault.code == 401 and again:
-                self._log_in(fault.headers.get("WWW-Authenticate", ""))
-                if hasattr(body, "seek"):
-                    body.seek(0)
-                return self._ask(method, path, headers, body=body, wanted=wanted, again=False)
-            raise self._refusal(fault) from fault
+            with fault:
+                if fault.code != 401 or not again:
+                    raise self._refusal(fault) from fault
+            self._log_in(fault.headers.get("WWW-Authenticate", ""))
+            if hasattr(body, "seek"):
+                body.seek(0)
+            return self._ask(method, path, headers, body=body, wanted=wanted, again=False)
         except (OSError, HTTPException) as fault:
             raise self._fault(f"it does not answer ({getattr(fault, 'reason', fault)})") from fault
         if reply.status not in wanted:

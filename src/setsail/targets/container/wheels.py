@@ -29,6 +29,7 @@ from typing import Any, Final
 from setsail import caches
 from setsail.artifact import Artifact
 from setsail.errors import SetsailError
+from setsail.steps import SCHEMAS
 from setsail.targets.container.base import Facts
 
 __all__ = ["Wheel", "own_wheel", "packages", "wheels"]
@@ -82,12 +83,12 @@ def packages(opened: Artifact, facts: Facts) -> tuple[dict[str, str], dict[str, 
 
 
 def _wanted(opened: Artifact) -> Iterator[tuple[str, ...]]:
-    """What the first variant and the steps need: for each, the names it may go by."""
-    if opened.variants[0].format in _RUNTIMES:
-        yield _RUNTIMES[opened.variants[0].format]
-    kinds = {step.kind.partition(".")[0] for step in (*opened.processing.before, *opened.processing.after)}
-    for kind in sorted(kinds & _STEPS.keys()):
-        yield _STEPS[kind]
+    """What the first variant and the steps of every signature need: for each, the names it may go by."""
+    models = opened.signatures.values()
+    extras = {SCHEMAS[step.kind].extra for model in models for step in model.processing.steps}
+    yield from (_STEPS[extra] for extra in sorted(extras & _STEPS.keys()))
+    forms = {model.variants[0].format for model in models}
+    yield from (_RUNTIMES[form] for form in sorted(forms & _RUNTIMES.keys()))
 
 
 def _installed(names: Sequence[str]) -> str:
