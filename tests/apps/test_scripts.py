@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
+from scaled import program
+from shell import run
+from tiny_wheel import WORD, tiny_wheel
 
 from setsail.apps.code import WrongAnswerError
 from setsail.apps.scripts import azure, toolkit
@@ -21,6 +24,7 @@ from setsail.apps.scripts.sagemaker import Hooks
 from setsail.convert import recognise
 from setsail.errors import SetsailError
 from setsail.letters import Field, Letter, Reply
+from setsail.server.apps import app
 from setsail.server.run import Server
 from setsail.server.settings import Settings
 
@@ -247,3 +251,63 @@ def test_served_the_body_passes_unchanged(tmp_path: Path, monkeypatch: pytest.Mo
             "inputs": [{"name": "request", "shape": [1], "datatype": "BYTES", "data": ["[1]"]}]})  # fmt: skip
         assert told_v2.ok, told_v2.text
         assert json.loads(told_v2.json()["outputs"][0]["data"][0]) == [3.0]
+
+
+# -- packages of their own ---------------------------------------------------------------------------------------------
+
+
+def test_requirements_lie_beside_the_script_and_azures_also_in_its_folder(tmp_path: Path) -> None:
+    folder = sagemaker_folder(tmp_path / "m")
+    (folder / "requirements.txt").write_text("not the script's")
+    assert entry(folder).requirements == b""
+    (folder / "code" / "requirements.txt").write_text("tiny==1")
+    assert entry(folder).requirements == b"tiny==1"
+    azures = tmp_path / "a"
+    (azures / "code").mkdir(parents=True)
+    (azures / "code" / "score.py").write_text("def init(): ...\ndef run(raw_data): ...\n")
+    (azures / "requirements.txt").write_text("tiny==2")
+    assert entry(azures).requirements == b"tiny==2"
+    (azures / "requirements.txt").write_bytes(b"#" * (1 << 20) + b"!")
+    with pytest.raises(SetsailError, match="larger than 1 MiB") as told:
+        entry(azures)
+    assert told.value.code == "source.damaged"
+
+
+@pytest.mark.slow  # pip, and a virtual environment
+def test_the_environment_of_a_script_is_made_ahead_and_never_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SETSAIL_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "models" / "spoken" / "1"
+    (folder / "code").mkdir(parents=True)
+    (folder / "code" / "inference.py").write_text(
+        "import tiny\ndef model_fn(folder):\n    return tiny.WORD\ndef predict_fn(data, model):\n    return [model]\n"
+    )
+    (folder / "code" / "requirements.txt").write_text(tiny_wheel(tmp_path))
+    settings = Settings(port=0, admin_port=-1, trust="app", app_sandbox="off")
+    with Server(settings) as server, pytest.raises(SetsailError, match="setsail prepare") as told:
+        server.open(folder)
+    assert told.value.code == "dependency.missing"
+    made = run("prepare", tmp_path / "models", "--json").document["prepared"]
+    assert [(row["source"], row["made"]) for row in made] == [(str(folder), True)]
+    assert run("prepare", folder, "--json").document["prepared"][0]["made"] is False
+    with Server(settings) as server:
+        server.open(folder, name="spoken")
+        server.start()
+        assert requests.post(f"{server.url}/invocations", json=[1], timeout=30).json() == [WORD]
+
+
+def test_an_interpreter_that_is_named_has_what_is_needed(tmp_path: Path) -> None:
+    folder = sagemaker_folder(tmp_path / "m")
+    (folder / "code" / "requirements.txt").write_text("tiny==1")
+    found = app(folder, None, Settings(trust="app", app_python=sys.executable))
+    assert found is not None
+    assert (found.entry.python, found.terms.python) == ("", sys.executable)
+
+
+def test_what_asks_for_nothing_is_said_and_what_is_no_code_is_refused(tmp_path: Path) -> None:
+    found = run("prepare", sagemaker_folder(tmp_path / "m"))
+    assert (found.code, found.out.endswith(": it has no requirements\n")) == (0, True)
+    assert found.err.endswith(f"setsail serve {tmp_path / 'm'} --trust app\n")
+    (tmp_path / "net.onnx").write_bytes(program(2.0))
+    assert run("prepare", tmp_path / "net.onnx", "--json").error["code"] == "source.unknown"

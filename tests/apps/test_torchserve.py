@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from archived import archive
 from PIL import Image
+from tiny_wheel import WORD, tiny_wheel
 
 from setsail.apps import environments
 from setsail.apps.runner import AppRunner
@@ -153,22 +153,13 @@ def test_requirements_need_an_environment_that_was_made_before(tmp_path: Path) -
 
 @pytest.mark.slow
 def test_an_environment_is_made_once_and_has_ours_behind_it(start: Start, tmp_path: Path) -> None:
-    wheel = tmp_path / "tiny-1.0-py3-none-any.whl"
-    about = "tiny-1.0.dist-info"
-    with zipfile.ZipFile(wheel, "w") as packed:
-        packed.writestr("tiny.py", "WORD = 'from its own environment'\n")
-        packed.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
-        packed.writestr(
-            f"{about}/WHEEL", "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        packed.writestr(f"{about}/RECORD", "")
     code = "import numpy, tiny\ndef handle(data, context):\n    return data and [tiny.WORD] * len(data)\n"
-    files = {"own.py": code, "requirements.txt": f"tiny @ {wheel.as_uri()}\n"}
+    files = {"own.py": code, "requirements.txt": tiny_wheel(tmp_path)}
     path = archive(tmp_path / "m.mar", "own.py", files, requirementsFile="requirements.txt")
     made, there = environments.make(files["requirements.txt"].encode())
     assert not there
     assert environments.make(files["requirements.txt"].encode()) == (made, True)
-    assert ask(start(path), b"a")[0].body == b"from its own environment"
+    assert ask(start(path), b"a")[0].body == WORD.encode()
     with pytest.raises(SetsailError) as caught:
         environments.make(b"tiny @ file:///nowhere/tiny-1.0-py3-none-any.whl\n")
     assert caught.value.code == "child.failed"

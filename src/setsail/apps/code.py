@@ -86,6 +86,8 @@ class Entry:
         max_batch: most rows of one call; None for any number.
         delay: seconds that a request may wait for others to share its call; None for the server's rule.
         digest: of everything that decides what it does; changed code has another.
+        requirements: packages that it asks for, as pip reads them, where no interpreter is named yet; their environment
+            is made ahead (`environments.py`), unless the operator chose one.
     """
 
     kind: str
@@ -99,6 +101,7 @@ class Entry:
     max_batch: int | None = None
     delay: float | None = None
     digest: str = ""
+    requirements: bytes = b""
 
     @property
     def folder(self) -> Path:

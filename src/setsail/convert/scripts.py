@@ -24,7 +24,7 @@ from typing import Any, Final
 from setsail import caches
 from setsail.errors import SetsailError
 
-__all__ = ["AZURE", "SAGEMAKER", "in_archive", "in_folder", "of_file", "unpacked"]
+__all__ = ["AZURE", "SAGEMAKER", "in_archive", "in_folder", "of_file", "requirements", "unpacked"]
 
 SAGEMAKER: Final = "sagemaker-script"
 AZURE: Final = "azure-script"
@@ -35,6 +35,7 @@ _PLACES: Final = (
 _FUNCTION: Final = re.compile(
     rb"^(?:async[ \t]+)?def[ \t]+([A-Za-z_]\w*)|^from[ \t].*\bimport\b.*\b(model_fn)\b", re.MULTILINE
 )
+_REQUIREMENTS: Final = "requirements.txt"
 _LARGEST_SCRIPT: Final = 1 << 20
 _MEMBERS: Final = 10_000
 _SPARE, _TIMES = 1 << 30, 100  # bytes that any archive may unpack to, and otherwise so many times its own size
@@ -59,6 +60,17 @@ def of_file(script: Path) -> str | None:
     if names & {"model_fn", "transform_fn"}:
         return SAGEMAKER
     return AZURE if {"init", "run"} <= names else None
+
+
+def requirements(folder: Path, form: str, script: Path) -> bytes:
+    """The packages that a script asks for: `requirements.txt` beside it, Azure's also in the folder; empty without."""
+    places = (script.parent, folder) if form == AZURE else (script.parent,)
+    file = next((p / _REQUIREMENTS for p in places if (p / _REQUIREMENTS).is_file()), None)
+    if file is None:
+        return b""
+    if file.stat().st_size > _LARGEST_SCRIPT:
+        raise SetsailError("source.damaged", f"{file.name} is larger than {_LARGEST_SCRIPT >> 20} MiB", value=str(file))
+    return file.read_bytes()
 
 
 def in_archive(path: Path) -> bool:

@@ -121,7 +121,8 @@ def app(path: Path, name: str | None, settings: Settings) -> App | None:
     """The code that a PATH means, on the operator's terms; None where it means none.
 
     Raises:
-        SetsailError: `source.trust` unless `--trust` names its kind; what `entry_of` raises.
+        SetsailError: `source.trust` unless `--trust` names its kind; `dependency.missing` while the environment that it
+            asks for was not made; what `entry_of` raises.
     """
     entry = entry_of(path, _listed(settings.trust))
     if entry is None:
@@ -130,6 +131,9 @@ def app(path: Path, name: str | None, settings: Settings) -> App | None:
         raise SetsailError("source.trust", f"serving {entry.title} runs the code in it", field="--trust",
                            expected=f"--trust {entry.trust}",
                            todo=f"if you trust the file, add --trust {entry.trust}")  # fmt: skip
+    if entry.requirements and not settings.app_python:  # an interpreter that was named has what is needed
+        made = import_module("setsail.apps.environments").find(entry.requirements, path)
+        entry = replace(entry, python=made.python, readable=(*entry.readable, *made.readable))
     terms = Terms(
         python=settings.app_python, sandbox=settings.app_sandbox == "on", network=settings.app_network == "on",
         seconds=settings.app_timeout, start_seconds=settings.app_start_timeout, memory=settings.app_memory,

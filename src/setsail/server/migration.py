@@ -208,10 +208,12 @@ class _Mover:
         self._now.progress("code, which is copied as it is")
         note = ""
         try:
-            apps.entry_of(source, self._options.trust)
+            entry = apps.entry_of(source, self._options.trust)
         except SetsailError as fault:
             if fault.code != "dependency.missing":
                 raise
+            entry = None
+        if entry is None or entry.requirements:
             note = "it asks for packages of its own, before it is served: setsail prepare {path}"
         (made / "code").mkdir()
         (shutil.copytree if source.is_dir() else shutil.copyfile)(source, made / "code" / source.name)

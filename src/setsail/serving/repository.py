@@ -280,7 +280,8 @@ def _only(folder: Path, inside: list[os.DirEntry[str]], packs: bool) -> tuple[Pa
     if len(artifacts) == 1:
         return artifacts[0], None
     if not artifacts and packs:
-        return (Path(inside[0].path) if len(inside) == 1 else folder), None
+        alone = len(inside) == 1 and inside[0].name != "code"  # a script without a model file: its folder is the model
+        return (Path(inside[0].path) if alone else folder), None
     return folder, SetsailError(
         "repository.layout", f"{folder} does not hold one artifact", value=[e.name for e in inside],
         expected=f"one file *{_SUFFIX}",

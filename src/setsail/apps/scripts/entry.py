@@ -6,7 +6,7 @@ from pathlib import Path
 
 from setsail.apps.code import Entry
 from setsail.apps.pyfunc_entry import digest, model_name
-from setsail.convert.scripts import SAGEMAKER, in_folder, of_file, unpacked
+from setsail.convert.scripts import SAGEMAKER, in_folder, of_file, requirements, unpacked
 from setsail.errors import SetsailError
 
 __all__ = ["entry"]
@@ -39,4 +39,4 @@ def entry(path: Path) -> Entry:
     options = {"script": str(script), "folder": str(folder)}
     # A script answers one request at a time, and one that fails must not take others along.
     return Entry(_KINDS.get(form, "azure"), folder, f"{path.name} ({script.name})", options, name, max_batch=1,
-                 digest=digest(folder))  # fmt: skip
+                 digest=digest(folder), requirements=requirements(folder, form, script))  # fmt: skip
