@@ -25,6 +25,7 @@ _KINDS = {str: None, int: int, float: float, Path: click.Path(path_type=Path)}
     examples=(
         ("setsail ship credit-1.setsail --to browser -o site", "a static page that runs the model in the browser"),
         ("setsail ship credit-1.setsail --to browser -o site --force --yes", "the same again, asking nothing"),
+        ("setsail ship credit-1.setsail --to container --base python.tar -o image", "an image, without a daemon"),
         (
             "setsail ship credit-1.setsail --to kubernetes -o k8s --image example/credit:1 --bench report.json",
             "manifests, a Helm chart and KServe objects, sized by what setsail bench measured",

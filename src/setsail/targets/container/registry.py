@@ -149,6 +149,7 @@ class Registry:
         except (OSError, HTTPException) as fault:
             raise self._fault(f"it does not answer ({getattr(fault, 'reason', fault)})") from fault
         if reply.status not in wanted:
+            reply.close()
             raise self._fault(f"it answers {reply.status} to {method} {urlsplit(url).path}")
         return reply
 
@@ -172,6 +173,8 @@ class Registry:
             with self._opener.open(request, timeout=_SECONDS) as reply:
                 told = json.loads(reply.read(_LARGEST))
         except (OSError, ValueError, HTTPException) as fault:
+            if isinstance(fault, urllib.error.HTTPError):
+                fault.close()
             raise self._fault(f"it gives no token ({fault})", "log in first: docker login") from fault
         token = told.get("token") or told.get("access_token") or ""
         self._token = {"Authorization": f"Bearer {token}"}
