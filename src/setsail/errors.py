@@ -111,7 +111,7 @@ def _rows() -> dict[str, Kind]:
         "model.unknown": Kind("not_found", "No model of this name is served.", "GET /v2/repository/index lists the models."),
         "model.version": Kind("not_found", "The model has no such version.", "Leave the version out to get the default one."),
         "model.label": Kind(inv, "The model has no such label.", "Use a label that points at a version."),
-        "model.signature": Kind(inv, "The model has no such signature.", "Use serving_default or an output's name."),
+        "model.signature": Kind(inv, "The model has no such signature.", "Use serving_default, another signature of the model (setsail inspect), or an output's name."),
         "model.not_ready": Kind("unavailable", "The model is loading, draining or was unloaded.", "Try again shortly; the status says where it is."),
         "model.memory": Kind("storage", "There is not enough memory to load the model.", "Unload another model, or give the server more memory."),
         "model.failed": Kind("unavailable", "The model could not be loaded.", "Read the reason in the server's log and run `setsail verify` on the file."),
