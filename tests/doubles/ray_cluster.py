@@ -29,7 +29,7 @@ from ray.cluster_utils import Cluster
 from ray.serve import context
 
 STORE = 80 << 20
-CLIENTS = 8
+CLIENTS = 16
 PORT = 18_230
 
 
@@ -49,6 +49,7 @@ def main(folder: Path, requests: list[dict], seconds: float) -> dict:
         doomed = [r["pid"] for r in replicas if r["node_id"] == second.node_id]
         wires = [ask(HTTPConnection("127.0.0.1", PORT, timeout=60), r) for r in requests]
         told = load(requests[0], wires[0], seconds, lambda: kill(cluster, second, doomed))
+        told["frozen"] = len(doomed)
         return {"wires": wires, "placed": placed, "again": asked_again(), **told}
     finally:
         session = Path(ray._private.worker._global_node.get_session_dir_path())

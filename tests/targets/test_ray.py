@@ -272,15 +272,16 @@ RAY = (
 @pytest.mark.slow
 def test_a_node_is_killed_under_load_and_every_request_is_answered_right(shipped: Path, tmp_path: Path) -> None:
     headers = {"content-type": "application/json"}
-    # its body goes through Ray's object store
-    large = ("POST", "/predict/credit", json.dumps({"input": np.ones((10_000, 4)).tolist()}))
-    asked = [{"method": m, "path": p, "body": b, "headers": headers} for m, p, b in (WIRES[2], large, *WIRES)]
+    # long enough that replicas hold requests when their node goes; its answer goes through Ray's object store
+    rows = np.random.default_rng(0).normal(10, 5, (3000, 4)).round(3)
+    heavy = ("POST", "/predict/credit", json.dumps({"input": rows.tolist()}))
+    asked = [{"method": m, "path": p, "body": b, "headers": headers} for m, p, b in (heavy, *WIRES)]
     (tmp_path / "requests.json").write_text(json.dumps(asked))
     python = client_python("ray", *RAY)
     source = str(Path(setsail.__file__).parents[1])
     surroundings = {"PYTHONPATH": f"{source}:{shipped}", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
     script = (Path(__file__).parents[1] / "doubles/ray_cluster.py").read_text()
-    words = (str(shipped), str(tmp_path / "requests.json"), "15")
+    words = (str(shipped), str(tmp_path / "requests.json"), "24")
     told = ask_client(python, script, *words, seconds=500, env=surroundings).json()
     print({name: value for name, value in told.items() if name != "wires"})
     assert told["placed"] == [2, 2], "replicas on both nodes"
@@ -292,4 +293,4 @@ def test_a_node_is_killed_under_load_and_every_request_is_answered_right(shipped
             assert (status, body) == (expected.status_code, expected.text), request["path"]
     assert set(told["load"]) <= {"right", "503, to be tried again"}
     assert told["again"] > 0, "some were with a replica of the node that went"
-    assert told["after"]["right"] > 30, "the node that lives goes on answering"
+    assert told["after"]["right"] > 10, "the node that lives goes on answering"
