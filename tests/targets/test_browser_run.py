@@ -42,7 +42,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
             pytest.importorskip(name)
         if family not in made:
             with sites.pack(family, folder) as opened:
-                made[family] = folder / family, targets.ship(opened, "browser", folder / family)
+                network = {"gpu": "yes"} if "torch" in NEEDS[family] else {}
+                made[family] = folder / family, targets.ship(opened, "browser", folder / family, network)
         return made[family]
 
     return of
@@ -93,7 +94,7 @@ def test_the_form_by_keyboard_and_a_pasted_table(site: Site, tmp_path: Path) -> 
     rows = pd.DataFrame({"age": [30, 77], "income": [50_000, np.nan], "city": ["Paris", "Nowhere"],
                          "employed": ["yes", "no"]})  # fmt: skip
     with setsail.load(folder.parent / "credit.setsail") as model:
-        assert cells == model.predict(rows)["label"].tolist()
+        assert cells == model.predict(rows).tolist()
 
 
 def test_a_picture_is_uploaded(site: Site, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ SUMMARY = "a static folder: a page with a form, and a typed ES module, that run 
 OPTIONS = (
     Option("budget_mb", "Refuse when a visitor would download more megabytes than this.", 50.0, float),
     Option("gpu", "Add the runtime for WebGPU, which visitors who have it download instead of the other one; auto adds "
-           "it for neural networks.", "auto", str, ("auto", "yes", "no")),
+           "it for neural networks of a megabyte and more.", "auto", str, ("auto", "yes", "no")),
     Option("ort", "Tarball of the npm package onnxruntime-web, instead of fetching it.", None, Path),
     Option("browser", "Chromium or Chrome that tries what was written: a path, or none. By default the one on PATH.",
            "", str),

@@ -12,7 +12,7 @@ from setsail.steps import Step
 from setsail.targets.browser.tokenizers import unlike
 from setsail.variants import Variant
 
-__all__ = ["MISSING", "STEPS", "accelerated", "program"]
+__all__ = ["NEWEST", "STEPS", "accelerated", "program"]
 
 # Kinds of steps that web/src/steps implements; a slow test holds them against the contract's cases in a browser.
 STEPS: Final = frozenset(
@@ -23,9 +23,11 @@ STEPS: Final = frozenset(
     """.split()  # noqa: SIM905, a list people review reads better so
 )
 
-# Operators that the runtime on the server has and the one on npm has not, and why.
-MISSING: Final[Mapping[str, str]] = {}
+# Domain -> the newest version of its operators that the pinned onnxruntime-web knows. It has every one of those that
+# was tried (docs/targets/browser.md); what it cannot run after all is told when the site is tried.
+NEWEST: Final[Mapping[str, int]] = {"": 26, "ai.onnx.ml": 5, "com.microsoft": 1}
 
+_SOME: Final = 1_000_000  # bytes of weights
 # A program with one of these gains by a graphics processor; with one of ONNX-ML it stays on the processor anyway.
 _HEAVY: Final = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "LSTM", "GRU", "com.microsoft.FusedMatMul"})
 
@@ -42,10 +44,11 @@ def program(opened: Artifact) -> tuple[Variant, gate.ProgramFacts]:
         raise _unsupported(f"{opened.name} has no ONNX program", have, "an ONNX variant",
                            "serve it, or ship it --to container: native libraries do not run in browsers")  # fmt: skip
     facts = gate.inspect(opened.files(variant.id), variant.entry)
-    for operator in sorted(facts.operators):
-        if operator in MISSING:
-            raise _unsupported(f"the program uses {operator}, which onnxruntime-web has not: {MISSING[operator]}",
-                               operator, None, "serve it, or ship it --to container")  # fmt: skip
+    for domain, version in sorted(facts.opsets.items()):
+        if version > NEWEST.get(domain, version):
+            raise _unsupported(f"the program uses operators of {domain or 'ai.onnx'} {version}, which onnxruntime-web "
+                               "does not know yet", version, f"at most {NEWEST[domain]}",
+                               "serve it, or ship it --to container")  # fmt: skip
     inner = opened.processing.inner(opened.signature)
     _values((*opened.signature.inputs, *opened.signature.outputs, *inner.inputs, *inner.outputs))
     _steps(opened.processing.steps, opened.processing.files)
@@ -75,8 +78,9 @@ def _steps(steps: Iterable[Step], files: Mapping[str, Any]) -> None:
 
 
 def accelerated(facts: gate.ProgramFacts) -> bool:
-    """Whether WebGPU is worth its larger download: for neural networks, not for trees and tables."""
-    return bool(facts.operators.keys() & _HEAVY) and not any(
+    """Whether WebGPU is worth its larger download: for networks of some size, not for trees and tables."""
+    heavy = facts.tensor_bytes >= _SOME and facts.operators.keys() & _HEAVY
+    return bool(heavy) and not any(
         name.startswith(("ai.onnx.ml.", "String", "RegexFullMatch")) for name in facts.operators
     )
 
