@@ -104,6 +104,15 @@ def test_who_missed_a_change_catches_up() -> None:
     assert routing(other) == routing(one)
 
 
+def test_who_missed_more_than_is_remembered_catches_up() -> None:
+    one, other = house(1, 2), house(1, 2)
+    for version in (1, 2):
+        one.answer(Reroute("m", "promote", version=version))
+    other.answer(PutRoute("m", Routing(routing(one).changes[:1])))
+    other.answer(PutRoute("m", Routing((Change(40, "route", Route(cut({2: 1})), 9.0),))))
+    assert routing(other).revision == 40
+
+
 def test_a_worker_asks_for_all() -> None:
     circle = Circle(house(1, 2), house(1, 2))
     everywhere = Everywhere(circle.houses[0], Fleet(circle))

@@ -284,6 +284,34 @@ def test_a_canary_that_only_tells(server: Server, client: Client) -> None:
     assert admin(server)["route"]["weights"] == {"1": 50.0, "2": 50.0}
 
 
+def test_a_route_that_is_in_force_at_the_start(models: Path) -> None:
+    with Server(Settings(port=0, admin_port=0, route="line:v1=50+v2=50+header:user")) as made:
+        made.open(models)
+        made.start()
+        told = admin(made)
+        assert told["route"]["weights"] == {"1": 50.0, "2": 50.0}
+        assert told["route"]["sticky"] == "header:user"
+        admin(made, "POST", "promote", {"version": 1})
+        assert str(made.house.table.models["line"].routing.route) == "v1=100 sticky header:user"
+
+
+@pytest.mark.parametrize(
+    ("route", "code"),
+    [
+        ("line:v9=1", "model.version"),
+        ("other:v1=1", "model.unknown"),
+        ("line", "setting.value"),
+        ("line:v1", "setting.value"),
+    ],
+)
+def test_a_start_that_is_refused(models: Path, route: str, code: str) -> None:
+    with Server(Settings(port=0, admin_port=-1, route=route)) as made:
+        made.open(models / "line/1.setsail")
+        with pytest.raises(setsail.SetsailError) as refused:
+            made.start()
+    assert refused.value.code == code
+
+
 def test_what_is_refused(server: Server) -> None:
     assert admin(server, model="nobody") == (404, "model.unknown")
     assert admin(server, "PUT", "", {"weights": {"1": 1}, "after": 77}) == (409, "route.conflict")

@@ -128,7 +128,6 @@ class Everywhere:
             return self._fleet.answer(ask)
         return self._house.answer(ask, control=control)
 
-
     def _labels(self, ask: Feedback, control: bool) -> tuple[str, ...]:
         """Each worker knows the ids that it has answered; what none of them knows is counted in this one."""
         told: tuple[str, ...] = self._fleet.answer(replace(ask, spread=True))

@@ -53,6 +53,7 @@ __all__ = ["Server", "data_application"]
 
 _LOG = logging.getLogger("setsail.server")
 _JUDGE: Final = "setsail.server.verdicts"
+_INITIAL: Final = "setsail.server.initial"
 _APPS: Final = "setsail.server.apps"
 _QUIET: Final = 1.0  # see Plane.drain
 
@@ -243,6 +244,8 @@ class Server:
         except BaseException:
             self.close()
             raise
+        if self.settings.route:
+            import_module(_INITIAL).begin(self.house, self.settings.route)
         if self.judges:
             self.house.on_route = self._judge
             for name in [name for name, versions in self.house.table.models.items() if versions.picker is not None]:

@@ -41,6 +41,7 @@ class Settings:
     workers: int = _row(0, "Processes that answer; 0 is one a core that this machine or container may use.")
     model_control: str = _row("none", "Whether clients may load and unload on the data port.", ("none", "explicit"))
     model_store: str = _row("", "Folders that clients with control may register models from.", many=True)
+    route: str = _row("", "Where requests without a version go at the start, MODEL:v1=90+v2=10.", many=True)
     repository_poll: float = _row(0.0, "Seconds between looks at served directories; 0 looks once.")
     tls_cert: str = _row("", "Certificate chain (PEM) of the data port.")
     tls_key: str = _row("", "Private key (PEM) of the data port.")
@@ -73,7 +74,8 @@ class Settings:
     drain_timeout: int = _row(30, "Seconds that running requests get at shutdown.")
     triton_metrics: str = _row("off", "Whether /metrics also has Triton's nv_inference_* names.", ("off", "on"))
     watch: str = _row(
-        "auto", "Whether drift is watched: of models with a reference, of all (for labels that come back), of none.",
+        "auto",
+        "Whether drift is watched: of models with a reference, of all (for labels that come back), of none.",
         ("auto", "all", "off"),
     )
     watch_rows: int = _row(500, "Rows of a window in which drift is looked for.")

@@ -63,7 +63,9 @@ def put(table: Table, ask: PutRoute) -> Table:
     (now,) = routed_of(table, ask.name)
     if now.routing == ask.routing:
         return table
-    if now.routing.changes and now.routing.changes[-1] not in ask.routing.changes[:-1]:
+    changes = ask.routing.changes
+    forgotten = bool(changes) and changes[0].revision > now.routing.revision  # too long ago to be among them
+    if now.routing.changes and not forgotten and now.routing.changes[-1] not in changes[:-1]:
         raise conflict(ask.name, ask.routing.revision - 1, now.routing.revision)
     return table.routed(ask.name, ask.routing)
 
