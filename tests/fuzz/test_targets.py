@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zlib
+from base64 import b85decode
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,16 @@ def parquet_of_no_text() -> bytes:
     """Text columns whose text is not UTF-8."""
     seed = next(seed for seed in parquet_seeds() if b"u\x01\x00\x00\x00v" in seed)
     return seed.partition(b"\n")[2].replace(b"u\x01\x00\x00\x00v", b"\xf7\x01\x00\x00\x00v")
+
+
+def parquet_of_a_text_that_is_not_there() -> bytes:
+    """A dictionary's column whose index names no text of it."""
+    return zlib.decompress(b85decode(
+        "c-lo#O>4qH5S<MnNb#WJhAiyCi=hXNwM8kVmx(AXwbTmI^VUi#v>Ky{m;9Li)Xv191M|V#d2f~(6URU6r8%s(n_jm03QTO4-"
+        ">V=t$u3<Tu4XvzOItQ&b4m#S1bNCKlOP+i(IL1d9qDMoEOJ|jnY2}B0G_iasb3>4kkz*3iO)7nxy`keR@w(Gt7-sFP0^Di)Xm-"
+        "8zxOM82-hO>L|U(d;sL-CKyxg3B(kG?uvsT}ZNK8?ptM)T`TXtU;WW|v6Fs&&WP8Vxy&xVjjBtV&;V3GwFhqRiVubiy0GCWQ=CCN"
+        "M1@nmi#5#p;SSsUqQgnvVnS^J4xGwd^m#-j#*D811UB+?OB+2&J%2vsq4$-<D1~)-pX<pWpmd#iA2U?R^>H"
+    ))  # fmt: skip
 
 
 # What `scripts/fuzz.py` printed.
@@ -38,6 +50,9 @@ FOUND = [
      b"\x00\x00\x10\x00\x00\x00$\x00\x00\x004\x00\x00\x00\n\x00\x00\x00\x02\x00\x00\x00\x02\x00\x00\x00\x00\x00\x001\x00\x00"
      b"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x10\x00\x00\x00\x00"),
     ("parquet", b"application/vnd.apache.parquet\n" + parquet_of_no_text()),
+    ("parquet", parquet_of_a_text_that_is_not_there()),
+    ("payload", b"application/jsonlines\n[1,2\n]"),
+    ("properties", b"load_models=all\nmodel_store=\x00"),
     ("registering", b"url=e://["),
     ("registering", b"url=e://[]"),
 ]  # fmt: skip

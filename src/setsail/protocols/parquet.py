@@ -69,7 +69,10 @@ def _texts(column: Any) -> list[str | None]:
     found: list[str | None] = []
     for chunk in column.chunks:
         texts = chunk.dictionary.to_pylist()
-        found += [None if index is None else texts[index] for index in chunk.indices.to_pylist()]
+        indices = chunk.indices.to_pylist()
+        if not {index for index in indices if index is not None} <= set(range(len(texts))):
+            raise ValueError("a text is named that is not in its dictionary")
+        found += [None if index is None else texts[index] for index in indices]
     return found
 
 

@@ -274,7 +274,7 @@ def _all(reading: _Reading) -> list[str]:
     store = Path(reading.values.get("model_store", "").strip())
     try:
         files = sorted(entry.name for entry in store.iterdir() if not entry.name.startswith("."))
-    except OSError as fault:
+    except (OSError, ValueError) as fault:  # a name with a NUL in it is a ValueError
         raise _refused("model_store", str(store), "a folder that can be listed") from fault
     kept = []
     for file in files:
