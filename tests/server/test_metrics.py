@@ -40,6 +40,21 @@ def test_every_name_of_the_table_is_on_the_page_and_no_other() -> None:
             assert set(sample.labels) - {"le"} == set(family.labels)
 
 
+def test_canaries_and_shadows() -> None:
+    meter = Meter()
+    for cell in (0, 0, 2):
+        meter.paired("iris", 7, "error", cell, 4)
+    meter.paired("iris", 6, "error", 3, 4)  # an earlier canary is told no longer
+    meter.shadowed("iris", 1, 2, "agreed", 0.25)
+    page = Metrics(meter, lambda: INDEX).text().decode()
+    found = {family.name: family.samples for family in text_string_to_metric_families(page)}
+    assert [(s.labels, s.value) for s in found["setsail_canary_pairs"]] == [({"model": "iris", "metric": "error"}, 3)]
+    assert found["setsail_canary_difference"][0].value == pytest.approx(1 / 3)
+    assert found["setsail_canary_evidence"][0].value > 1
+    assert found["setsail_shadow_requests"][0].labels["result"] == "agreed"
+    assert found["setsail_shadow_seconds"][0].value == 0.25
+
+
 def test_histograms_are_cumulative() -> None:
     families = {family.name: family for family in text_string_to_metric_families(text())}
     samples = families["setsail_stage_duration_seconds"].samples
