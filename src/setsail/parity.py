@@ -68,7 +68,7 @@ class Check(Struct, frozen=True):
         """How far it is from the source, in words. Labels that are other ones have no distance."""
         if self.flips == 0 and self.first:
             return self.first
-        told = [f"a difference of {self.worst:.3g}"] if self.worst or not self.flips else []
+        told = [f"a difference of {self.worst:.3g}"] if self.worst > ABSOLUTE or not self.flips else []
         if self.flips:
             told.append(f"{self.flipped!r} is another in {self.flips} of {self.rows} rows, first in {self.first}")
         return "; ".join(told)

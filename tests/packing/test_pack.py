@@ -12,7 +12,7 @@ import joblib
 import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import Ridge, RidgeClassifier
 
 from setsail import convert, runtime
 from setsail.artifact import Artifact, read, verdict
@@ -151,7 +151,23 @@ def test_a_wrong_program_is_refused_and_nothing_is_written(
     fault = caught.value
     assert fault.code == "parity.failed"
     assert (fault.field, fault.facts["report"]["passed"]) == ("prediction", False)
+    assert "rows: a difference of " in fault.what
+    assert "--tolerance T" in fault.todo
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+def test_labels_that_are_other_ones_are_told_and_no_tolerance_is_offered(packed: Pack, converting: Any) -> None:
+    def swapped(made: Conversion) -> Conversion:
+        probes = (replace(p, outputs={**p.outputs, "label": 1 - p.outputs["label"]}) for p in made.probes)
+        return replace(made, probes=tuple(probes))
+
+    converting(swapped)
+    with pytest.raises(SetsailError) as caught:
+        packed(RidgeClassifier().fit(X, (np.median(Y) < Y).astype(int)), X)
+    fault = caught.value
+    assert (fault.code, fault.field) == ("parity.failed", "label")
+    assert "rows: 'label' is another in " in fault.what
+    assert fault.todo.startswith("nothing was written; labels and whole numbers have no tolerance")
 
 
 def test_the_second_program_is_kept_where_the_first_disagrees(packed: Pack, ridge: Ridge, converting: Any) -> None:

@@ -70,7 +70,7 @@ def export(opened: Artifact, to: str, folder: Path) -> Exported:
             worst = max(report.checks, key=lambda c: (not c.passed, c.worst))
             raise SetsailError(
                 "parity.failed", f"the {to} export differs from its source on {worst.failed} of {worst.rows} "
-                f"{worst.what} rows", field=worst.where, value=worst.gap,
+                f"{worst.what} rows: {worst.gap}", field=worst.where,
                 expected="agreement by the parity rule", todo="nothing was written; export another form",
                 report=report.to_json(),
             )  # fmt: skip

@@ -29,6 +29,8 @@ __all__ = ["PackOptions", "Progress", "pack", "pack_cached"]
 
 Progress = Callable[[str], None]
 PLAIN: Final = Intent()
+_SCORES: Final = "--tolerance T multiplies the rule if that is good enough for you"
+_WHOLE: Final = "labels and whole numbers have no tolerance: of a quantised model, pack what it was before"
 KEPT_ROWS: Final = 64
 _WAIT_SECONDS: Final = 600.0  # for another process that packs the same; then both do, and the file is the same
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -191,9 +193,9 @@ def _choose(conversion: Conversion, options: PackOptions) -> tuple[Program, Pari
         raise SetsailError("program.trial", "no program of the model runs", value=refused[-1] if refused else None)
     worst = max(report.checks, key=lambda c: (not c.passed, c.worst))
     raise SetsailError(
-        "parity.failed", f"the program differs from its source on {worst.failed} of {worst.rows} {worst.what} rows",
-        field=worst.where, value=worst.gap, expected="1e-4 + 1e-3 |value| or less",
-        todo="nothing was written; --tolerance T multiplies the rule if that is good enough for you",
+        "parity.failed", f"the program differs from its source on {worst.failed} of {worst.rows} {worst.what} rows: "
+        f"{worst.gap}", field=worst.where, expected="1e-4 + 1e-3 |value| or less",
+        todo="nothing was written; " + (_WHOLE if worst.flips and worst.where == worst.flipped else _SCORES),
         report=report.after(refused).to_json(),
     )  # fmt: skip
 

@@ -143,7 +143,7 @@ def _checked(artifact: Artifact, runner: Runner, sample: Sample) -> dict[str, Ar
     if not check.passed:
         raise SetsailError(
             "model.failed", f"the model does not answer as when it was packed: {check.failed} of {check.rows} stored "
-            f"rows differ", field=check.where, value=check.gap,
+            f"rows differ: {check.gap}", field=check.where,
             expected="agreement by the parity rule",
         )  # fmt: skip
     return answers

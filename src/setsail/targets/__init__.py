@@ -281,7 +281,7 @@ def _hold(to: str, proof: Proof) -> None:
         if not check.passed:
             raise SetsailError(
                 "parity.failed", f"what was written for {to} differs from its source on {check.failed} of {check.rows} "
-                f"{check.what} rows", field=check.worst_output, value=f"a difference of {check.worst:.3g}",
+                f"{check.what} rows: {check.gap}", field=check.where,
                 expected="agreement by the parity rule", todo="nothing was written",
             )  # fmt: skip
 
