@@ -122,9 +122,16 @@ def test_it_is_healthy_when_it_is(room: Room) -> None:
     room.stop()
 
 
-def test_sigterm_under_load_loses_nothing(room: Room) -> None:
+@pytest.mark.parametrize(
+    "workers",
+    [
+        "1",
+        pytest.param("2", marks=pytest.mark.xfail(reason="connections that nobody accepted are reset", strict=False)),
+    ],
+)
+def test_sigterm_under_load_loses_nothing(room: Room, workers: str) -> None:
     """Whoever was taken is answered; the others find the door closed."""
-    url = room.serve()["url"]
+    url = room.serve(variables={"SETSAIL_WORKERS": workers})["url"]
     row = ",".join(map(str, X[0])).encode()
     answered: list[int] = []
     lost: list[str] = []

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -28,7 +29,7 @@ from setsail.targets.container.tree import OPAQUE, WHITEOUT, members
 __all__ = ["Room", "hindrance", "unpack"]
 
 _TOOLS: Final = ("unshare", "mount", "chroot", "sh")
-_SECONDS: Final = 120.0
+_SECONDS: Final = 300.0  # that an image may take until it is ready; far more than any needs
 # $1 the root, $2 the user or "", the rest what runs. The root is bound to itself, so that it can be made read-only.
 _SCRIPT: Final = """
 set -e
@@ -177,7 +178,10 @@ class Room:
         local = {"SETSAIL_HOST": "127.0.0.1", "SETSAIL_PORT": "0", "SETSAIL_ADMIN_PORT": "-1", **(variables or {})}
         process = self.start(given, local)
         assert process.stdout is not None
+        late = threading.Timer(_SECONDS, process.kill)
+        late.start()
         line = process.stdout.readline()
+        late.cancel()
         with suppress(ValueError):
             about: dict[str, Any] = json.loads(line)
             if "url" in about:
