@@ -2,7 +2,7 @@
 
 A `tokenizer.json` is a tree of kinds. The browser reads it with Hugging Face's own JavaScript library, which is another
 implementation than the one in Rust that packed the model: for the kinds listed, both are held against each other in
-tests/targets/test_browser_tokenizers.py. A kind or an option that is not listed is refused: a text that is split
+tests/targets/test_browser_run.py. A kind or an option that is not listed is refused: a text that is split
 otherwise is a wrong answer without an error.
 """
 
