@@ -16,6 +16,7 @@ from typing import Any, Final
 import tensorflow as tf
 
 from setsail.convert.conversion import Conversion, Intent
+from setsail.convert.onnx.fingerprint import fingerprint
 from setsail.convert.tensorflow.assembly import Found, assemble, declared
 from setsail.convert.tensorflow.graph_operators import HARMLESS
 from setsail.convert.tensorflow.tracing import Traceable
@@ -97,8 +98,10 @@ def convert(loaded: Any, intent: Intent) -> Conversion:
 
 
 def _same(one: Conversion, other: Conversion) -> bool:
-    """Whether two signatures are one program by the same names."""
-    return one.signature == other.signature and one.programs == other.programs
+    """Whether two signatures take and give the same, by the same program."""
+    (mine,), (theirs,) = one.programs, other.programs
+    alike = one.signature == other.signature and mine.variant == theirs.variant
+    return alike and fingerprint(mine.files) == fingerprint(theirs.files)
 
 
 def _of(intent: Intent, takes: Mapping[str, Any]) -> tuple[TensorSpec, ...]:
