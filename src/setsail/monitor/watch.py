@@ -5,7 +5,8 @@ whenever somebody asks) they are counted in the bins of the reference. When more
 for, the rest is not noted: it is a sample, and of no request more than so many rows, because rows that are sent
 together are alike.
 
-With many arrays to copy for a single row, not every run is noted, so that a row costs about as much.
+While many come, runs of fewer rows than there are arrays to copy are not all noted, so that a row costs about as much
+however they come.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ __all__ = ["Asked", "Tally", "Watch", "joined", "merged", "total"]
 _LOG = logging.getLogger("setsail.monitor")
 _ROWS: Final = 4096  # that are noted between two counts
 _BYTES: Final = 8 << 20
-_CHEAP: Final = 4  # arrays that are copied of every run
+_FREE: Final = 256  # rows between two counts of which every one is noted, whatever it costs
 
 
 class Asked(Protocol):
@@ -96,7 +97,7 @@ class Watch:
         self._rows = self._skipped = 0
         asked = [task.output, task.score] if task else []
         self._names = (_named(reference.inputs), sorted({*_named(reference.outputs), *filter(None, asked)}))
-        self._price = max(1, (len(self._names[0]) + len(self._names[1])) // _CHEAP)
+        self._price = len(self._names[0]) + len(self._names[1])
         self._credit = 0
         self._noting, self._counting = Lock(), Lock()
         self._notes: _Notes | None = None
@@ -115,7 +116,7 @@ class Watch:
                 keys: Sequence[tuple[int, str, int]] = ((0, key, 1),) if key else ()
             else:
                 keys = [(i, one.request.id, 1) for i, one in enumerate(asked) if one.request.id]
-            if not keys and self._price > 1:
+            if not keys and self._notes is not None and self._notes.filled >= _FREE:
                 self._credit += rows
                 if self._credit < self._price:
                     self._skipped += rows
