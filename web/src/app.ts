@@ -98,7 +98,7 @@ async function samples(model: Model, fields: Field[]): Promise<void> {
 /** Everything this page has loaded, for the service worker to keep. */
 async function keep(): Promise<void> {
   if (!("serviceWorker" in navigator)) return;
-  await navigator.serviceWorker.register("sw.js", { type: "module" });
+  await navigator.serviceWorker.register("sw.js");
   const ready = await navigator.serviceWorker.ready;
   const loaded = performance.getEntriesByType("resource").map((entry) => entry.name);
   navigator.serviceWorker.addEventListener("message", (event) => {
