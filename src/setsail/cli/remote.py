@@ -117,8 +117,8 @@ def _lines(told: Mapping[str, Any]) -> list[str]:
             lines.append(f"  shadow v{one}: {said}")
         lines += _canary(route["canary"]) if route["canary"] else []
     for past in told["history"][:5]:
-        told = datetime.fromtimestamp(past["when"], UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-        when = told if past["when"] else "at the start"
+        moment = datetime.fromtimestamp(past["when"], UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+        when = moment if past["when"] else "at the start"
         why = f": {past['why']}" if past["why"] else ""
         lines.append(f"  {past['revision']:>3}  {when}  {past['what']} by {past['who'] or 'nobody named'} "
                      f"to {past['to']}{why}")  # fmt: skip
