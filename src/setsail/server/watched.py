@@ -13,7 +13,7 @@ from itertools import islice
 from math import isnan
 from threading import Event, Lock, Thread
 from time import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from setsail.errors import SetsailError
 from setsail.monitor.meter import Snapshot
@@ -21,7 +21,6 @@ from setsail.server.settings import Settings
 
 if TYPE_CHECKING:
     from setsail.monitor.board import Series
-    from setsail.server.metrics import Counted
 
 __all__ = ["FAMILIES", "Watching", "metrics"]
 
@@ -54,6 +53,12 @@ FAMILIES: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
 }  # fmt: skip
 
 
+class _Counted(Protocol):
+    """A meter, or what stands for the meters of several processes."""
+
+    def snapshot(self) -> Snapshot: ...
+
+
 class Watching:
     """Looks at the counts.
 
@@ -65,7 +70,7 @@ class Watching:
     """
 
     def __init__(
-        self, counted: Counted, settings: Settings, *, when: Callable[[], bool] = lambda: True,
+        self, counted: _Counted, settings: Settings, *, when: Callable[[], bool] = lambda: True,
         events: Callable[[Any], object] | None = None,
     ) -> None:  # fmt: skip
         self._counted, self._settings, self._when, self._events = counted, settings, when, events
