@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -241,7 +242,8 @@ def test_a_registry_takes_it_and_gives_it_back(models: Mapping[int, Path], tmp_p
 def test_podman_runs_it(shipped: targets.Shipment, models: Mapping[int, Path], tmp_path: Path) -> None:
     """With an engine's own read-only root, user and first process; `runc`, because `crun` refuses these cgroups."""
     podman, runc = tool("podman"), tool("runc")
-    base = [podman, "--root", str(tmp_path / "s"), "--runroot", str(tmp_path / "r"), "--storage-driver", "vfs",
+    short = tempfile.mkdtemp(dir="/tmp")  # podman takes no place of more than 50 characters
+    base = [podman, "--root", str(tmp_path / "s"), "--runroot", short, "--storage-driver", "vfs",
             "--cgroup-manager=cgroupfs", "--runtime", runc]  # fmt: skip
     loaded = run(*base, "load", "-i", str(shipped.folder / "image.tar")).strip().split()[-1]
     port = free_port()
@@ -273,6 +275,7 @@ def test_podman_runs_it(shipped: targets.Shipment, models: Mapping[int, Path], t
         assert run(*base, "inspect", "--format", "{{.State.ExitCode}}", name).strip() == "0"
     finally:
         subprocess.run([*base, "rm", "--force", name], capture_output=True, timeout=120)
+        shutil.rmtree(short, ignore_errors=True)
 
 
 def test_buildah_builds_the_dockerfile(shipped: targets.Shipment, tmp_path: Path) -> None:
