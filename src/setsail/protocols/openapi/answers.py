@@ -61,6 +61,7 @@ _OIP_ENTRY: Final = record({
     "name": text(), "version": text(), "state": {"enum": sorted({state.oip for state in STATES.values()})},
     "reason": text(),
 })  # fmt: skip
+_LABEL: Final = record({"id": text(), "label": {}})
 _PARAMETERS: Final = record({"parameters": {"type": "object"}}, "parameters", exact=False)
 _VERSIONED: Final = r"/v2/models/\{model\}(/versions/\{version\})?"
 _V1: Final = r"/v1/models/\{model\}(/versions/\{version\}|/labels/\{label\})?"
@@ -89,6 +90,12 @@ ROWS: Final = (
     Answer(
         "open-inference", "POST", r"^/v2/repository/index", array(_OIP_ENTRY),
         request=record({"ready": _YES}, "ready", exact=False),
+    ),
+    Answer(
+        "plain", "POST", r"/feedback",
+        record({"results": {"type": "object", "additionalProperties": {"type": "integer"}},
+                "not_joined": {"type": "object", "additionalProperties": text()}}),
+        request={"anyOf": [_LABEL, array(_LABEL), record({"ids": array(text()), "labels": array({})})]},
     ),
     Answer("open-inference", "POST", r"/load", record({"name": text(), "load": _YES}), request=_PARAMETERS),
     Answer("open-inference", "POST", r"/unload", record({"name": text(), "unload": _YES}), request=_PARAMETERS),
