@@ -30,6 +30,8 @@ _AREAS: Final[Mapping[str, str]] = {
     "output": "A request's outputs",
     "request": "A request's bytes: found by a wire",
     "model": "Models behind the server",
+    "route": "Routes between versions",
+    "watch": "Drift and labels",
     "control": "Loading and unloading",
     "store": "Folders that models are registered from",
     "server": "The server itself",

@@ -16,11 +16,11 @@ from setsail.routing import PutRoute, Reroute, Routes
 from setsail.signature import Signature
 
 __all__ = [
-    "ALL", "CONTROLS", "EXTENSIONS", "STATES", "Ask", "BatchCount", "Configure", "Control", "Describe", "Duration",
-    "Exposition", "Feedback", "Index", "IsLive", "IsReady", "Label", "Load", "Locate", "Metadata", "ModelConfig", "ModelDescription",
-    "ModelMetadata", "Policy", "Process", "PutRoute", "Register", "Registered", "RenewToken", "Reroute", "Routes",
-    "Scale", "ServerInfo", "SetDefault",
-    "State", "Statistics", "Status", "Terms", "Unload", "Unregister", "VersionStatistics", "VersionStatus",
+    "ALL", "CONTROLS", "EXTENSIONS", "STATES", "Ask", "BatchCount", "Card", "Configure", "Control", "Describe",
+    "Duration", "Exposition", "Feedback", "Index", "IsLive", "IsReady", "Label", "Load", "Locate", "Metadata",
+    "ModelConfig", "ModelDescription", "ModelMetadata", "Policy", "Process", "PutRoute", "Register", "Registered",
+    "RenewToken", "Reroute", "Routes", "Scale", "ServerInfo", "SetDefault", "State", "Statistics", "Status", "Terms",
+    "Unload", "Unregister", "VersionStatistics", "VersionStatus",
 ]  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from setsail.errors import SetsailError
 from setsail.routing import ACTIONS, SLOTS, Change, Reroute, Route, Routing, Rule, Spans, Sticky, cut, shares
 
-__all__ = ["BLOCK", "MOST", "Picker", "rerouted"]
+__all__ = ["BLOCK", "MOST", "Picker", "conflict", "rerouted"]
 
 MOST: Final = 32  # versions of a route
 BLOCK: Final = 8  # at most so many results of the control for one of the candidate: more would hardly tell more

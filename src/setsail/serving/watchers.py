@@ -19,7 +19,7 @@ import msgspec
 from setsail.artifact import Artifact
 from setsail.catalog import Label
 
-__all__ = ["MODES", "Watchers"]
+__all__ = ["MODES", "Watchers", "best"]
 
 _LOG = logging.getLogger("setsail.serving")
 _WATCH: Final = "setsail.monitor.watch"  # imported with the first version that is watched, and what it imports

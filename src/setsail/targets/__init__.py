@@ -32,7 +32,10 @@ from setsail.artifact import Artifact
 from setsail.errors import SetsailError
 from setsail.parity import Check
 
-__all__ = ["MARK", "TARGETS", "Option", "Piece", "Plan", "Proof", "Shipment", "Target", "of", "options_of", "ship"]
+__all__ = [
+    "MARK", "TARGETS", "Option", "Piece", "Plan", "Proof", "Shipment", "Target", "megabytes", "of", "options_of",
+    "ship",
+]  # fmt: skip
 
 # What `--to` takes -> the module of it.
 TARGETS: Final[Mapping[str, str]] = {

@@ -10,7 +10,7 @@ from typing import Final
 
 from setsail.errors import SetsailError
 
-__all__ = ["Node", "Tree", "members"]
+__all__ = ["OPAQUE", "WHITEOUT", "Node", "Tree", "members"]
 
 WHITEOUT: Final = ".wh."  # `.wh.name` removes a name of the layers below, `.wh..wh..opq` all of a folder
 OPAQUE: Final = ".wh..wh..opq"
