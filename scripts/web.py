@@ -1,4 +1,4 @@
-"""Build web/ into src/setsail/targets/browser/static, where the wheel takes it from. Needs Node 20 or newer.
+"""Build web/ into targets/browser/static and server/pages, where the wheel takes it from. Needs Node 20 or newer.
 
 python scripts/web.py            installs what package-lock.json says, checks types, tests, builds
 python scripts/web.py --check    exits with 1 where what lies there was built of other sources (needs no Node)
@@ -23,6 +23,7 @@ def digest(web: Path = WEB) -> str:
     found = hashlib.sha256()
     files = [
         *(web / "src").rglob("*.ts"),
+        *(web / "console").rglob("*.ts"),
         *(web / "public").rglob("*"),
         web / "vite.config.ts",
         web / "package-lock.json",

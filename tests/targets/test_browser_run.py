@@ -232,6 +232,9 @@ def contract(folder: Path) -> Path:
     built = folder / "src/setsail/targets/browser/static"
     for path in built.iterdir():
         assert path.read_bytes() == (STATIC / path.name).read_bytes(), path.name
+    for name in ("console.js", "console.css"):
+        page = Path("src/setsail/server/pages") / name
+        assert (folder / page).read_bytes() == (ROOT / page).read_bytes(), name
     script = 'export { run } from "./test/cases.ts";'
     (web / "cases.ts").write_text(script)
     line = [npm, "exec", "--", "vite", "build", "--config", "cases.config.ts"]

@@ -1,4 +1,4 @@
-// ../node_modules/uplot/dist/uPlot.esm.js
+// node_modules/uplot/dist/uPlot.esm.js
 var e = !0, t = "uplot", n = "u-hz", r = "u-vt", i = "u-title", a = "u-wrap", o = "u-under", s = "u-over", c = "u-axis", l = "u-off", u = "u-select", d = "u-cursor-x", f = "u-cursor-y", p = "u-cursor-pt", m = "u-legend", h = "u-live", g = "u-inline", _ = "u-series", v = "u-marker", y = "u-label", b = "u-value", x = "width", S = "height", C = "top", w = "bottom", T = "left", E = "right", D = "#000", ee = "#0000", te = "mousemove", ne = "mousedown", re = "mouseup", ie = "mouseenter", ae = "mouseleave", oe = "dblclick", se = "resize", O = "scroll", k = "change", ce = "dppxchange", le = "--", A = typeof window < "u", ue = A ? document : null, de = A ? window : null, j = A ? navigator : null, M, fe;
 function pe() {
 	let e = devicePixelRatio;
@@ -2156,7 +2156,7 @@ li.assign = Ot, li.fmtNum = Ve, li.rangeNum = Re, li.rangeLog = Ne, li.rangeAsin
 	let e = li.paths = { points: Fr };
 	e.linear = zr, e.stepped = Br, e.bars = Hr, e.spline = Wr;
 }
-// routes.ts
+// console/routes.ts
 var ui = document.getElementById("routes");
 ui !== null && di(ui);
 function di(e) {
@@ -2184,7 +2184,7 @@ function di(e) {
 		t.textContent = e, t.hidden = !1;
 	}
 }
-// traffic.ts
+// console/traffic.ts
 var fi = (e) => `${e.name} v${e.version}`;
 function pi(e, t) {
 	let n = Math.max(t.at - e.at, .001), r = new Map(e.versions.map((e) => [fi(e), e])), i = /* @__PURE__ */ new Map();
@@ -2220,7 +2220,7 @@ function mi(e, t, n) {
 function hi(e) {
 	return e === null ? "–" : e === 0 ? "0" : e >= 100 ? Math.round(e).toLocaleString("en") : e.toPrecision(e >= 10 ? 3 : 2);
 }
-// main.ts
+// console/main.ts
 var gi = 2e3, _i = 150, vi = 6, yi = document.getElementById("traffic");
 yi !== null && bi(yi);
 function bi(e) {

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { between, percentile, told, type Live } from "./traffic";
+import { between, percentile, told, type Live } from "../console/traffic";
 
 const look = (at: number, requests: number, latency: number[]): Live => ({
   at,
