@@ -103,6 +103,15 @@ def test_the_doorway_is_empty_when_everybody_was_accepted(stack: ExitStack) -> N
     assert doorway.empty(29.2)
 
 
+def test_a_door_that_cannot_be_shut_says_so(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where an ordinary user may attach no filter to a socket."""
+    bound = stack.enter_context(bind("127.0.0.1", 0, "--port"))
+    monkeypatch.setattr("setsail.server.listeners.refuse_new", lambda door: False)
+    assert not Doorway([bound], now=0.0, seconds=3.0).shut
+    monkeypatch.setattr("setsail.server.listeners.refuse_new", lambda door: True)
+    assert Doorway([bound], now=0.0, seconds=3.0).shut
+
+
 @linux
 def test_nobody_is_waited_for_for_ever(stack: ExitStack) -> None:
     bound = stack.enter_context(bind("127.0.0.1", 0, "--port"))

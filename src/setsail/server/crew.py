@@ -249,6 +249,9 @@ class Crew:
         if not self._doorway.empty(monotonic()) and any(hand.state == READY for hand in self.hands):
             self._loop.later(0.002, self._shut)
             return
+        if not self._doorway.shut:  # the queues fill until the last one who has them closes: that must be who accepts
+            for listener in {one for slot in self.slots for one in slot.listeners}:
+                listener.close()
         for hand in self.hands:
             if hand.state == READY:
                 self._drain(hand)

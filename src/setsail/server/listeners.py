@@ -113,12 +113,15 @@ class Doorway:
 
     Args:
         seconds: the longest to wait for the queues.
+
+    Attributes:
+        shut: nobody new comes; False where the kernel lets an ordinary user attach no filter.
     """
 
     def __init__(self, listeners: Iterable[socket.socket], now: float, seconds: float) -> None:
         self._doors = tuple(dict.fromkeys(listeners))
-        for door in self._doors:
-            refuse_new(door)
+        refused = [refuse_new(door) for door in self._doors]
+        self.shut = all(refused)
         self._quiet = _settling(self._doors)
         self._end = now + max(seconds, self._quiet)
         self._since: float | None = None

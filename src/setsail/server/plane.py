@@ -65,6 +65,7 @@ class Plane:
         self._addresses: Counter[str] = Counter() if beside is None else beside._addresses
         self._settings = settings
         self._servers: list[asyncio.Server] = []
+        self._doors: list[tuple[socket.socket, dict[str, Any]]] = []
         self._sockets: list[socket.socket] = []
         self._streams: Any = None
         self._clock: asyncio.TimerHandle | None = None
@@ -81,10 +82,10 @@ class Plane:
         # Nobody sees a connection before its handshake is over, so the loop has to end one that goes on for ever.
         handshake = (self.header_timeout or None) if tls is not None else None
         for bound in sockets:
-            server = await self.loop.create_server(
-                lambda: Connection(self), sock=bound, ssl=tls, ssl_handshake_timeout=handshake, backlog=2048
-            )
+            how: dict[str, Any] = {"ssl": tls, "ssl_handshake_timeout": handshake}
+            server = await self.loop.create_server(lambda: Connection(self), sock=bound, backlog=2048, **how)
             self._servers.append(server)
+            self._doors.append((bound, how))
         if own:
             self._sockets += sockets
 
@@ -182,8 +183,18 @@ class Plane:
         doorway = Doorway(self._sockets, self.loop.time(), seconds) if self._sockets else None
         while doorway is not None and not doorway.empty(self.loop.time()):
             await asyncio.sleep(0.002)
+        # A socket that closes resets those in its queue, and it fills until then where nobody could be kept out.
+        last = [(bound.dup(), how) for bound, how in self._doors if bound.fileno() >= 0]
+        self._doors.clear()
         for server in self._servers:
             server.close()
+        await asyncio.sleep(0)
+        for door, how in last:
+            found = _accepted(door)
+            door.close()
+            for one in found:
+                with suppress(OSError):
+                    await self.loop.connect_accepted_socket(lambda: Connection(self), one, **how)
 
     def close(self) -> None:
         """Stop the clock and drop what is left."""
@@ -194,6 +205,16 @@ class Plane:
                 server.close()
         for connection in list(self.connections):
             connection.abort()
+
+
+def _accepted(door: socket.socket) -> list[socket.socket]:
+    """All connections that wait at a listening socket."""
+    door.setblocking(False)
+    found = []
+    with suppress(OSError):  # of which BlockingIOError says that there are no more
+        while True:
+            found.append(door.accept()[0])
+    return found
 
 
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
