@@ -38,7 +38,7 @@ from setsail.protocols.values import dump
 from setsail.routing import Routes
 from setsail.server import console
 from setsail.server.dispatch import Answering
-from setsail.server.forms import answer_rows, body, fields, sent
+from setsail.server.forms import answer_rows, body, fields, received, sent
 from setsail.server.live import live
 from setsail.server.metrics import CONTENT_TYPE, Counted, Metrics
 from setsail.server.route_pages import RoutePages, document
@@ -166,7 +166,9 @@ class Admin:
         """Predict with what the form holds; a fault is shown above the form, which keeps what was typed."""
         self._check_origin(request)
         meta = self._metadata(request)
-        filled = sent(meta, await _form(request), request.headers.get("content-type", ""))
+        filled = sent(
+            meta, await received(request.stream(), _MAX_FORM, "form"), request.headers.get("content-type", "")
+        )
         try:
             ask = Request(ModelRef(meta.name, meta.version), body(meta.signature, filled))
             response = await run_in_threadpool(self._ask, ask)
@@ -314,17 +316,6 @@ def _file(name: str, kind: str) -> Callable[[HttpRequest], Awaitable[HttpRespons
         )
 
     return call
-
-
-async def _form(request: HttpRequest) -> bytes:
-    """The form's bytes, up to the limit."""
-    parts, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > _MAX_FORM:
-            raise SetsailError("request.too_large", "the form is too large", expected=f"at most {_MAX_FORM} bytes")
-        parts.append(chunk)
-    return b"".join(parts)
 
 
 def _notes(spec: TensorSpec, meta: ModelMetadata) -> str:

@@ -7,7 +7,7 @@ value. Any other tensor is a JSON field holding one row. A picture is a file; wi
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -20,7 +20,7 @@ from setsail.protocols.values import STRICT, array_json, dump, parse, texts
 from setsail.signature import Signature, TensorSpec
 from setsail.tensors import Array
 
-__all__ = ["Field", "answer_rows", "body", "fields", "sent"]
+__all__ = ["Field", "answer_rows", "body", "fields", "received", "sent"]
 
 _SHOWN = 200  # rows of one answer on a page
 _FILES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {  # content -> hint, and the types a browser offers
@@ -147,3 +147,14 @@ def _lines(name: str, labels: Sequence[str], row: Array) -> list[tuple[str, str,
     parts = labels if len(labels) == len(row) else [str(i) for i in range(len(row))]
     shown = texts(row) if row.dtype.kind in "OUST" else row
     return [(name, part, "null" if value is None else str(value)) for part, value in zip(parts, shown, strict=True)]
+
+
+async def received(stream: AsyncIterable[bytes], most: int, what: str) -> bytes:
+    """All of a body, as far as the limit. Raises `request.too_large`."""
+    parts, size = [], 0
+    async for chunk in stream:
+        size += len(chunk)
+        if size > most:
+            raise SetsailError("request.too_large", f"the {what} is too large", expected=f"at most {most} bytes")
+        parts.append(chunk)
+    return b"".join(parts)

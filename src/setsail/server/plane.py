@@ -64,8 +64,7 @@ class Plane:
         self._planes.append(self)
         self._addresses: Counter[str] = Counter() if beside is None else beside._addresses
         self._settings = settings
-        self._servers: list[asyncio.Server] = []
-        self._doors: list[tuple[socket.socket, dict[str, Any]]] = []
+        self._doors: list[tuple[asyncio.Server, socket.socket, dict[str, Any]]] = []
         self._sockets: list[socket.socket] = []
         self._streams: Any = None
         self._clock: asyncio.TimerHandle | None = None
@@ -84,8 +83,7 @@ class Plane:
         for bound in sockets:
             how: dict[str, Any] = {"ssl": tls, "ssl_handshake_timeout": handshake}
             server = await self.loop.create_server(lambda: Connection(self), sock=bound, backlog=2048, **how)
-            self._servers.append(server)
-            self._doors.append((bound, how))
+            self._doors.append((server, bound, how))
         if own:
             self._sockets += sockets
 
@@ -184,9 +182,8 @@ class Plane:
         while doorway is not None and not doorway.empty(self.loop.time()):
             await asyncio.sleep(0.002)
         # A socket that closes resets those in its queue, and it fills until then where nobody could be kept out.
-        last = [(bound.dup(), how) for bound, how in self._doors if bound.fileno() >= 0]
-        self._doors.clear()
-        for server in self._servers:
+        last = [(bound.dup(), how) for _, bound, how in self._doors if bound.fileno() >= 0]
+        for server, _, _ in self._doors:
             server.close()
         await asyncio.sleep(0)
         for door, how in last:
@@ -200,7 +197,7 @@ class Plane:
         """Stop the clock and drop what is left."""
         if self._clock is not None:
             self._clock.cancel()
-        for server in self._servers:
+        for server, _, _ in self._doors:
             with suppress(RuntimeError):
                 server.close()
         for connection in list(self.connections):

@@ -23,6 +23,7 @@ from setsail.errors import SetsailError
 from setsail.monitor.canary import Figures
 from setsail.monitor.meter import Snapshot
 from setsail.routing import SLOTS, Change, Reroute, Route, Routed, Routes, Sticky
+from setsail.server.forms import received
 from setsail.server.verdicts import decided
 
 __all__ = ["ACTIONS", "RoutePages", "document", "sticky_of"]
@@ -82,7 +83,7 @@ class RoutePages:
     def _changed(self, action: str) -> Handler:
         async def change(request: HttpRequest) -> HttpResponse:
             self._check(request)
-            ask = asked(request.path_params["model"], action, await _body(request))
+            ask = asked(request.path_params["model"], action, await received(request.stream(), _LARGEST, "body"))
             await run_in_threadpool(self._ask, ask)
             return await self._told(ask.name)
 
@@ -93,16 +94,6 @@ class RoutePages:
         counts = await run_in_threadpool(self._counts)
         documents = [document(one, counts) for one in routed]
         return JSONResponse(documents[0] if name else {"routes": documents}, headers=_HEADERS)
-
-
-async def _body(request: HttpRequest) -> bytes:
-    parts, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > _LARGEST:
-            raise SetsailError("request.too_large", "the body is too large", expected=f"at most {_LARGEST} bytes")
-        parts.append(chunk)
-    return b"".join(parts)
 
 
 def asked(name: str, action: str, body: bytes) -> Reroute:
