@@ -19,7 +19,7 @@ from msgspec import Struct, field
 
 from setsail.catalog import Duration
 
-__all__ = ["BUCKETS", "ROWS", "STAGES", "Histogram", "Meter", "Runs", "Snapshot", "merged"]
+__all__ = ["BUCKETS", "ROWS", "STAGES", "Histogram", "Meter", "OfSignature", "Runs", "Snapshot", "merged"]
 
 # Upper bounds in seconds: OpenTelemetry's for http.server.request.duration, with finer ones below, because a run of a
 # small model takes tens of microseconds.
@@ -106,6 +106,9 @@ class Snapshot(Struct):
     shadows: dict[tuple[str, int, int, str], Duration] = field(
         default_factory=dict
     )  # model, version that answered, shadow, what became of it
+    signatures: dict[tuple[str, int, str], list[int]] = field(
+        default_factory=dict
+    )  # model, version, signature, of versions that have several; requests and rows of their runs
 
 
 class _Answers:
@@ -233,6 +236,14 @@ class Meter:
         told.count += 1
         told.ns += int(seconds * 1e9)
 
+    def signed(self, model: str, version: int, signature: str, requests: int, rows: int) -> None:
+        """One run of a signature, where a version has several."""
+        counts = self._rest.signatures.get((model, version, signature))
+        if counts is None:
+            counts = self._rest.signatures.setdefault((model, version, signature), [0, 0])
+        counts[0] += requests
+        counts[1] += rows
+
     def gauge(self, name: str, value: float) -> None:
         """A level of this moment: connections, requests in flight."""
         self._rest.gauges[name] = value
@@ -247,6 +258,25 @@ class Meter:
             _add_runs(whole.runs.setdefault(version, Runs()), runs)
         whole.watched = self.watched()
         return whole
+
+
+class OfSignature(Meter):
+    """A meter for the line of one signature of several: its runs count for the version, and by its name as well.
+
+    The name is the artifact's: a further name that a client uses counts as the one it means.
+    """
+
+    def __init__(self, meter: Meter, signature: str) -> None:
+        self._meter, self._signature = meter, signature
+
+    def batch(
+        self, model: str, version: int, requests: int, rows: int, waited: float, merge: float, run: float, split: float
+    ) -> None:
+        self._meter.batch(model, version, requests, rows, waited, merge, run, split)
+        self._meter.signed(model, version, self._signature, requests, rows)
+
+    def refused(self, model: str, reason: str) -> None:
+        self._meter.refused(model, reason)
 
 
 def merged(snapshots: Iterable[Snapshot]) -> Snapshot:
@@ -264,6 +294,7 @@ def merged(snapshots: Iterable[Snapshot]) -> Snapshot:
         _merge(whole.caches, one.caches, _longer)
         _merge(whole.pairs, one.pairs, _sum)
         _merge(whole.shadows, one.shadows, _longer)
+        _merge(whole.signatures, one.signatures, _sum)
         for version, runs in one.runs.items():
             _add_runs(whole.runs.setdefault(version, Runs()), runs)
     return whole
@@ -312,6 +343,7 @@ def _copied(rest: Snapshot) -> Snapshot:
         gauges=rest.gauges.copy(),
         pairs={key: counts.copy() for key, counts in list(rest.pairs.items())},
         shadows={key: Duration(told.count, told.ns) for key, told in list(rest.shadows.items())},
+        signatures={key: counts.copy() for key, counts in list(rest.signatures.items())},
     )
 
 

@@ -62,6 +62,12 @@ FAMILIES: Final[Mapping[str, Family]] = {
         "batch; merge, run and split of every batch.",
     ),
     "setsail_batch_rows": Family("histogram", _VERSION, "Rows of a run."),
+    "setsail_signature_requests": Family(
+        "counter", (*_VERSION, "signature"), "Requests that were run, by signature; of versions that have several."
+    ),
+    "setsail_signature_rows": Family(
+        "counter", (*_VERSION, "signature"), "Rows that were run, by signature; of versions that have several."
+    ),
     "setsail_refusals": Family(
         "counter", ("model", "reason"), "Requests for a model that were not run, by the error's code."
     ),
@@ -167,6 +173,8 @@ def _own(counts: Snapshot, index: Sequence[VersionStatus]) -> Iterator[Metric]:
     ran = {(*at, stage): h for at, runs in counts.runs.items() for stage, h in runs.stages().items()}
     yield _histogram("setsail_stage_duration_seconds", counts.stages | ran)
     yield _batches(counts)
+    yield _counter("setsail_signature_requests", {at: many for at, (many, _) in counts.signatures.items()})
+    yield _counter("setsail_signature_rows", {at: rows for at, (_, rows) in counts.signatures.items()})
     yield _counter("setsail_refusals", counts.refusals)
     cached = {(m, v, "hit" if hit else "miss"): d.count for (m, v, hit), d in counts.caches.items()}
     yield _counter("setsail_cache_requests", cached)

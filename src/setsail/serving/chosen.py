@@ -32,6 +32,11 @@ class Chosen(Loaded):
         self.own, self.route = own, route
         self.runner, self.facts, self.line = own.runner, own.facts, None
 
+    def under(self, name: str) -> Loaded:
+        """Another signature is watched as the version is."""
+        other = self.own.others.get(name)
+        return self if other is None else Chosen(other, self.route)
+
     def __getattr__(self, name: str) -> Any:
         """All else is the version's own."""
         return getattr(self.own, name)
@@ -59,7 +64,8 @@ def chosen(table: Table, picker: Picker, request: Request, asker: object) -> Ent
     sticky = picker.route.sticky
     key = None
     if sticky is not None and main.loaded is not None:
-        key = key_of(sticky, request, getattr(asker, "headers", None), main.loaded.runner.signature)
+        signature = main.loaded.under(request.signature).runner.signature
+        key = key_of(sticky, request, getattr(asker, "headers", None), signature)
     version = picker.choose(key)
     entry = None if version is None else table.get(request.model.name, version)
     return main if entry is None else entry

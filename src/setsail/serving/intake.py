@@ -14,11 +14,11 @@ from msgspec.structs import replace
 
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef, Request
-from setsail.monitor.meter import Meter
+from setsail.monitor.meter import Meter, OfSignature
 from setsail.scheduling import Rules, RunTimes, Scheduler, Ticket, Turn
-from setsail.serving.canaries import Canaries
+from setsail.serving.canaries import Canaries, is_bad
 from setsail.serving.chosen import Chosen
-from setsail.serving.leases import Loaded
+from setsail.serving.leases import Loaded, Other
 from setsail.serving.line import Done, Line
 from setsail.serving.observers import Finished, Observer, tell
 from setsail.serving.predict import Prediction, Timings, begin
@@ -58,6 +58,7 @@ class Intake:
         self._turn = Turn()  # what all models of this loop may run inline in one turn of it, together
         self._canaries = canaries or Canaries(meter)
         self._shadows = Shadows(tables, meter, turns.loop.call_soon, self._shadow_line)
+        self._lacks = self._lacking
 
     @property
     def ran(self) -> Timings | None:
@@ -92,8 +93,9 @@ class Intake:
         if line is None:
             return None
         refusal = line.admit(nbytes, perf_counter(), deadline)
-        if refusal is not None:
-            self._meter.refused(ref.name, refusal.code)
+        if refusal is None or (entry.loaded is not None and entry.loaded.others):
+            return None  # or it may be for another signature, which has a queue of its own
+        self._meter.refused(ref.name, refusal.code)
         return refusal
 
     def submit(
@@ -111,7 +113,7 @@ class Intake:
             What can be cancelled; None when it was refused.
         """
         try:
-            prediction = begin(self._tables, request, perf_counter(), done)
+            prediction = begin(self._tables, request, perf_counter(), done, self._lacks)
         except SetsailError as fault:
             if self._observers:
                 tell(self._observers, Finished(request, error=fault))
@@ -154,6 +156,11 @@ class Intake:
             return Passage(line, loaded, self._canaries, self._shadows)
         return self._opened(prediction.request.model.name, prediction.version, loaded)
 
+    def _lacking(self, request: Request, version: int, loaded: Loaded, fault: BaseException) -> None:
+        """A route gave a request to a version that has no such signature or output: its canary hears of that too."""
+        if isinstance(loaded, Chosen) and loaded.route.canary is not None and (bad := is_bad(fault)) is not None:
+            self._canaries.observe(request.model.name, loaded.route.canary, version, bad, 0.0)
+
     def _opened(self, name: str, version: int, loaded: Loaded) -> Line:
         line = self._made(name, version, loaded, self._rules, self._observers, self._turn)
         kept = self._cache(name)
@@ -175,4 +182,6 @@ class Intake:
             rules, RunTimes.from_ladder(facts.ladder), batches=facts.invariant and runner.signature.batched,
             max_rows=runner.max_batch, shared=turn,
         )  # fmt: skip
-        return Line(name, version, scheduler, self._turns, self._meter, observers)
+        several = bool(loaded.others) or isinstance(loaded, Other)
+        meter = OfSignature(self._meter, loaded.called) if several else self._meter
+        return Line(name, version, scheduler, self._turns, meter, observers)

@@ -52,6 +52,7 @@ class Loaded:
     """
 
     __slots__ = ("_after", "_leases", "_lock", "facts", "line", "others", "runner", "watch")
+    called = "serving_default"  # the name of the signature
 
     def __init__(self, runner: Runner, facts: Facts) -> None:
         self.runner, self.facts = runner, facts
@@ -61,6 +62,10 @@ class Loaded:
         self._lock = Lock()
         self._leases = 0
         self._after: Callable[[], None] | None = None
+
+    def under(self, name: str) -> Loaded:
+        """The signature of this name; this one where there is no other of it."""
+        return self.others.get(name, self)
 
     def acquire(self) -> bool:
         """Take a lease; False once the version is retired."""
@@ -109,11 +114,11 @@ class Loaded:
 class Other(Loaded):
     """Another signature of a version: a runner, facts and a line of its own. Its leases are the version's."""
 
-    __slots__ = ("_version",)
+    __slots__ = ("_version", "called")
 
-    def __init__(self, runner: Runner, facts: Facts, version: Loaded) -> None:
+    def __init__(self, runner: Runner, facts: Facts, version: Loaded, called: str) -> None:
         super().__init__(runner, facts)
-        self._version = version
+        self._version, self.called = version, called
 
     def acquire(self) -> bool:
         return self._version.acquire()

@@ -46,7 +46,7 @@ def open_runner(artifact: Artifact, *, threads: int = 1, share: bool = True) -> 
     loaded = Loaded(*_opened(artifact, threads, share))
     try:
         for name, other in artifact.others.items():
-            loaded.others[name] = Other(*_opened(other, threads, share), loaded)
+            loaded.others[name] = Other(*_opened(other, threads, share), loaded, name)
         loaded.others |= {name: loaded.others.get(meant, loaded) for name, meant in artifact.aliases.items()}
     except BaseException:
         loaded.close()

@@ -34,7 +34,7 @@ from setsail.shortcut import fits
 from setsail.signature import Signature
 from setsail.tensors import Array
 
-__all__ = ["Prediction", "Timings", "begin", "conclude", "lease", "predict", "together"]
+__all__ = ["Prediction", "Timings", "begin", "conclude", "lease", "predict", "together", "wanted"]
 
 _LOG = logging.getLogger("setsail.serving")
 Outcome = Response | BaseException
@@ -87,11 +87,15 @@ def predict(tables: Callable[[], Table], request: Request, observers: Sequence[O
     return outcome
 
 
-def begin(tables: Callable[[], Table], request: Request, began: float, asker: object = None) -> Prediction:
+def begin(
+    tables: Callable[[], Table], request: Request, began: float, asker: object = None,
+    lacking: Callable[[Request, int, Loaded, BaseException], object] | None = None,
+) -> Prediction:  # fmt: skip
     """Lease the version that is meant; whoever calls this releases it. Raises what `predict` raises, but `input.*`.
 
     Args:
         asker: who will be called with the answer, for routes that look at headers (`chosen.py`).
+        lacking: told of a version that has no such signature or output, before that is raised.
     """
     entry = tables().found.get(request.model)  # as `lease` does, in fewer steps
     if entry is not None and entry.loaded is not None and entry.loaded.acquire():
@@ -107,9 +111,11 @@ def begin(tables: Callable[[], Table], request: Request, began: float, asker: ob
     if request.outputs is None and request.signature == "serving_default":
         return Prediction(request, version, loaded, None, began)
     try:
-        meant = loaded.others.get(request.signature, loaded)
-        return Prediction(request, version, meant, _wanted(meant, request, loaded), began)
-    except BaseException:
+        meant = loaded.under(request.signature)
+        return Prediction(request, version, meant, wanted(meant, request, loaded), began)
+    except BaseException as fault:
+        if lacking is not None:
+            lacking(request, version, loaded, fault)
         loaded.release()
         raise
 
@@ -303,11 +309,14 @@ def _alone(
 # -- pieces ------------------------------------------------------------------------------------------------------------
 
 
-def _wanted(meant: Loaded, request: Request, version: Loaded) -> frozenset[str] | None:
+def wanted(meant: Loaded, request: Request, version: Loaded) -> frozenset[str] | None:
     """The outputs asked for: all (None), those listed, or the one that the request's signature name stands for.
 
     Args:
         meant: the signature that answers: of this name, or the version's default one.
+
+    Raises:
+        SetsailError: `model.signature` or `output.unknown`.
     """
     signature = meant.runner.signature
     if request.signature == "serving_default" or request.signature in version.others:

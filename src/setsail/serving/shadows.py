@@ -28,7 +28,7 @@ from setsail.serving.chosen import Chosen
 from setsail.serving.leases import Loaded
 from setsail.serving.line import Done, Line
 from setsail.serving.observers import Finished, Observer
-from setsail.serving.predict import Prediction
+from setsail.serving.predict import Prediction, wanted
 from setsail.serving.table import Table
 from setsail.signature import Signature
 from setsail.tensors import Array
@@ -86,7 +86,7 @@ class Shadows:
         line: Callable[[str, int, Loaded, Observer], Line],
     ) -> None:  # fmt: skip
         self._tables, self._meter, self._later, self._made = tables, meter, later, line
-        self._lines: dict[tuple[str, int], tuple[Loaded, Line]] = {}
+        self._lines: dict[tuple[str, int], tuple[Loaded, dict[Loaded, Line]]] = {}  # a line a signature
         self._answers: dict[tuple[int, int], Response] = {}  # what copies that are on their way were answered
         self._counting = Lock()
 
@@ -103,13 +103,20 @@ class Shadows:
         loaded = None if entry is None or not entry.ready else entry.loaded
         if loaded is None or not loaded.acquire():
             return self._count(answer, shadow, "away")
-        line = self._line(answer.model, shadow, loaded)
+        meant = loaded.under(request.signature)
+        if request.signature != "serving_default":
+            try:
+                wanted(meant, request, loaded)
+            except SetsailError:  # so would a client be told
+                loaded.release()
+                return self._count(answer, shadow, "failed")
+        line = self._line(answer.model, shadow, loaded, meant)
         key = (id(request), shadow)
         if key in self._answers or line.scheduler.waiting_rows + rows > ROOM:
             loaded.release()
             return self._count(answer, shadow, "dropped")
         try:
-            copied = Prediction(request, shadow, loaded, None, perf_counter())
+            copied = Prediction(request, shadow, meant, None, perf_counter())
             self._answers[key] = answer
             line.put(copied, lambda outcome: self._forget(key), 0, inf, LOWEST)
         except BaseException:
@@ -117,11 +124,14 @@ class Shadows:
             loaded.release()
             raise
 
-    def _line(self, name: str, shadow: int, loaded: Loaded) -> Line:
+    def _line(self, name: str, shadow: int, loaded: Loaded, meant: Loaded) -> Line:
         known = self._lines.get((name, shadow))
         if known is None or known[0] is not loaded:
-            known = self._lines[name, shadow] = (loaded, self._made(name, shadow, loaded, self._ended))
-        return known[1]
+            known = self._lines[name, shadow] = (loaded, {})
+        line = known[1].get(meant)
+        if line is None:
+            line = known[1][meant] = self._made(name, shadow, meant, self._ended)
+        return line
 
     def _forget(self, key: tuple[int, int]) -> None:
         self._answers.pop(key, None)
