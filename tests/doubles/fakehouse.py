@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -43,12 +43,18 @@ class FakeModel:
     version: int = 1
     state: str = "ready"
     reason: str = ""
+    others: Mapping[str, FakeModel] = field(default_factory=dict)  # the other signatures, and further names
 
     def status(self) -> VersionStatus:
         return VersionStatus(self.name, self.version, self.state, self.reason, default=True, labels=("stable",))
 
     def metadata(self) -> ModelMetadata:
-        return ModelMetadata(self.name, self.version, (self.version,), self.signature, "fake 1.0", None, self.example)
+        others = {
+            name: (replace(other, others={}) if other is self else other).metadata()
+            for name, other in self.others.items()
+        }
+        versions = (self.version,)
+        return ModelMetadata(self.name, self.version, versions, self.signature, "fake 1.0", None, self.example, others)
 
 
 class FakeHouse:
@@ -112,8 +118,10 @@ class FakeHouse:
 
     def _predict(self, ask: Request) -> Response:
         model = self._ready(ask.model)
+        named = ask.signature in model.others
+        model = model.others.get(ask.signature, model)
         signature, defaults, names = model.signature, model.signature.defaults, ask.outputs
-        if ask.signature != "serving_default" and TOGETHER not in ask.signature:
+        if ask.signature != "serving_default" and not named and TOGETHER not in ask.signature:
             if ask.signature not in {s.name for s in signature.outputs}:
                 raise SetsailError("model.signature", f"there is no signature {ask.signature!r}", value=ask.signature)
             names = defaults = (ask.signature,)
@@ -203,6 +211,25 @@ def image() -> FakeModel:
         lambda x: {"sum": x["pixels"].sum((1, 2))},
         {"pixels": [[0.0, 0.25, 0.5], [1.0, 0.75, 0.5]]},
     )
+
+
+def two(version: int = 1, factor: float = 0.5) -> FakeModel:
+    """A model of several signatures: the default one adds a row's three numbers up, `classify` scores two (times the
+    factor), and `prediction`, called like the default one's output, is the sum's negative; `serve` and `sort` are
+    further names of the first two."""
+    x, z = (TensorSpec(n, _dtype("float32"), ("N", size)) for n, size in (("x", 3), ("z", 2)))
+    told = TensorSpec("prediction", _dtype("float32"), ("N",))
+    scores = TensorSpec("scores", _dtype("float32"), ("N", 2), labels=("cat", "dog"))
+
+    def one(given: TensorSpec, out: TensorSpec, run: Callable[[Array], Array], row: list[float]) -> FakeModel:
+        signature = Signature((given,), (out,), (out.name,))
+        return FakeModel("two", signature, lambda i: {out.name: run(i[given.name])}, {given.name: row}, version)
+
+    made = one(x, told, lambda rows: rows.sum(1), [1.0, 2.0, 3.0])
+    classify = one(z, scores, lambda rows: rows * np.float32(factor), [2.0, 4.0])
+    negative = one(x, told, lambda rows: -rows.sum(1), [1.0, 2.0, 3.0])
+    made.others = {"classify": classify, "prediction": negative, "serve": made, "sort": classify}
+    return made
 
 
 def gallery() -> FakeHouse:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fakehouse import FakeModel
+from msgspec import structs
 
 from setsail.runtime.runner import Weights
 from setsail.serving.house import House
-from setsail.serving.leases import Facts, Loaded
+from setsail.serving.leases import Facts, Loaded, Other
 from setsail.tensors import Array
 
 __all__ = ["FunctionRunner", "furnish"]
@@ -44,5 +45,11 @@ def furnish(house: House, *models: FakeModel, **facts: Any) -> None:
         if model.state == "ready":
             table = table.moved(model.name, model.version, "warming")
             loaded = Loaded(FunctionRunner(model), known)
+            made = {id(model): loaded}
+            for name, other in model.others.items():
+                if id(other) not in made:
+                    told = structs.replace(known, example=other.example)
+                    made[id(other)] = Other(FunctionRunner(other), told, loaded, name)
+                loaded.others[name] = made[id(other)]
             table = table.moved(model.name, model.version, "ready", loaded=loaded)
         house.table = table

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fakehouse import gallery
+from fakehouse import FakeHouse, gallery, two
 from jsonschema import Draft202012Validator
 
 from setsail.catalog import ModelMetadata
@@ -20,7 +20,8 @@ from setsail.protocols.openapi.predictions import prediction
 from setsail.protocols.table import DATA
 from setsail.server.asgi import Application, application
 
-MODELS = {m.name: m.metadata() for m in gallery().models.values() if m.state == "ready"}
+HOUSE = FakeHouse(*gallery().models.values(), two())
+MODELS = {m.name: m.metadata() for m in HOUSE.models.values() if m.state == "ready"}
 WITHOUT_ANSWER = ("refused",)
 
 
@@ -36,7 +37,7 @@ every_model = pytest.mark.parametrize("name", MODELS)
 
 @pytest.fixture(scope="module")
 def app() -> Iterator[Application]:
-    served = application(gallery(), max_body=20_000)
+    served = application(HOUSE, max_body=20_000)
     yield served
     served.close()
 
@@ -141,6 +142,25 @@ def test_names_columns_categories_and_limits_are_in_it() -> None:
     table = json.dumps(EACH["iris"]["components"]["schemas"]["iris.plain.request"])
     assert "columns sepal_length, sepal_width" in table
     assert "versicolor" in json.dumps(EACH["iris"]["components"]["schemas"]["iris.plain.answer"])
+
+
+def test_each_signature_has_a_schema_where_the_wire_can_name_it() -> None:
+    found = EACH["two"]["components"]["schemas"]
+    assert {key for key in found if key.startswith("two.classify.")} == {
+        "two.classify.tf-serving.predict.request", "two.classify.tf-serving.predict.answer",
+        "two.classify.open-inference.infer.request", "two.classify.open-inference.infer.answer",
+    }  # fmt: skip
+    assert not any(key.startswith("two.prediction.") for key in found)  # it takes and gives what the default one does
+    rows, _ = found["two.classify.tf-serving.predict.request"]["oneOf"]
+    assert rows["properties"]["signature_name"] == {"enum": ["classify", "sort"]}
+    assert rows["required"] == ["instances", "signature_name"]
+    rows, _ = found["two.tf-serving.predict.request"]["oneOf"]
+    assert rows["properties"]["signature_name"] == {"enum": ["serving_default", "prediction", "serve"]}
+    assert rows["required"] == ["instances"]
+    oip = found["two.classify.open-inference.infer.request"]
+    assert oip["properties"]["parameters"]["properties"] == {"signature": {"enum": ["classify", "sort"]}}
+    assert "parameters" in oip["required"]
+    assert "signature" not in json.dumps(EACH["iris"]["components"]["schemas"]["iris.open-inference.infer.request"])
 
 
 def test_a_key_where_one_is_asked_for() -> None:

@@ -14,7 +14,7 @@ from setsail.catalog import ModelMetadata
 from setsail.protocols.http import JSON
 from setsail.protocols.openapi.answers import answer
 from setsail.protocols.openapi.faults import responses
-from setsail.protocols.openapi.predictions import Body, Prediction, prediction
+from setsail.protocols.openapi.predictions import Body, Prediction, Signed, prediction, signed
 from setsail.protocols.openapi.tensors import Schema
 from setsail.protocols.routes import Route, Wire
 
@@ -143,22 +143,28 @@ class _Named:
     def _content(self, told: Prediction, bodies: Sequence[Body], side: str) -> dict[str, Any]:
         content: dict[str, Any] = {}
         for body in bodies:
-            models = [meta for meta in self._models if body.read(meta)]
+            models = [meant for meta in self._models if body.read(meta)
+                      for meant in signed(meta)[: None if body.named else 1]]  # fmt: skip
             if self._models and not models:
                 continue
-            refs = [{"$ref": self._schema(told, body, side, meta)} for meta in models]
+            refs = [{"$ref": self._schema(told, body, side, meant)} for meant in models]
             media: dict[str, Any] = {"schema": refs[0] if len(refs) == 1 else {"anyOf": refs} if refs else {}}
             if body.example is not None and models:
-                media["examples"] = {meta.name: {"value": body.example(meta)} for meta in models}
+                media["examples"] = {_called(meant): {"value": body.example(meant)} for meant in models}
             content[body.media] = media
         return content
 
-    def _schema(self, told: Prediction, body: Body, side: str, meta: ModelMetadata) -> str:
+    def _schema(self, told: Prediction, body: Body, side: str, meta: Signed) -> str:
         kind = "" if body.media == JSON else "." + re.sub(r"\W+", "-", body.media)
         part = re.sub(r"\W+", "", told.part)
-        name = ".".join(filter(None, (meta.name, told.wire, part, side))) + kind
+        name = ".".join(filter(None, (_called(meta), told.wire, part, side))) + kind
         self.schemas.setdefault(name, body.schema(meta))
         return f"#/components/schemas/{name}"
+
+
+def _called(meta: Signed) -> str:
+    """A model's name, and that of a signature which has to be named."""
+    return f"{meta.name}.{meta.names[0]}" if meta.stated else meta.name
 
 
 def _either(good: dict[str, Any], fault: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,9 @@ from setsail.protocols.http import JSON
 from setsail.protocols.openapi.tensors import Schema, array, nested, record, scalar, text
 from setsail.signature import Signature, TensorSpec
 
-__all__ = ["Body", "Prediction", "prediction"]
+__all__ = ["Body", "Prediction", "Signed", "prediction", "signed"]
+
+DEFAULT: Final = "serving_default"
 
 _BINARY: Final = "application/octet-stream"
 _CSV: Final = "text/csv"
@@ -24,12 +26,39 @@ _BYTES: Final[Schema] = {"type": "string", "contentEncoding": "binary"}
 
 
 class Body(NamedTuple):
-    """A body of one content type. `example` is None where there is none to show; `read` says which models take it."""
+    """A body of one content type. `example` is None where there is none to show; `read` says which models take it.
+
+    `named`: requests have a word for the signature that is meant, so there is a schema for each of a model's.
+    """
 
     media: str
     schema: Callable[[ModelMetadata], Schema]
     example: Callable[[ModelMetadata], Any] | None = None
     read: Callable[[ModelMetadata], bool] = lambda meta: True
+    named: bool = False
+
+
+class Signed(ModelMetadata, frozen=True):
+    """A model's metadata for those of its signatures that take and give the same, and the names that mean them.
+
+    `stated`: a request must say one of the names.
+    """
+
+    names: tuple[str, ...] = ()
+    stated: bool = False
+
+
+def signed(meta: ModelMetadata) -> list[Signed]:
+    """The signatures of a model that differ, the default one first."""
+    groups: dict[Signature, list[str]] = {meta.signature: [DEFAULT]}
+    for name, other in meta.others.items():
+        groups.setdefault(other.signature, []).append(name)
+    groups[meta.signature] += [s.name for s in meta.signature.outputs if s.name not in meta.others]
+    return [
+        Signed(meta.name, meta.version, meta.versions, signature, meta.framework, meta.max_batch,
+               (meta if number == 0 else meta.others[names[0]]).example, meta.others, tuple(names), number > 0)
+        for number, (signature, names) in enumerate(groups.items())
+    ]  # fmt: skip
 
 
 class Prediction(NamedTuple):
@@ -130,24 +159,30 @@ _TABLE: Final = _fixed(text("a header line with the names of inputs or columns, 
 
 
 def _v1_request(meta: ModelMetadata) -> Schema:
-    signature = meta.signature
-    names = {"enum": ["serving_default", *(spec.name for spec in signature.outputs)]}
+    signature, (names, optional) = meta.signature, _named(meta, "signature_name")
     columns = _columns(signature)
     if len(signature.inputs) == 1:
         columns = _any([nested(signature.inputs[0]), columns])
-    by_column = record({"inputs": columns, "signature_name": names}, "signature_name", exact=False)
+    by_column = record({"inputs": columns, "signature_name": names}, *optional, exact=False)
     if not signature.batched:
         return by_column
-    rows = record({"instances": _rows(signature), "signature_name": names}, "signature_name", exact=False)
+    rows = record({"instances": _rows(signature), "signature_name": names}, *optional, exact=False)
     return {"oneOf": [rows, by_column]}
+
+
+def _named(meta: ModelMetadata, key: str) -> tuple[Schema, tuple[str, ...]]:
+    """What may stand where a request names a signature, and (the key) whether it may be left out."""
+    meant = meta if isinstance(meta, Signed) else signed(meta)[0]
+    return {"enum": list(meant.names)}, () if meant.stated else (key,)
 
 
 def _v1_example(meta: ModelMetadata) -> Any:
     signature = meta.signature
+    named = {"signature_name": meta.names[0]} if isinstance(meta, Signed) and meta.stated else {}
     if not signature.batched:
-        return {"inputs": _example(meta, rows=True)}
+        return named | {"inputs": _example(meta, rows=True)}
     row = _example(meta, rows=False)
-    return {"instances": [row[signature.inputs[0].name] if len(row) == 1 else row]}
+    return named | {"instances": [row[signature.inputs[0].name] if len(row) == 1 else row]}
 
 
 def _v1_answer(meta: ModelMetadata) -> Schema:
@@ -175,10 +210,15 @@ def _oip_request(meta: ModelMetadata) -> Schema:
         own = (TensorSpec(name, table.dtype, table.shape[:1], nullable=table.nullable) for name in table.columns[:100])
         tensors += [_oip_input(spec) for spec in own]
     names: Schema = {"enum": [spec.name for spec in meta.signature.outputs]}
-    fields = {"id": text(), "parameters": _PARAMETERS}
+    named, optional = _PARAMETERS, ("parameters",)
+    if meta.others:
+        signature, optional = _named(meta, "parameters")
+        named = _PARAMETERS | {"properties": {"signature": signature}}
+        named |= {} if optional else {"required": ["signature"]}
+    fields = {"id": text(), "parameters": named}
     fields["inputs"] = array(_any(tensors), minItems=len(meta.signature.inputs))
     fields["outputs"] = array(record({"name": names, "parameters": _PARAMETERS}, "parameters"))
-    return record(fields, "id", "parameters", "outputs", exact=False)
+    return record(fields, "id", *optional, "outputs", exact=False)
 
 
 def _oip_input(spec: TensorSpec) -> Schema:
@@ -199,7 +239,8 @@ def _size(dim: int | str) -> Schema:
 
 
 def _oip_example(meta: ModelMetadata) -> Any:
-    return CURL["open-inference"](meta, meta.name)[1]
+    body = CURL["open-inference"](meta, meta.name)[1]
+    return body | ({"parameters": {"signature": meta.names[0]}} if isinstance(meta, Signed) and meta.stated else {})
 
 
 def _oip_answer(meta: ModelMetadata) -> Schema:
@@ -280,7 +321,10 @@ ROWS: Final = (
         (Body(JSON, _plain_answer), Body(_CSV, _fixed(text("one column per output, or per class of one")))),
         (("outputs", "names of the outputs wanted, with commas between them"),),
     ),
-    Prediction("tf-serving", ":predict", (Body(JSON, _v1_request, _v1_example),), (Body(JSON, _v1_answer),)),
+    Prediction(
+        "tf-serving", ":predict", (Body(JSON, _v1_request, _v1_example, named=True),),
+        (Body(JSON, _v1_answer, named=True),),
+    ),
     Prediction(
         "tf-serving", ":(classify|regress)", (Body(JSON, _examples_request),), (Body(JSON, _fixed(_RESULTS)),)
     ),
@@ -305,8 +349,8 @@ ROWS: Final = (
     Prediction("graphpipe", "", (Body(_BINARY, _fixed(_BYTES)),), (Body(_BINARY, _fixed(_BYTES)),)),
     Prediction(
         "open-inference", "/infer",
-        (Body(JSON, _oip_request, _oip_example), Body(_BINARY, _fixed(_BYTES))),
-        (Body(JSON, _oip_answer), Body(_BINARY, _fixed(_BYTES))),
+        (Body(JSON, _oip_request, _oip_example, named=True), Body(_BINARY, _fixed(_BYTES))),
+        (Body(JSON, _oip_answer, named=True), Body(_BINARY, _fixed(_BYTES))),
     ),
 )  # fmt: skip
 
