@@ -54,9 +54,23 @@ def test_an_id_that_comes_again_is_the_newer_request() -> None:
     assert joiner.labels.correct == 1
 
 
-def test_whoever_decides_by_errors_is_told_the_losses() -> None:
-    joiner, told = Joiner(CLASSES), []
-    joiner.judged = told.append
-    joiner.keep("a", 0.0, [1, 0], [0.0, 0.0])
-    joiner.join("a", [1, 1], 1.0)
-    assert told == [[0.0, 1.0]]
+def test_whoever_decides_by_losses_is_told_one_of_each_request() -> None:
+    joiner, told = Joiner(CLASSES), list[tuple[float, float]]()
+    joiner.judged = lambda loss, when: told.append((loss, when))
+    joiner.keep("a", 5.0, [1, 0, 1, 1], [0.0] * 4)
+    joiner.join("a", [1, 1, 1, 1], 9.0)
+    assert told == [(0.25, 5.0)]  # one request is one result
+    joiner.keep("b", 6.0, [1], [0.0], bare=False)
+    joiner.join("b", 0, 9.0)
+    assert len(told) == 1  # its client has chosen the version
+    assert joiner.labels.count == 5
+
+
+def test_a_number_that_is_none_is_no_loss() -> None:
+    joiner, told = Joiner(Task("numbers", "y", scale=4.0)), list[float]()
+    joiner.judged = lambda loss, when: told.append(loss)
+    joiner.keep("a", 0.0, [1.0], [0.0])
+    joiner.keep("b", 0.0, [float("nan")], [0.0])
+    joiner.join("a", 2, 1.0)
+    joiner.join("b", 2, 1.0)
+    assert told == [0.25]

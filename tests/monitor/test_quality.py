@@ -43,7 +43,7 @@ def test_accuracy_and_area_are_scikit_learns() -> None:
     score = np.clip(random.normal(0.4 + 0.2 * truth, 0.2), 0, 1)
     task, labels = Task("classes", "label", "probabilities", "1"), Labels()
     for known, value in zip(truth, score, strict=True):
-        assert labels.judge(task, int(value > 0.5), float(value), int(known))
+        assert labels.judge(task, int(value > 0.5), float(value), int(known)) == float((value > 0.5) != known)
     told = labels.measures(task)
     assert told["accuracy"] == pytest.approx(float(((score > 0.5) == truth).mean()))
     assert told["auc"] == pytest.approx(roc_auc_score(truth, score), abs=0.005)
@@ -53,13 +53,13 @@ def test_accuracy_and_area_are_scikit_learns() -> None:
 def test_errors_of_numbers() -> None:
     task, labels = Task("numbers", "y", scale=2.0), Labels()
     for predicted, truth in ((1.0, 2.0), (5.0, 2.0)):
-        assert labels.judge(task, predicted, 0.0, truth)
+        assert labels.judge(task, predicted, 0.0, truth) is not None
     assert labels.measures(task) == pytest.approx(
         {"mean_error": 1.0, "mean_absolute_error": 2.0, "root_mean_squared_error": 5**0.5}
     )
     assert (labels.losses[32], labels.losses[64]) == (1, 1)  # half of the scale, and more than all of it
-    assert not labels.judge(task, 1.0, 0.0, "two")
-    assert not labels.judge(task, 1.0, 0.0, float("nan"))
+    assert labels.judge(task, 1.0, 0.0, "two") is None
+    assert labels.judge(task, 1.0, 0.0, float("nan")) is None
 
 
 def test_what_several_processes_counted_adds_up_and_what_came_since_can_be_told() -> None:

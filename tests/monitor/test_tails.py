@@ -6,13 +6,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from setsail.monitor.tails import binomial, bound, chi_square, weighted_chi_squares
+from setsail.monitor.tails import binomial, bound, chi_square, two_sided, weighted_chi_squares
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 3, 9, 10, 30, 64, 511])
 def test_chi_square_is_scipys(degrees: int) -> None:
     at = np.array([1e-6, 0.1, 1.0, degrees - 0.5, degrees + 1.5, degrees * 2.0, degrees * 5.0, 300.0])
     np.testing.assert_allclose(chi_square(at, degrees), stats.chi2.sf(at, degrees), rtol=1e-9, atol=1e-300)
+
+
+def test_both_sides_of_the_normal_are_scipys() -> None:
+    at = np.array([-7.0, -1.0, 0.0, 0.3, 4.7, 30.0])
+    np.testing.assert_allclose(two_sided(at), 2 * stats.norm.sf(np.abs(at)), rtol=1e-9)
 
 
 def test_without_degrees_nothing_is_unlikely() -> None:

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from setsail.messages import ModelRef, Request, Rows
 from setsail.monitor.profile import Column, Reference
 from setsail.monitor.quality import Task
 from setsail.monitor.watch import Tally, Watch, joined, total
@@ -25,7 +26,7 @@ def watch(*inputs: Column, most: int = 100) -> Watch:
 
 
 def asked(*requests: tuple[str, int]) -> list[Any]:
-    return [SimpleNamespace(request=SimpleNamespace(id=key), rows=rows) for key, rows in requests]
+    return [SimpleNamespace(request=Request(ModelRef("m"), Rows([]), id=key), rows=rows) for key, rows in requests]
 
 
 def run(note: Watch, requests: list[Any], values: list[float]) -> None:

@@ -75,7 +75,7 @@ class Series:
         reference = tally.reference
         self.columns: Sequence[Column] = reference.columns
         self._inputs = len(reference.inputs)
-        self._layout = Layout([len(column.counts) for column in self.columns])
+        self._layout = Layout([len(column.counts) for column in self.columns], [c.ordered for c in self.columns])
         self._reference = self._layout.table(reference.counts())
         self._begun = _Window(now, 0, np.zeros(int(reference.counts().size), np.int64), np.zeros(len(tally.features)))
         self._labels = Labels()
@@ -128,7 +128,8 @@ class Series:
                 break
             windows = list(self._ended)[-scale:]
             if len(self.columns):
-                finding = examined(self._reference, self._layout.table(sum(w.counts for w in windows)))  # type: ignore[arg-type]
+                table = self._layout.table(sum(w.counts for w in windows))  # type: ignore[arg-type]
+                finding = examined(self._reference, table, self._layout.ranked)
                 self.p[scale], self.psi[scale], self.js[scale] = finding.p, finding.psi, finding.js
             for family, side in sides.items():
                 part = self.columns[side]

@@ -27,13 +27,15 @@ from setsail.routing import Rule
 from setsail.tensors import Array
 
 __all__ = [
-    "SHARES", "Figures", "Pairing", "Verdict", "cells", "differences", "figures", "log_capital", "of", "upper_bound",
-    "verdict",
+    "LABELS", "RESULTS", "SHARES", "Figures", "Pairing", "Verdict", "cells", "differences", "figures", "log_capital",
+    "of", "upper_bound", "verdict",
 ]  # fmt: skip
 
 SHARES: Final = (0.01, 0.03, 0.06, 0.1, 0.15, 0.25, 0.4, 0.6, 0.8, 0.95)
-_WAITING: Final = 64  # results of the candidate that wait for a block of the control
-_BLOCKS: Final = 4  # blocks that wait for a result of the candidate: those of long ago would be another hour's
+# Blocks of the control that wait for a result of the candidate, and results of it that wait for a block. Requests of
+# both come all the time; labels may come a night's at once, first those of one version and then the other's.
+RESULTS: Final = (4, 64)
+LABELS: Final = (1024, 1024)
 
 
 def cells(block: int) -> int:
@@ -44,15 +46,19 @@ def cells(block: int) -> int:
 class Pairing:
     """Results of both versions, as they come, to cells. Safe to share between threads.
 
-    Whom a result is held against depends on the order they come in and never on what they say, so nothing is chosen.
-    What is left over on the busier side is not used.
+    Whom a result is held against depends on the order they come in and never on what they say, so nothing is chosen:
+    the newest that waits, because what came long ago is of another hour. What is left over on the busier side is not
+    used.
+
+    Args:
+        room: blocks of the control, and results of the candidate, that may wait.
     """
 
-    def __init__(self, block: int) -> None:
+    def __init__(self, block: int, room: tuple[int, int] = RESULTS) -> None:
         self.block = block
         self._sum = self._many = 0
-        self._blocks: deque[int] = deque(maxlen=_BLOCKS)
-        self._waiting: deque[int] = deque(maxlen=_WAITING)
+        self._blocks: deque[int] = deque(maxlen=room[0])
+        self._waiting: deque[int] = deque(maxlen=room[1])
         self._lock = Lock()
 
     def control(self, bad: int) -> int | None:
@@ -64,7 +70,7 @@ class Pairing:
                 return None
             found, self._sum, self._many = self._sum, 0, 0
             if self._waiting:
-                return self._waiting.popleft() * (self.block + 1) + found
+                return self._waiting.pop() * (self.block + 1) + found
             self._blocks.append(found)
             return None
 
@@ -72,7 +78,7 @@ class Pairing:
         """A result of the candidate; likewise."""
         with self._lock:
             if self._blocks:
-                return bad * (self.block + 1) + self._blocks.popleft()
+                return bad * (self.block + 1) + self._blocks.pop()
             self._waiting.append(bad)
             return None
 

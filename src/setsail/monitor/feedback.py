@@ -17,15 +17,19 @@ from setsail.monitor.quality import LAGS, Labels, Task
 __all__ = ["Joiner"]
 
 KEPT: Final = 20_000
-Judged = Callable[[list[float]], object]
+Judged = Callable[[float, float], object]
 
 
 class _Kept(Struct):
-    """A request that was answered: when, and each row's prediction and score."""
+    """A request that was answered: when, and each row's prediction and score.
+
+    `bare`: it named no version: a route, or the default, has chosen who answers.
+    """
 
     when: float
     predicted: list[Any]
     scores: list[float]
+    bare: bool = True
     labelled: bool = False
 
 
@@ -36,7 +40,9 @@ class Joiner:
         capacity: requests that are kept.
 
     Attributes:
-        judged: called with the losses of labels that were joined, in [0, 1]; whoever decides by errors sets it.
+        judged: called with the mean loss of a bare request's rows, in [0, 1], and when it was answered; whoever decides
+            between versions sets it. Rows of one request are alike, so they are one result; and who names a version
+            has chosen what to ask it.
     """
 
     def __init__(self, task: Task | None, capacity: int = KEPT) -> None:
@@ -46,10 +52,10 @@ class Joiner:
         self._kept: dict[str, _Kept] = {}
         self._gone: dict[str, None] = {}
 
-    def keep(self, key: str, when: float, predicted: list[Any], scores: list[float]) -> None:
+    def keep(self, key: str, when: float, predicted: list[Any], scores: list[float], bare: bool = True) -> None:
         """A request was answered. An id that comes again stands for the newer request."""
         self._kept.pop(key, None)
-        self._kept[key] = _Kept(when, predicted, scores)
+        self._kept[key] = _Kept(when, predicted, scores, bare)
         if len(self._kept) > self._capacity:
             oldest = next(iter(self._kept))
             del self._kept[oldest]
@@ -71,15 +77,15 @@ class Joiner:
         truths = truth if isinstance(truth, list) else [truth]
         if self.task is None or len(truths) != len(kept.predicted) or not self._fit(self.task, truths):
             return self._counted("unfit")
-        before = self.labels.losses.copy() if self.judged is not None else None
-        for predicted, score, one in zip(kept.predicted, kept.scores, truths, strict=True):
-            self.labels.judge(self.task, predicted, score, one)
+        rows = zip(kept.predicted, kept.scores, truths, strict=True)
+        judged = [self.labels.judge(self.task, predicted, score, one) for predicted, score, one in rows]
+        losses = [loss for loss in judged if loss is not None]
         kept.labelled = True
         lag = max(0.0, now - kept.when)
         self.labels.lags[bisect_left(LAGS, lag)] += 1
         self.labels.lag += lag
-        if self.judged is not None and before is not None:
-            self.judged(_new(before, self.labels.losses))
+        if self.judged is not None and kept.bare and losses:
+            self.judged(sum(losses) / len(losses), kept.when)
         return self._counted("joined")
 
     @staticmethod
@@ -95,9 +101,3 @@ class Joiner:
     def missed(self, result: str, many: int) -> None:
         """Count labels; unknown ones are counted by whoever knows that nobody else knows them."""
         self.labels.results[result] = self.labels.results.get(result, 0) + many
-
-
-def _new(before: list[int], after: list[int]) -> list[float]:
-    """The losses that were added."""
-    top = len(after) - 1
-    return [place / top for place, (a, b) in enumerate(zip(before, after, strict=True)) for _ in range(b - a)]

@@ -41,6 +41,11 @@ class Column(Struct, frozen=True):
     edges: tuple[float, ...] = ()
     levels: tuple[str, ...] | None = None
 
+    @property
+    def ordered(self) -> int:
+        """How many of the bins, the first ones, are in the order of numbers: all but that of missing values."""
+        return 0 if self.levels is not None else len(self.counts) - 1
+
     def titles(self) -> list[str]:
         """What to call the bins."""
         if self.levels is not None:

@@ -92,31 +92,31 @@ class Labels(Struct):
     absolute: float = 0.0
     squared: float = 0.0
 
-    def judge(self, task: Task, predicted: Any, score: float, truth: Any) -> bool:
-        """Hold one label against its prediction; False when it is none that this task can have."""
+    def judge(self, task: Task, predicted: Any, score: float, truth: Any) -> float | None:
+        """Hold one label against its prediction: its loss, 0 to 1; None when it is none that this task can have."""
         if task.kind == "classes":
             known = plain(truth)
             right = plain(predicted) == known
             self.correct += right
-            self._loss(0.0 if right else 1.0)
+            loss = self._loss(0.0 if right else 1.0)
             if task.score and 0.0 <= score <= 1.0:
                 side = self.right_way if known == task.positive else self.wrong_way
                 side[min(int(score * SCORES), SCORES - 1)] += 1
-            return True
+            return loss
         if isinstance(truth, bool) or not isinstance(truth, int | float):
-            return False
+            return None
         error = float(predicted) - float(truth)
         if not isfinite(error):
-            return False
+            return None
         self.error += error
         self.absolute += abs(error)
         self.squared += error * error
-        self._loss(min(1.0, abs(error) / task.scale))
-        return True
+        return self._loss(min(1.0, abs(error) / task.scale))
 
-    def _loss(self, loss: float) -> None:
+    def _loss(self, loss: float) -> float:
         self.count += 1
         self.losses[round(loss * LOSSES)] += 1
+        return loss
 
     def measures(self, task: Task | None) -> dict[str, float]:
         """The measures that the task has, of all labels that came back; NaN while they say nothing."""

@@ -1,4 +1,4 @@
-"""Tail probabilities of the three distributions that watching needs, for whole arrays, out of numpy alone.
+"""Tail probabilities of the distributions that watching needs, for whole arrays, out of numpy alone.
 
 A serving machine has no other use for SciPy, which is larger than the server; `tests/monitor/test_tails.py` holds these
 against it.
@@ -14,13 +14,14 @@ from numpy.typing import ArrayLike
 
 from setsail.tensors import Array
 
-__all__ = ["binomial", "bound", "chi_square", "weighted_chi_squares"]
+__all__ = ["binomial", "bound", "chi_square", "two_sided", "weighted_chi_squares"]
 
 _TERMS: Final = 500
 _FARTHEST: Final = 5000  # terms of a binomial's tail; those beyond are nothing
 _EPSILON: Final = 1e-15
 _TINY: Final = 1e-300
 _lgamma: Final[Any] = np.vectorize(lgamma, otypes=[np.float64])
+_erfc: Final[Any] = np.vectorize(erfc, otypes=[np.float64])
 
 
 def chi_square(statistic: ArrayLike, degrees: ArrayLike) -> Array:
@@ -36,6 +37,11 @@ def chi_square(statistic: ArrayLike, degrees: ArrayLike) -> Array:
             xs, shapes = x[part], a[part]
             tail[part] = tail_of(xs, shapes, np.exp(shapes * np.log(xs) - xs - _lgamma(shapes)))
     return tail
+
+
+def two_sided(z: ArrayLike) -> Array:
+    """P(|Z| >= |z|) for a standard normal Z."""
+    return np.asarray(_erfc(np.abs(np.asarray(z, np.float64)) / sqrt(2)))
 
 
 def _below(x: Array, a: Array, front: Array) -> Array:

@@ -36,8 +36,11 @@ _BYTES: Final = 8 << 20
 _FREE: Final = 256  # rows between two counts of which every one is noted, whatever it costs
 
 
+_Key = tuple[int, str, int, bool]  # row, id, rows, and whether the request named no version
+
+
 class Asked(Protocol):
-    """What is needed of a prediction: its request's id, and how many rows it has."""
+    """What is needed of a prediction: its request's id and model, and how many rows it has."""
 
     rows: int
 
@@ -112,10 +115,10 @@ class Watch:
                 self._several(asked, inputs, outputs, rows)
                 return
             if rows == 1:
-                key = asked[0].request.id
-                keys: Sequence[tuple[int, str, int]] = ((0, key, 1),) if key else ()
+                request = asked[0].request
+                keys: Sequence[_Key] = ((0, request.id, 1, request.model.bare),) if request.id else ()
             else:
-                keys = [(i, one.request.id, 1) for i, one in enumerate(asked) if one.request.id]
+                keys = [(i, a.request.id, 1, a.request.model.bare) for i, a in enumerate(asked) if a.request.id]
             if not keys and self._notes is not None and self._notes.filled >= _FREE:
                 self._credit += rows
                 if self._credit < self._price:
@@ -130,7 +133,7 @@ class Watch:
 
     def _note(
         self, inputs: Mapping[str, Array], outputs: Mapping[str, Array], rows: int,
-        keys: Sequence[tuple[int, str, int]],
+        keys: Sequence[_Key],
     ) -> None:  # fmt: skip
         with self._noting:
             notes = self._notes or self._begin(inputs, outputs)
@@ -146,7 +149,7 @@ class Watch:
                 texts += (inputs if name in inputs else outputs)[name].ravel().tolist()
             if keys:
                 when = time()
-                notes.keys += [(start + at, key, many, when) for at, key, many in keys]
+                notes.keys += [(start + at, key, many, bare, when) for at, key, many, bare in keys]
             notes.filled = start + rows
 
     def _begin(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> _Notes:
@@ -163,7 +166,7 @@ class Watch:
         for one in asked:
             if one.rows <= self._most:
                 chosen.append(np.arange(start, start + one.rows))
-                keys += [(at, one.request.id, one.rows)] if one.request.id else []
+                keys += [(at, one.request.id, one.rows, one.request.model.bare)] if one.request.id else []
             else:
                 chosen.append(np.linspace(start, start + one.rows - 1, self._most).astype(int))
             at += len(chosen[-1])
@@ -192,15 +195,15 @@ class Watch:
             if self._projection is not None:
                 self._features += self._projection(arrays).sum(0)
             self._rows += notes.filled
-            for start, key, many, when in notes.keys:
-                self._keep(key, when, arrays, slice(start, start + many))
+            for start, key, many, bare, when in notes.keys:
+                self._keep(key, when, arrays, slice(start, start + many), bare)
 
-    def _keep(self, key: str, when: float, arrays: Mapping[str, Array], rows: slice) -> None:
+    def _keep(self, key: str, when: float, arrays: Mapping[str, Array], rows: slice, bare: bool) -> None:
         if self._task is None:
             return
         predicted = arrays[self._task.output][rows]
         scores = arrays[self._task.score][rows, 1].tolist() if self._task.score else [0.0] * len(predicted)
-        self.joiner.keep(key, when, predicted.reshape(len(predicted)).tolist(), scores)
+        self.joiner.keep(key, when, predicted.reshape(len(predicted)).tolist(), scores, bare)
 
     def join(self, key: str, truth: Any, now: float | None = None) -> str:
         """A label came back. What was noted must be counted before. Returns one of `quality.RESULTS`."""
@@ -228,7 +231,7 @@ class _Notes:
 
     Attributes:
         room, filled: how many rows it takes, and has.
-        keys: row, id, how many rows it is of, and when.
+        keys: row, id, how many rows it is of, whether its request named no version, and when.
     """
 
     __slots__ = ("_kinds", "filled", "inputs", "keys", "outputs", "room", "texts")
@@ -244,7 +247,7 @@ class _Notes:
 
     def _clear(self, room: int, names: Sequence[Sequence[str]]) -> None:
         self.room, self.filled = room, 0
-        self.keys: list[tuple[int, str, int, float]] = []
+        self.keys: list[tuple[int, str, int, bool, float]] = []
         self.inputs, self.outputs = (
             [(n, list[bytes]()) for n in side if not self._kinds[n][0].hasobject] for side in names
         )
