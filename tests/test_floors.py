@@ -51,7 +51,7 @@ PACKAGES = {
             "PIL",
         ),
     },
-    "runtime": {"PIL", "tokenizers", "onnxruntime", "xgboost", "lightgbm", "catboost"},
+    "runtime": {"PIL", "tokenizers", "onnxruntime", "xgboost", "lightgbm", "catboost", "ai_edge_litert"},
     "monitor": {"msgspec", "opentelemetry"},
     "protocols": {"msgspec", "orjson", "simdjson", "httptools", "hpack", "google", "python_multipart"},
     "isolation": set(),

@@ -10,14 +10,14 @@ from msgspec import Struct, field
 __all__ = ["FORMATS", "Variant"]
 
 # Every form a variant's files may have; `runtime.RUNTIMES` has who runs each.
-FORMATS: Final = ("onnx", "xgboost-ubj", "lightgbm-text", "catboost-cbm")
+FORMATS: Final = ("onnx", "xgboost-ubj", "lightgbm-text", "catboost-cbm", "litert-tflite")
 
 
 class Variant(Struct, frozen=True):
     """What a runtime must know beside the files.
 
     Attributes:
-        id: folder name in the artifact: `onnx`, `onnx-f64`, `xgboost`, `lightgbm`, `catboost`.
+        id: folder name in the artifact: `onnx`, `onnx-f64`, `xgboost`, `lightgbm`, `catboost`, `litert`.
         format: one of FORMATS: decides the runner.
         precision: `float32` or `float64`, what the arithmetic is done in.
         entry: the file a runner opens, relative to the variant's folder.

@@ -24,7 +24,7 @@ from setsail.artifact.operators import DOMAINS, MICROSOFT, RESERVED
 from setsail.artifact.wire import Budget, Message, Reader
 from setsail.errors import SetsailError
 
-__all__ = ["GateLimits", "ProgramFacts", "inspect", "inspect_path", "weigh"]
+__all__ = ["GateLimits", "ProgramFacts", "check_size", "inspect", "inspect_path", "weigh"]
 
 # TensorProto.DataType -> bits an element takes. Text (8) takes at least a tag and a length.
 _BITS: Final[Mapping[int, int]] = {
@@ -105,7 +105,7 @@ def inspect_path(path: Path, limits: GateLimits = _DEFAULTS) -> ProgramFacts:
     path = Path(path)
     with folders.open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        _check_size(size, limits)
+        check_size(size, limits)
         if size == 0:
             raise SetsailError("program.parse", "the program is empty", value=str(path))
         with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as data:
@@ -117,11 +117,11 @@ def inspect_path(path: Path, limits: GateLimits = _DEFAULTS) -> ProgramFacts:
 
 
 def weigh(files: Mapping[str, bytes | memoryview], entry: str, limits: GateLimits = _DEFAULTS) -> int:
-    """The gate of native formats, which only their own libraries can parse: the size. Their trial run does the rest."""
+    """The gate of boosters, which only their own libraries can parse: the size. Their trial run does the rest."""
     if entry not in files:
         raise SetsailError("program.parse", "the program's file is missing", value=entry, expected=", ".join(files))
     total = sum(map(len, files.values()))
-    _check_size(total, limits)
+    check_size(total, limits)
     return total
 
 
@@ -136,7 +136,7 @@ class _Walk:
     """One inspection: collects while the reader walks, then judges the whole."""
 
     def __init__(self, data: memoryview, size_of: Callable[[str], int | None], limits: GateLimits) -> None:
-        _check_size(len(data), limits)
+        check_size(len(data), limits)
         if bytes(data[4:8]) == b"ORTM":
             # onnxruntime takes any file with this mark for its own flatbuffer format, whatever else it may be.
             raise SetsailError("program.parse", "the program is in onnxruntime's own format", expected="ONNX")
@@ -270,7 +270,8 @@ def _domain(message: Message) -> str:
     return "" if domain == "ai.onnx" else domain
 
 
-def _check_size(size: int, limits: GateLimits) -> None:
+def check_size(size: int, limits: GateLimits) -> None:
+    """Whether a program's file is small enough to be looked at. Raises `program.size`."""
     if size > limits.program:
         _too_much("the program's file is too large", size, limits.program)
 

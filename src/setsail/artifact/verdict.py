@@ -27,6 +27,7 @@ _RUNTIMES: Final[Mapping[str, tuple[str, ...]]] = {
     "xgboost-ubj": ("xgboost", "xgboost-cpu"),
     "lightgbm-text": ("lightgbm",),
     "catboost-cbm": ("catboost",),
+    "litert-tflite": ("ai_edge_litert",),
 }
 
 

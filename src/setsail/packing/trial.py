@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from setsail import isolation, tensorfile
-from setsail.artifact import gate
+from setsail.artifact import admission
 from setsail.convert.conversion import Probe
 from setsail.parity import Check, ParityReport, compare
 from setsail.runtime import trial as trials
@@ -46,10 +46,7 @@ def run_trial(trial: Trial, rows: Sequence[Probe], tolerance: float) -> ParityRe
     Raises:
         SetsailError: a `program.*` code when the gate refuses or the child dies.
     """
-    if trial.variant.format == "onnx":
-        gate.inspect(trial.files, trial.variant.entry)
-    else:
-        gate.weigh(trial.files, trial.variant.entry)
+    admission.admit(trial.variant, trial.files)
     with tempfile.TemporaryDirectory(prefix="setsail-trial-") as made:
         folder = Path(made)
         plan = _plan(trial, rows)

@@ -27,9 +27,12 @@ RUNTIMES: Final[Mapping[str, str]] = {
     "xgboost-ubj": "setsail.runtime.xgboost_native:load",
     "lightgbm-text": "setsail.runtime.lightgbm_native:load",
     "catboost-cbm": "setsail.runtime.catboost_native:load",
+    "litert-tflite": "setsail.runtime.litert_native:load",
 }
 # package a runtime needs -> the extra that installs it
-_EXTRAS: Final[Mapping[str, str]] = {"xgboost": "xgboost", "lightgbm": "lightgbm", "catboost": "catboost"}
+_EXTRAS: Final[Mapping[str, str]] = {
+    "xgboost": "xgboost", "lightgbm": "lightgbm", "catboost": "catboost", "ai_edge_litert": "litert",
+}  # fmt: skip
 _STEPPED: Final = "setsail.runtime.stepped:Stepped"
 _DISCARD: Final = "setsail.runtime.prepared:discard"
 _PLAIN: Final = Options()

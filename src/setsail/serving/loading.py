@@ -29,7 +29,7 @@ from setsail.variants import Variant
 __all__ = ["open_runner", "warm"]
 
 _LOG = logging.getLogger("setsail.serving")
-_GATE: Final = "setsail.artifact.gate"
+_GATE: Final = "setsail.artifact.admission"
 _TRYOUT: Final = "setsail.serving.tryout"
 
 
@@ -158,8 +158,7 @@ def _open(artifact: Artifact, variant: Variant, sample: Sample | None, threads: 
     files = artifact.files(variant.id)
     key = verdict.key(variant, artifact.digests(variant.id))
     if not verdict.known(key):
-        gate = import_module(_GATE)
-        (gate.inspect if variant.format == "onnx" else gate.weigh)(files, variant.entry)
+        import_module(_GATE).admit(variant, files)
         import_module(_TRYOUT).survive(artifact, variant, sample)
         verdict.remember(key)
     options = runtime.Options(threads, key if share else "")

@@ -1,9 +1,9 @@
 """From wheels to layers: a virtual environment in `/opt/setsail`, without what is not run there.
 
 A wheel is a zip with the files of a package (packaging.python.org, binary distribution format). They are laid out as
-an installer would, but for command-line tools, tests, headers and typing stubs. Modules are compiled ahead, with their
-hash and not their time in them, so that a read-only image starts as quickly as any, and the same wheels give the same
-bytes.
+an installer would, but for command-line tools, tests, headers, typing stubs and what a debugger reads. Modules are
+compiled ahead, with their hash and not their time in them, so that a read-only image starts as quickly as any, and the
+same wheels give the same bytes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
@@ -28,19 +29,30 @@ from setsail.targets.container.base import Base
 from setsail.targets.container.layers import Entry, Layer, Sink, cached, pack
 from setsail.targets.container.wheels import Wheel
 
-__all__ = ["HOME", "compiler", "environment", "layer"]
+__all__ = ["HOME", "LIBRARIES", "compiler", "environment", "layer", "left_out", "member", "site"]
 
 HOME: Final = "opt/setsail"
+LIBRARIES: Final = f"{HOME}/lib"  # of the system, where its own are lacking (`libraries.py`)
 # Folders of a package that nothing in an image imports, beside tests: tools of who builds or converts.
 _LEFT_OUT: Final[Mapping[str, tuple[str, ...]]] = {
     "onnxruntime": ("backend", "datasets", "quantization", "tools", "transformers"),
     "numpy": ("f2py", "_core/include", "_core/lib", "random/lib", "distutils"),
     "catboost": ("widget",),
+    "ai_edge_litert": ("aot", "tools", "vendors"),
     "setsail": ("targets/browser/dist",),
 }
+# Boosters import scipy.sparse and nothing else of scipy, which itself imports all the rest only when it is asked for:
+# since 1.16. Before, it loads its linear algebra at once.
+_SPARSE: Final = (
+    "sparse/csgraph", "sparse/linalg", "cluster", "constants", "datasets", "differentiate", "fft", "fftpack",
+    "integrate", "interpolate", "io", "linalg", "misc", "ndimage", "odr", "optimize", "signal", "spatial", "special",
+    "stats",
+)  # fmt: skip
+_SPARSE_SINCE: Final = (1, 16)
 _TESTS: Final = frozenset(("tests", "__pycache__"))
-# onnxruntime for programs in C, which Python's module has in itself.
-_FILES: Final = re.compile(r"onnxruntime/capi/libonnxruntime\.so.*")
+# onnxruntime for programs in C, which Python's module has in itself; LiteRT's use of graphics processors.
+_FILES: Final = re.compile(r"onnxruntime/capi/libonnxruntime\.so.*|ai_edge_litert/libLiteRt\w*Accelerator\.so")
+_LIBRARY: Final = re.compile(r"\.so(\.|$)")
 _ENDINGS: Final = (".a", ".c", ".cpp", ".h", ".hpp", ".pxd", ".pxi", ".pyi", ".pyx")
 _BOOT: Final = """\
 import sys
@@ -83,8 +95,20 @@ def environment(base: Base, more: Sequence[Entry] = ()) -> list[Entry]:
     ]  # fmt: skip
 
 
+def left_out(wheel: Wheel) -> tuple[str, ...]:
+    """Folders of a wheel, below site-packages, that an image does without."""
+    if wheel.name == "scipy":
+        since = tuple(int(part) for part in wheel.version.split(".")[:2] if part.isdigit())
+        return ("scipy.libs", *(f"scipy/{name}" for name in _SPARSE)) if since >= _SPARSE_SINCE else ()
+    package = wheel.name.replace("-", "_")
+    return tuple(f"{package}/{name}" for name in _LEFT_OUT.get(package, ()))
+
+
 def layer(base: Base, wheels: Sequence[Wheel], what: str, frame: Sequence[Entry] = ()) -> Layer:
     """One layer with some wheels installed; kept in the cache.
+
+    Args:
+        frame: what lies in it beside; libraries of the system among it are found by the packages.
 
     Raises:
         SetsailError: `ship.base` where the base has no library that a package needs, `ship.fetch` for a damaged wheel.
@@ -92,13 +116,15 @@ def layer(base: Base, wheels: Sequence[Wheel], what: str, frame: Sequence[Entry]
     python = compiler(base)
     key = "\n".join([
         base.facts.python, str(python and _version(python)), *(f"{w.name} {w.digest}" for w in wheels),
-        repr((_LEFT_OUT, _FILES, _ENDINGS, _TESTS)), _COMPILE, repr([(e.name, e.target, e.data) for e in frame]),
+        repr(([left_out(w) for w in wheels], _FILES, _ENDINGS, _TESTS)), _COMPILE,
+        repr([(e.name, e.target, e.data) for e in frame]), "bare",
     ])  # fmt: skip
     return cached(key, what, lambda: _sink(base, wheels, frame, python))
 
 
-def site(base: Base) -> str:
-    return "{}/lib/python{}.{}/site-packages".format(HOME, *base.facts.version)
+def site(version: tuple[int, int]) -> str:
+    """Where packages are in an image, for a Python (3, 11)."""
+    return "{}/lib/python{}.{}/site-packages".format(HOME, *version)
 
 
 def _version(python: str) -> str:
@@ -116,11 +142,11 @@ def _sink(base: Base, wheels: Sequence[Wheel], frame: Sequence[Entry], python: s
                     place = root / name
                     place.parent.mkdir(parents=True, exist_ok=True)
                     place.write_bytes(data)
-            _find_libraries(base, root)
+            _find_libraries(base, root, {Path(entry.name).name for entry in frame})
             if python is not None and wheels:
-                _compile(python, root, f"/{site(base)}")
+                _compile(python, root, f"/{site(base.facts.version)}")
             files = (p for p in root.rglob("*") if p.is_file())
-            inside = [Entry(f"{site(base)}/{path.relative_to(root).as_posix()}", path) for path in files]
+            inside = [Entry(f"{site(base.facts.version)}/{path.relative_to(root).as_posix()}", path) for path in files]
             pack([*frame, *inside], file)
 
     return write
@@ -129,39 +155,56 @@ def _sink(base: Base, wheels: Sequence[Wheel], frame: Sequence[Entry], python: s
 def _files(wheel: Wheel) -> Iterator[tuple[str, bytes]]:
     """The files of a wheel that an image gets, held against the wheel's own record."""
     with zipfile.ZipFile(wheel.path) as archive:
-        names = archive.namelist()
-        record = next(n for n in names if n.endswith(".dist-info/RECORD") and n.count("/") == 1)
-        rows = csv.reader(archive.read(record).decode().splitlines())
-        told = {row[0]: row[1] for row in rows if len(row) == 3}
-        for name in sorted(names):
-            place = _place(wheel.name, name)
-            if place is None or name.endswith("/"):
-                continue
-            data = archive.read(name)
-            if name != record and told.get(name) != f"sha256={_sha(data)}":
-                raise SetsailError("ship.fetch", f"a file of the wheel of {wheel.name} is not the one it records",
-                                   field=name, todo="clear pip's cache and setsail's, and ship again")  # fmt: skip
-            yield place, data
+        record, told = _record(archive)
+        for name in sorted(archive.namelist()):
+            place = _place(wheel, name)
+            if place is not None and not name.endswith("/"):
+                data = archive.read(name) if name == record else _checked(wheel, archive, name, told)
+                yield place, elf.bare(data) if _LIBRARY.search(name) else data
+
+
+def member(wheel: Wheel, pattern: re.Pattern[str]) -> bytes | None:
+    """The first file of a wheel with such a name, held against the wheel's own record; None where there is none."""
+    with zipfile.ZipFile(wheel.path) as archive:
+        for name in sorted(archive.namelist()):
+            if pattern.fullmatch(name):
+                return _checked(wheel, archive, name, _record(archive)[1])
+    return None
+
+
+def _record(archive: zipfile.ZipFile) -> tuple[str, dict[str, str]]:
+    """Where a wheel's record is, and what it says of each file."""
+    record = next(n for n in archive.namelist() if n.endswith(".dist-info/RECORD") and n.count("/") == 1)
+    rows = csv.reader(archive.read(record).decode().splitlines())
+    return record, {row[0]: row[1] for row in rows if len(row) == 3}
+
+
+def _checked(wheel: Wheel, archive: zipfile.ZipFile, name: str, told: Mapping[str, str]) -> bytes:
+    data = archive.read(name)
+    if told.get(name) != f"sha256={_sha(data)}":
+        raise SetsailError("ship.fetch", f"a file of the wheel of {wheel.name} is not the one it records",
+                           field=name, todo="clear pip's cache and setsail's, and ship again")  # fmt: skip
+    return data
 
 
 def _sha(data: bytes) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
 
 
-def _place(package: str, name: str) -> str | None:
+def _place(wheel: Wheel, name: str) -> str | None:
     """Where a wheel's file goes below site-packages, or None where it is left out."""
     parts = PurePosixPath(name).parts
     if not parts or name.startswith("/") or ".." in parts:
-        raise SetsailError("ship.fetch", f"the wheel of {package} has a name that leads outside", field=name)
+        raise SetsailError("ship.fetch", f"the wheel of {wheel.name} has a name that leads outside", field=name)
     if parts[0].endswith(".data"):
         if len(parts) < 3 or parts[1] not in ("purelib", "platlib"):
             return None
         parts = parts[2:]
-    inner = "/".join(parts[1:])
-    left = any(inner == out or inner.startswith(f"{out}/") for out in _LEFT_OUT.get(parts[0], ()))
-    if left or _TESTS & set(parts[:-1]) or name.endswith(_ENDINGS) or _FILES.fullmatch("/".join(parts)):
+    inner = "/".join(parts)
+    left = any(inner.startswith(f"{out}/") for out in left_out(wheel))
+    if left or _TESTS & set(parts[:-1]) or name.endswith(_ENDINGS) or _FILES.fullmatch(inner):
         return None
-    return "/".join(parts)
+    return inner
 
 
 def _compile(python: str, root: Path, place: str) -> None:
@@ -173,10 +216,10 @@ def _compile(python: str, root: Path, place: str) -> None:
                            value=(ended.stderr.strip().splitlines() or [""])[-1])  # fmt: skip
 
 
-def _find_libraries(base: Base, root: Path) -> None:
-    """Whether all shared libraries that the packages ask for are theirs or the base's."""
-    files = [p for p in root.rglob("*") if re.search(r"\.so(\.|$)", p.name)]
-    own = {path.name for path in files}
+def _find_libraries(base: Base, root: Path, beside: AbstractSet[str]) -> None:
+    """Whether all shared libraries that the packages ask for are theirs, the base's, or laid beside them."""
+    files = [p for p in root.rglob("*") if _LIBRARY.search(p.name)]
+    own = {path.name for path in files} | beside
     for path in files:
         data = path.read_bytes()
         if elf.machine(data) not in (None, base.facts.architecture):

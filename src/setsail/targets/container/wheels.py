@@ -38,6 +38,7 @@ OWN: Final = "setsail"
 # What one variant of an artifact needs beside the core; under Linux, xgboost's wheel without its GPU code.
 _RUNTIMES: Final[Mapping[str, tuple[str, ...]]] = {
     "xgboost-ubj": ("xgboost-cpu", "xgboost"), "lightgbm-text": ("lightgbm",), "catboost-cbm": ("catboost",),
+    "litert-tflite": ("ai-edge-litert",),
 }  # fmt: skip
 _STEPS: Final[Mapping[str, tuple[str, ...]]] = {"text": ("tokenizers",), "image": ("pillow",)}
 _INSTEAD: Final[Mapping[str, str]] = {"xgboost": "xgboost-cpu"}
@@ -46,6 +47,9 @@ _UNUSED: Final[Mapping[str, frozenset[str]]] = {
     "setsail": frozenset(("rich",)),  # spinners and colours of a terminal
     "tokenizers": frozenset(("huggingface-hub",)),  # downloads
     "catboost": frozenset(("graphviz", "matplotlib", "pandas", "plotly")),  # plots and tables
+    "ai-edge-litert": frozenset(  # its compilers and converters
+        ("backports-strenum", "flatbuffers", "ml-dtypes", "protobuf", "tqdm", "typing-extensions")
+    ),
     "xgboost": frozenset(("nvidia-nccl-cu12", "nvidia-nccl-cu13")),
 }
 _SECONDS: Final = 900

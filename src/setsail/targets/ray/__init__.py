@@ -28,7 +28,9 @@ OPTIONS = (
 )
 _RAY: Final = "ray[serve]>=2.50"
 _APP: Final = "app.py"
-_EXTRAS: Final = {"xgboost-ubj": "xgboost", "lightgbm-text": "lightgbm", "catboost-cbm": "catboost"}
+_EXTRAS: Final = {
+    "xgboost-ubj": "xgboost", "lightgbm-text": "lightgbm", "catboost-cbm": "catboost", "litert-tflite": "litert",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
