@@ -34,6 +34,11 @@ class ModelRef(Struct, frozen=True):
     version: int | None = None
     label: str | None = None
 
+    @property
+    def bare(self) -> bool:
+        """Whether a route, or the default, says which version answers."""
+        return self.version is None and self.label is None
+
     def __str__(self) -> str:
         return self.name + (f"/{self.version}" if self.version else f"@{self.label}" if self.label else "")
 

@@ -134,12 +134,19 @@ class Routing(Struct, frozen=True):
 
 
 class Routed(Struct, frozen=True):
-    """A model and its routing. `ready`: versions that answer; `default`: where bare requests go without a route."""
+    """A model and its routing.
+
+    Attributes:
+        ready: versions that answer.
+        default: where bare requests go without a route.
+        labelled: versions whose predictions are kept for the labels that come back.
+    """
 
     name: str
     routing: Routing
     ready: tuple[int, ...] = ()
     default: int | None = None
+    labelled: tuple[int, ...] = ()
 
 
 # -- asks ------------------------------------------------------------------------------------------------------

@@ -268,19 +268,11 @@ def test_a_canary_that_does_well_is_promoted_by_itself(server: Server, client: C
 
 
 def test_a_canary_that_only_tells(server: Server, client: Client) -> None:
-    admin(server, "POST", "canary", {"version": 2, "percent": 50, "allowed": 0.3, "automatic": False, "labels": True})
+    admin(server, "POST", "canary", {"version": 2, "percent": 50, "allowed": 0.3, "automatic": False})
     ask(client, 100)
-    table, judged = server.house.table, server.house.watchers.judged  # what feedback calls
-    assert judged is not None
-    for _ in range(60):
-        for version in (1, 2):
-            judged("line", version, 0.0)
-    assert not server.house.canaries.label(table, "line", 3, 0.0)
     canary = admin(server)["route"]["canary"]
     assert canary["decision"] == "promote"
-    assert canary["metrics"]["label"]["pairs"] == 60
-    page = metrics(server)
-    assert 'setsail_canary_pairs{metric="label",model="line"} 60.0' in page
+    assert canary["metrics"]["error"]["pairs"] > 40
     assert admin(server)["route"]["weights"] == {"1": 50.0, "2": 50.0}
 
 

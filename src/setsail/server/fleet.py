@@ -218,9 +218,11 @@ def merged_routed(found: Sequence[Sequence[Routed]]) -> tuple[Routed, ...]:
 
 
 def _one_routed(group: Sequence[Routed]) -> Routed:
-    ready = set(group[0].ready).intersection(*(one.ready for one in group))
-    newest = max(group, key=lambda one: one.routing.revision)
-    return replace(newest, ready=tuple(sorted(ready)))
+    ready, labelled = (
+        tuple(sorted(set(sides[0]).intersection(*sides)))
+        for sides in ([one.ready for one in group], [one.labelled for one in group])
+    )
+    return replace(max(group, key=lambda one: one.routing.revision), ready=ready, labelled=labelled)
 
 
 def merged_labels(found: Sequence[tuple[str, ...]]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from threading import Lock
 from typing import Final
 
 from setsail.errors import SetsailError
-from setsail.monitor.canary import Pairing, cells
+from setsail.monitor.canary import LABELS, RESULTS, Pairing, cells
 from setsail.monitor.meter import Meter
 from setsail.routing import Rule
 from setsail.serving.table import Table
@@ -42,12 +42,16 @@ class Canaries:
         if rule.budget:
             self._count(name, rule, "latency", version, int(seconds > rule.budget))
 
-    def label(self, table: Table, name: str, version: int, loss: float) -> bool:
+    def label(self, table: Table, name: str, version: int, loss: float, when: float) -> bool:
         """The truth about a prediction of `version` has come.
+
+        Of predictions from before the canary began only the control has any, and labels that come late need not be like
+        those that come soon: whoever complains does so at once. They would be held against fresh ones of the candidate.
 
         Args:
             loss: 0 (right) to 1 (wrong). What lies between counts as wrong with that probability, which leaves the mean
                 as it is.
+            when: it was predicted, in seconds of the epoch.
 
         Returns:
             Whether a canary is judged by it.
@@ -56,6 +60,8 @@ class Canaries:
         route = None if versions is None else versions.routing.route
         rule = None if route is None else route.canary
         if rule is None or not rule.labels or version not in (rule.control, rule.candidate):
+            return False
+        if when * 1000 < rule.since:
             return False
         self._count(name, rule, "label", version, int(random() < loss))
         return True
@@ -78,6 +84,6 @@ class Canaries:
             with self._lock:
                 since, pairing = self._pairings.get((name, metric), (0, None))
                 if pairing is None or since != rule.since:
-                    pairing = Pairing(rule.block)
+                    pairing = Pairing(rule.block, LABELS if metric == "label" else RESULTS)
                     self._pairings[name, metric] = (rule.since, pairing)
         return pairing

@@ -98,7 +98,7 @@ class House:
         self.on_route: Callable[[str], object] = lambda name: None
         self.watchers = watchers or Watchers()
         self._meter.watched = self.watchers.tallies
-        self.watchers.judged = lambda name, version, loss: self.canaries.label(self.table, name, version, loss)
+        self.watchers.judged = lambda *told: self.canaries.label(self.table, *told)
         self._threads, self._share, self._host = threads, share_weights, host
         self._changed = Condition()  # held by whoever swaps the table; notified after
         self._loader = Loader()

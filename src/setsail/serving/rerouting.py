@@ -18,7 +18,7 @@ from setsail.messages import ModelRef
 from setsail.routing import PutRoute, Reroute, Routed, Routing
 from setsail.serving.chosen import place_of
 from setsail.serving.routes import conflict, rerouted
-from setsail.serving.table import Table
+from setsail.serving.table import Table, Versions
 
 __all__ = ["put", "rerouted_in", "routed_of", "tell"]
 
@@ -30,17 +30,24 @@ def routed_of(table: Table, name: str = "") -> tuple[Routed, ...]:
     """The routing of a model, or ("") of all. Raises `model.unknown`."""
     if name:
         table.status(ModelRef(name))
-    return tuple(
-        Routed(known, versions.routing, tuple(v for v, e in versions.entries.items() if e.ready), versions.default)
-        for known, versions in table.models.items()
-        if not name or known == name
-    )
+    return tuple(_routed(known, versions) for known, versions in table.models.items() if not name or known == name)
+
+
+def _routed(name: str, versions: Versions) -> Routed:
+    ready = {v: entry.loaded.watch for v, entry in versions.entries.items() if entry.ready and entry.loaded is not None}
+    labelled = tuple(v for v, watch in ready.items() if watch is not None and watch.joiner.task is not None)
+    return Routed(name, versions.routing, tuple(ready), versions.default, labelled)
 
 
 def rerouted_in(
     now: Routed, versions: Sequence[VersionStatus], ask: Reroute, metadata: Callable[[Metadata], ModelMetadata]
 ) -> PutRoute:
-    """What a change comes to. Raises what `routes.rerouted` raises, and `route.value` for a key that a model lacks."""
+    """What a change comes to.
+
+    Raises:
+        SetsailError: what `routes.rerouted` raises; `route.value` for a key that a model lacks, and for labels that
+            would never come.
+    """
     known = [status.version for status in versions]
     ready = [status.version for status in versions if status.ready]
     routing = rerouted(now.routing, ask, known=known, ready=ready, default=now.default, when=time())
@@ -51,6 +58,12 @@ def rerouted_in(
             if place_of(route.sticky.name, signature) is None:
                 raise SetsailError("route.value", f"version {version} of {ask.name!r} has no such input or column",
                                    field="sticky", value=route.sticky.name, expected=str(signature))  # fmt: skip
+    if ask.action == "canary" and route is not None and route.canary is not None and ask.labels:
+        unheard = {route.canary.control, route.canary.candidate}.difference(now.labelled)
+        if unheard:
+            raise SetsailError("route.value", f"no labels are joined to version {max(unheard)} of {ask.name!r}",
+                               field="labels", expected="versions that are watched, and answer classes or a number",
+                               todo="pack it with a reference, or serve with --watch all")  # fmt: skip
     return PutRoute(ask.name, routing)
 
 

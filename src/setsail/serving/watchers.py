@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
+from random import shuffle
 from threading import Event, Lock, Thread
 from typing import Any, Final
 
@@ -38,12 +39,15 @@ class Watchers:
         most: rows of one request that are noted.
 
     Attributes:
-        judged: called with model, version and loss (0 right to 1 wrong) of every label that is joined.
+        judged: called with model, version, loss (0 right to 1 wrong) and moment of every request that named no version
+            and whose label is joined. Of those whose labels came together it is told in random order: somebody may have
+            sorted them by what they say.
     """
 
     def __init__(self, mode: str = "off", most: int = 100) -> None:
         self._mode, self._most = mode, most
-        self.judged: Callable[[str, int, float], object] | None = None
+        self.judged: Callable[[str, int, float, float], object] | None = None
+        self._heard: list[tuple[str, int, float, float]] = []  # and not told yet
         self._watches: dict[tuple[str, int], Any] = {}
         self._lock = Lock()
         self._closed = Event()
@@ -68,7 +72,7 @@ class Watchers:
             _LOG.exception("%s version %d is not watched: its reference cannot be understood", name, version)
             return None
         if watch is not None:
-            watch.joiner.judged = partial(self._judge, name, version)
+            watch.joiner.judged = partial(self._hear, name, version)
             with self._lock:
                 self._watches[name, version] = watch
                 if self._thread is None:
@@ -76,9 +80,19 @@ class Watchers:
                     self._thread.start()
         return watch
 
-    def _judge(self, name: str, version: int, losses: Sequence[float]) -> None:
-        for loss in losses if self.judged is not None else ():
-            self.judged(name, version, loss)  # type: ignore[misc]  # it is not None here
+    def _hear(self, name: str, version: int, loss: float, when: float) -> None:
+        if self.judged is not None:
+            with self._lock:
+                self._heard.append((name, version, loss, when))
+
+    def _judge(self) -> None:
+        if self.judged is None or not self._heard:
+            return
+        with self._lock:
+            heard, self._heard = self._heard, []
+        shuffle(heard)
+        for one in heard:
+            self.judged(*one)
 
     def _made(self, artifact: Artifact, body: Any) -> Any:
         signature = artifact.signature
@@ -117,6 +131,7 @@ class Watchers:
         for watch in watches:
             watch.count()
         told = [best([watch.join(label.id, label.label) for watch in watches]) for label in labels]
+        self._judge()
         if alone:
             self.missed(name, version, told.count("unknown"))
         return told
