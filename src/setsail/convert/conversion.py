@@ -6,8 +6,9 @@ child process to its parent as files (`parcel.py`), and comparing is done by who
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from setsail.signature import Signature, TensorSpec
@@ -15,7 +16,11 @@ from setsail.steps import NONE, Processing
 from setsail.tensors import Array
 from setsail.variants import Variant
 
-__all__ = ["Conversion", "Intent", "Probe", "Program"]
+__all__ = ["Apart", "Conversion", "Intent", "Probe", "Program"]
+
+# `module:function`, JSON values, a folder that both sides use -> what `function(values, folder)` returns in a child
+# process. Whoever converts a live model is given it: this floor starts no processes.
+Apart = Callable[[str, Mapping[str, Any], Path], Any]
 
 
 @dataclass(frozen=True, slots=True)

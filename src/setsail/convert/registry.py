@@ -9,7 +9,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from setsail.convert.conversion import Conversion, Intent
+from setsail.convert.conversion import Apart, Conversion, Intent
 from setsail.convert.formats import EXTRAS, FORMATS, Source
 from setsail.errors import SetsailError
 
@@ -22,10 +22,12 @@ LIVE: Final[Mapping[str, tuple[str, str]]] = {
     "lightgbm": ("setsail.convert.lightgbm:convert", "lightgbm"),
     "catboost": ("setsail.convert.catboost:convert", "catboost"),
     "transformers": ("setsail.convert.transformers:convert", "transformers"),
-    "keras": ("setsail.convert.tensorflow.keras:convert", "tensorflow"),
+    "keras": ("setsail.convert.tensorflow.keras_live:convert", "tensorflow"),
     "tensorflow": ("setsail.convert.tensorflow.saved_model:convert", "tensorflow"),
     "torch": ("setsail.convert.torch:convert", "torch"),
 }
+# Those of which a part may be converted in a child process: their converters take a third argument.
+_APART: Final = frozenset({"keras"})
 # Live models that another way leads to.
 _ELSEWHERE: Final[Mapping[str, str]] = {
     "tf_keras": 'call model.export("folder"), then pack that SavedModel',
@@ -33,18 +35,19 @@ _ELSEWHERE: Final[Mapping[str, str]] = {
 }
 
 
-def convert(model: Any, intent: Intent) -> Conversion:
+def convert(model: Any, intent: Intent, apart: Apart | None = None) -> Conversion:
     """Convert a live model, or a file whose loading runs no code.
 
     Args:
         model: a fitted estimator, booster or module of this process, or a `Source`.
+        apart: calls a function in a child process, for live models that take one.
 
     Raises:
         SetsailError: `source.trust` for a source that only a child process may load; `source.load`; `convert.*`;
             `dependency.missing` with the pip line.
     """
     if not isinstance(model, Source):
-        return _from_live(model, intent)
+        return _from_live(model, intent, apart)
     if model.trust is not None:
         raise SetsailError(
             "source.trust", f"loading {model.path.name} can run code; it is loaded in a child process only",
@@ -90,12 +93,13 @@ def _not_loaded(source: Source, fault: BaseException) -> SetsailError:
     )  # fmt: skip
 
 
-def _from_live(model: Any, intent: Intent) -> Conversion:
+def _from_live(model: Any, intent: Intent, apart: Apart | None = None) -> Conversion:
     for cls in type(model).__mro__:
         root = cls.__module__.partition(".")[0]
         if root in LIVE:
             target, framework = LIVE[root]
-            return _converted(entry(target, framework)(model, intent))
+            told = (intent, apart) if root in _APART else (intent,)
+            return _converted(entry(target, framework)(model, *told))
         if root in _ELSEWHERE:
             raise SetsailError("convert.unsupported", f"a live {root} model is not converted directly",
                                value=_name(model), todo=_ELSEWHERE[root])  # fmt: skip

@@ -6,16 +6,16 @@ import hashlib
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from setsail import __version__, artifact, binding, caches, convert, isolation
-from setsail.artifact import Artifact, gate, verdict
+from setsail.artifact import Artifact, admission, gate, verdict
 from setsail.artifact.manifest import DEFAULT, check_signature
 from setsail.convert import Source, child, parcel
-from setsail.convert.conversion import Conversion, Intent, Probe, Program
+from setsail.convert.conversion import Apart, Conversion, Intent, Probe, Program
 from setsail.convert.formats import FORMATS
 from setsail.errors import SetsailError
 from setsail.messages import Body
@@ -87,7 +87,7 @@ def pack(model: Any, intent: Intent, options: PackOptions) -> Artifact:
     if output.exists() and not options.force:
         raise SetsailError("artifact.exists", f"{output} exists already", field="-o", value=str(output))
     options.progress(f"converting {source.describe()}" if source else f"converting {type(model).__name__}")
-    conversion = _convert(source, intent, options) if source else convert.convert(model, intent)
+    conversion = _convert(source, intent, options) if source else convert.convert(model, intent, _apart(options))
     draft = _draft(conversion, name, options)
     options.progress(f"writing {output}")
     made = artifact.write(draft, output, force=options.force)
@@ -146,8 +146,7 @@ def _convert(source: Source, intent: Intent, options: PackOptions) -> Conversion
         raise SetsailError("convert.unsupported", f"{source.path.name} is code, which is not packed",
                            value=source.describe(), todo=served)  # fmt: skip
     _ask_trust(source, options)
-    if source.innermost.format == "onnx":
-        gate.inspect_path(source.innermost.path)
+    admission.admit_source(source.innermost.format, source.innermost.path)
     folder = Path(tempfile.mkdtemp(prefix="setsail-convert-"))
     try:
         arguments = child.arguments(source, intent, folder)
@@ -158,6 +157,16 @@ def _convert(source: Source, intent: Intent, options: PackOptions) -> Conversion
         return parcel.load(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _apart(options: PackOptions) -> Apart:
+    """Calls a function in a child process, for a live model that takes one; it runs what this process ran anyway."""
+
+    def call(target: str, arguments: Mapping[str, Any], folder: Path) -> Any:
+        options.progress("translating it in a child process")
+        return isolation.call(target, arguments, folder, sandbox=options.sandbox, require_network_cut=False)
+
+    return call
 
 
 def _ask_trust(source: Source, options: PackOptions) -> None:

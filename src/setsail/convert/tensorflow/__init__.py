@@ -3,7 +3,9 @@
 Everything becomes one traced function, which `tf2onnx` translates (`translation.py`) and `assembly.py` describes by
 running the source. TensorFlow is imported only by the modules that a table names when one of them is chosen:
 
-    keras.py         live Keras models of the TensorFlow backend, `.keras`, `.h5`
+    keras_live.py    live Keras models of any backend
+    keras.py         those of the TensorFlow backend, `.keras`, `.h5`
+    keras_saved.py   what a live model of another backend saved, in a child process
     saved_model.py   a SavedModel, and what `tf.saved_model.load` gives
     lite.py          `.tflite`
 

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import onnxruntime
 
 from setsail.convert import examples
-from setsail.convert.conversion import Conversion, Intent, Program
+from setsail.convert.conversion import Conversion, Intent, Probe, Program
 from setsail.convert.observed import Observation, Run, Source, observe, one_by_one
 from setsail.convert.onnx.program import PROGRAM, seal, unsqueeze
 from setsail.convert.onnx.shapes import batched
-from setsail.convert.tensorflow.translation import Translation
 from setsail.errors import SetsailError
-from setsail.signature import BATCH, Dim, TensorSpec
+from setsail.signature import BATCH, Dim, Signature, TensorSpec
 from setsail.tensors import BY_NAME
 from setsail.variants import Variant
+
+if TYPE_CHECKING:  # it imports TensorFlow, which a live model of another backend does without
+    from setsail.convert.tensorflow.translation import Translation
 
 __all__ = ["Found", "assemble", "declared", "given"]
 
 _PACKAGES: Final = ("tensorflow", "tensorflow-cpu", "keras", "tf2onnx", "onnx", "ai-edge-litert")
 
+_UNTRANSLATED: Final = ("convert.unsupported", "dependency.missing")
+_CELLS: Final = 1 << 20  # of one input, in the further rows
 _COUNTED: Final = re.compile(r"(keras_tensor|input_layer|input|output)(_\d+)?")
 
 
@@ -39,6 +43,8 @@ class Found:
         estimator: class or architecture, for people.
         framework: "keras", "tensorflow" or "tflite".
         notes: what a reader of the artifact should know.
+        native: signature, and a fixed batch -> programs beside the translation, to be tried after it and without it.
+        rows: how many more probe rows are worth drawing, where a translation that differs may seldom differ.
     """
 
     run: Run
@@ -47,6 +53,8 @@ class Found:
     estimator: str
     framework: str
     notes: tuple[str, ...] = ()
+    native: Callable[[Signature, int | None], tuple[Program, ...]] | None = None
+    rows: int = 0
 
 
 def assemble(found: Found, intent: Intent) -> Conversion:
@@ -61,18 +69,46 @@ def assemble(found: Found, intent: Intent) -> Conversion:
     example, specs = examples.given(intent.example, specs)
     source = Source(found.run, specs, example, intent.seed)
     seen, batch = _observe(source, intent, single=single)
-    signature, notes = seen.signature, found.notes
+    signature = seen.signature
+    programs: tuple[Program, ...] = ()
+    try:
+        translated, notes = _translated(found, translation, seen, batch)
+        programs = (translated,)
+    except SetsailError as fault:
+        if found.native is None or fault.code not in _UNTRANSLATED:
+            raise
+        notes = (f"no ONNX program: {fault.what}",)
+    if found.native is not None:
+        programs += found.native(signature, batch)
+    return Conversion(
+        framework=found.framework, versions=_versions(), estimator=found.estimator, kind="tensors",
+        signature=signature, programs=programs, probes=(*_more(source, seen, found, single=single), *seen.probes),
+        notes=(*found.notes, *notes),
+    )  # fmt: skip
+
+
+def _translated(
+    found: Found, translation: Translation, seen: Observation, batch: int | None
+) -> tuple[Program, tuple[str, ...]]:
+    """The ONNX program, and what is to be said about it."""
+    signature, notes = seen.signature, tuple[str, ...]()
     files = _sealed(translation, seen, batch)
     if batch is None and signature.batched and (fault := _fails(files, seen)):
         # what is right at one row may still be had: loops over a batch are what tf2onnx gets wrong most
         files, batch = _sealed(found.trace(1), seen, 1), 1
-        notes = (*notes, f"fixed batch of 1: {fault}")
+        notes = (f"fixed batch of 1: {fault}",)
     doubles = any(s.dtype.name == "float64" for s in (*signature.inputs, *signature.outputs))
-    variant = Variant("onnx", "onnx", "float64" if doubles else "float32", PROGRAM, max_batch=batch)
-    return Conversion(
-        framework=found.framework, versions=_versions(), estimator=found.estimator, kind="tensors",
-        signature=signature, programs=(Program(variant, files),), probes=seen.probes, notes=notes,
-    )  # fmt: skip
+    return Program(Variant("onnx", "onnx", "float64" if doubles else "float32", PROGRAM, max_batch=batch), files), notes
+
+
+def _more(source: Source, seen: Observation, found: Found, *, single: bool) -> Iterator[Probe]:
+    """More rows than `observe` draws, as far as they are worth their memory."""
+    if found.rows and seen.signature.batched:
+        widest = max(int(a[0].size) for a in source.draw(1, seen.sizes).values())
+        drawn = source.draw(min(found.rows, _CELLS // max(1, widest)), seen.sizes, seed=4)
+        run = one_by_one(source.run) if single else source.run
+        if len(next(iter(drawn.values()))):
+            yield Probe("synthetic", drawn, run(drawn))
 
 
 def _sealed(translation: Translation, seen: Observation, batch: int | None) -> dict[str, bytes]:

@@ -12,12 +12,13 @@ import json
 import mmap
 import re
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from setsail.errors import SetsailError
 
-__all__ = ["CONFIG", "archive_findings", "config_findings", "text_findings"]
+__all__ = ["CONFIG", "Own", "archive_findings", "config_findings", "own_objects", "text_findings"]
 
 CONFIG: Final = "config.json"
 _MAX_CONFIG: Final = 64 << 20
@@ -81,6 +82,42 @@ def config_findings(text: bytes | str, name: str) -> tuple[str, ...]:
                            value=type(body).__name__, expected="an object")  # fmt: skip
     # Losses and metrics of training are never built: models are loaded with `compile=False`.
     return _walk({key: value for key, value in body.items() if key != "compile_config"}, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """A class or function of nobody's but the person's: where it is, and by which name Keras looks it up."""
+
+    module: str
+    name: str
+    registered: str
+
+
+def own_objects(path: Path) -> tuple[Own, ...]:
+    """The own classes and functions that an archive names, each once, in the order of their modules."""
+    with zipfile.ZipFile(path) as archive:
+        waiting = [json.loads(archive.read(CONFIG))]
+    found: dict[Own, None] = {}
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            if (own := _own(value)) is not None:
+                found[own] = None
+            waiting.extend(inner for key, inner in value.items() if key != "compile_config")
+        elif isinstance(value, list):
+            waiting.extend(value)
+    return tuple(sorted(found, key=lambda own: (own.module, own.name)))
+
+
+def _own(body: dict[str, Any]) -> Own | None:
+    cls, module = body.get("class_name"), body.get("module")
+    if not isinstance(cls, str) or not isinstance(module, str) or module == "builtins":
+        return None
+    if module.partition(".")[0] == "keras":
+        return None
+    named = body.get("config") if cls == "function" else body.get("registered_name")
+    registered = named if isinstance(named, str) else cls
+    return Own(module, registered.rpartition(">")[2] if cls == "function" else cls, registered)
 
 
 def text_findings(path: Path) -> tuple[str, ...]:

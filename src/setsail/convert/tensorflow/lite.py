@@ -1,8 +1,9 @@
 """TensorFlow Lite files, float and quantised.
 
-The source is the file run by the interpreter of `ai_edge_litert`, or TensorFlow's own; the program is what `tf2onnx`
-makes of it. A quantised file computes with whole numbers; its program does the same in floats between `QuantizeLinear`
-and `DequantizeLinear`, which may round the other way.
+The source is the file run by the interpreter of `ai_edge_litert`, or TensorFlow's own. The program is what `tf2onnx`
+makes of it, and where that answers otherwise, the file itself, for the same interpreter: a quantised file computes with
+whole numbers, its translation in floats between `QuantizeLinear` and `DequantizeLinear`, which round once less. Where
+TensorFlow is not installed there is no translation; the file needs no more than the interpreter.
 """
 
 from __future__ import annotations
@@ -10,20 +11,27 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 
-from setsail.convert.conversion import Conversion, Intent
+from setsail.convert.chatter import silenced
+from setsail.convert.conversion import Conversion, Intent, Program
+from setsail.convert.registry import missing
 from setsail.convert.tensorflow.assembly import Found, assemble, declared, given
 from setsail.convert.tensorflow.strings import texts
-from setsail.convert.tensorflow.translation import Lite, quiet
 from setsail.errors import SetsailError
+from setsail.signature import Signature
 from setsail.tensors import Array
+from setsail.variants import Variant
 
 __all__ = ["convert"]
 
 _INTERPRETERS: Final = ("ai_edge_litert.interpreter", "tensorflow.lite")
+_TRANSLATION: Final = "setsail.convert.tensorflow.translation"
+_ENTRY: Final = "model.tflite"
+_ROWS: Final = 4096  # of 20,000, a dense network's translation has been seen to round one the other way
 
 
 def convert(path: Path, intent: Intent) -> Conversion:
@@ -37,13 +45,30 @@ def convert(path: Path, intent: Intent) -> Conversion:
     specs = declared(rows, intent, framework="TensorFlow Lite")
 
     quantised = any(d["dtype"] in (np.int8, np.uint8, np.int16) for d in interpreter.tensors)
-    notes = ("computed in floats between QuantizeLinear and DequantizeLinear",) if quantised else ()
+    notes = ("quantised: an ONNX program of it computes in floats between QuantizeLinear and DequantizeLinear",)
     return assemble(
         Found(
-            interpreter.run, specs, lambda _: Lite(path, interpreter.public), "TensorFlow Lite model", "tflite", notes
+            interpreter.run, specs, lambda _: _Translation(path, interpreter.public), "TensorFlow Lite model", "tflite",
+            notes if quantised else (), interpreter.programs, _ROWS if quantised else 0,
         ),
         intent,
-    )
+    )  # fmt: skip
+
+
+class _Translation:
+    """A `translation.Lite` that is made, and TensorFlow with it imported, when its model is asked for."""
+
+    levels: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+
+    def __init__(self, path: Path, names: Mapping[str, str]) -> None:
+        self._path, self._names = path, names
+
+    def model(self, outputs: Sequence[str]) -> Any:
+        try:
+            translation = importlib.import_module(_TRANSLATION)
+        except ModuleNotFoundError as fault:
+            raise missing(fault, "tensorflow") or fault from fault
+        return translation.Lite(self._path, self._names).model(outputs)
 
 
 def _shape(detail: Mapping[str, Any]) -> tuple[int | None, ...]:
@@ -60,6 +85,7 @@ class _Interpreter:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         try:
             self._interpreter = _interpreter(str(path))
             self._interpreter.allocate_tensors()
@@ -81,18 +107,32 @@ class _Interpreter:
         return list(found[0][side]) if len(found) == 1 else []
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        with quiet():
+        with silenced(()):
             for detail in self._interpreter.get_input_details():
                 shape = inputs[self.public[detail["name"]]].shape
                 if tuple(detail["shape"]) != shape:
                     self._interpreter.resize_tensor_input(detail["index"], shape)
             self._interpreter.allocate_tensors()
+            self._interpreter.reset_all_variables()  # a recurrent layer's state goes on from run to run
             for detail in self.inputs:
                 array = inputs[self.public[detail["name"]]]
                 self._interpreter.set_tensor(detail["index"], np.ascontiguousarray(array))
             self._interpreter.invoke()
             return {self.public[d["name"]]: texts(self._interpreter.get_tensor(d["index"]).copy())
                     for d in self.outputs}  # fmt: skip
+
+    def programs(self, signature: Signature, batch: int | None) -> tuple[Program, ...]:
+        """The file itself, for any batch or one row at a time; none where it reads or writes texts."""
+        if any(s.dtype.kind == "string" for s in (*signature.inputs, *signature.outputs)):
+            return ()
+        sides = {"inputs": self.inputs, "outputs": self.outputs}
+        settings = {side: [self.public[d["name"]] for d in details] for side, details in sides.items()}
+        content = {_ENTRY: self._path.read_bytes()}
+        batches = (None, 1) if batch is None and signature.batched else (batch,)
+        return tuple(
+            Program(Variant("litert", "litert-tflite", "float32", _ENTRY, settings, max_batch), content)
+            for max_batch in batches
+        )
 
 
 def _public(names: Sequence[str], word: str, signature: Sequence[str]) -> dict[str, str]:
@@ -108,7 +148,7 @@ def _interpreter(path: str) -> Any:
             return importlib.import_module(module).Interpreter(model_path=path, num_threads=1)
         except ModuleNotFoundError:
             continue
-    line = 'pip install "setsail[tensorflow]"'
+    line = 'pip install "setsail[litert]"'
     raise SetsailError(
         "dependency.missing",
         "ai_edge_litert is not installed",
