@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fakehouse import FakeHouse
+from fakehouse import FakeHouse, two
 
 from setsail import __version__
 from setsail.catalog import ModelMetadata
@@ -69,6 +69,18 @@ def test_configuration_leaves_the_batch_out_of_the_shapes(call: Call) -> None:
     assert [(t.name, t.data_type, list(t.dims)) for t in config.output] == [
         ("label", 13, []), ("probabilities", 11, [3]),
     ]  # fmt: skip
+
+
+def test_the_signatures_of_a_model_are_parameters_of_its_configuration() -> None:
+    exchange = metadata.model_config(message("inference.ModelConfigRequest")(name="two").SerializeToString())
+    written = exchange.encode(two().metadata())
+    parameters = message("inference.ModelConfigResponse").FromString(written).config.parameters
+    assert parameters["signatures"].string_value == "serving_default,classify,prediction,serve,sort"
+    assert parameters["signature.classify"].string_value == "(z:float32[N,2]) -> (scores:float32[N,2])"
+    theirs = pytest.importorskip("tritonclient.grpc.service_pb2").ModelConfigResponse.FromString(written)
+    assert {n: p.string_value for n, p in theirs.config.parameters.items()} == {
+        n: p.string_value for n, p in parameters.items()
+    }
 
 
 def config(signature: Signature, max_batch: int | None) -> Any:

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from fakehouse import FakeHouse, two
+
 from setsail.protocols.grpc.pool import message
 from setsail.protocols.http import HttpReply
 
@@ -36,6 +38,23 @@ def test_the_configuration_of_a_model(ask: Ask) -> None:
     ]  # fmt: skip
     assert told(ask, "/v2/models/iris/versions/1/config") == config
     assert ask("GET", "/v2/models/nobody/config").status == 404
+
+
+def test_the_signatures_of_a_model_are_properties_of_it(ask: Ask, house: FakeHouse) -> None:
+    house.models["two"] = two()
+    about = told(ask, "/v2/models/two")
+    assert [tensor["name"] for tensor in about["inputs"]] == ["x"]  # of the default one
+    assert about["properties"] == {
+        "signatures": "serving_default,classify,prediction,serve,sort",
+        "signature.classify": "(z:float32[N,2]) -> (scores:float32[N,2])",
+        "signature.prediction": "(x:float32[N,3]) -> (prediction:float32[N])",
+        "signature.serve": "(x:float32[N,3]) -> (prediction:float32[N])",
+        "signature.sort": "(z:float32[N,2]) -> (scores:float32[N,2])",
+    }
+    parameters = told(ask, "/v2/models/two/config")["parameters"]
+    assert parameters == {name: {"string_value": value} for name, value in about["properties"].items()}
+    assert "properties" not in told(ask, "/v2/models/iris")
+    assert "parameters" not in told(ask, "/v2/models/iris/config")
 
 
 def test_a_model_of_one_value_a_row_has_no_batch_in_tritons_sense(ask: Ask) -> None:

@@ -66,5 +66,10 @@ def model_config(data: bytes | memoryview) -> Exchange:
 
 
 def _config(meta: ModelMetadata) -> bytes:
-    told: bytes = message("inference.ModelConfigResponse")(config=configuration(meta)).SerializeToString()
-    return told
+    found = configuration(meta)
+    parameters = found.pop("parameters", {})
+    told = message("inference.ModelConfigResponse")(config=found)
+    for name, value in parameters.items():
+        told.config.parameters[name].string_value = value["string_value"]
+    written: bytes = told.SerializeToString()
+    return written

@@ -7,7 +7,7 @@ from typing import Any, Final
 from setsail.catalog import ModelMetadata
 from setsail.signature import TensorSpec
 
-__all__ = ["BACKEND", "NO_LIMIT", "configuration"]
+__all__ = ["BACKEND", "NO_LIMIT", "configuration", "properties"]
 
 BACKEND: Final = "onnxruntime"
 NO_LIMIT: Final = 2**31 - 1  # of rows: `max_batch_size` is an int32, and 0 there means no batch axis
@@ -21,6 +21,8 @@ def configuration(meta: ModelMetadata) -> dict[str, Any]:
     """
     batched = meta.signature.batched and all(len(spec.shape) > 1 for spec in meta.signature.inputs)
 
+    found = properties(meta)
+
     def tensors(specs: tuple[TensorSpec, ...]) -> list[dict[str, Any]]:
         return [
             {"name": s.name, "data_type": _data_type(s), "dims": s.oip_shape()[1:] if batched else s.oip_shape()}
@@ -32,7 +34,21 @@ def configuration(meta: ModelMetadata) -> dict[str, Any]:
         "max_batch_size": (meta.max_batch or NO_LIMIT) if batched else 0,
         "input": tensors(meta.signature.inputs), "output": tensors(meta.signature.outputs),
         **({"dynamic_batching": {}} if batched else {}),
+        **({"parameters": {name: {"string_value": told} for name, told in found.items()}} if found else {}),
     }  # fmt: skip
+
+
+def properties(meta: ModelMetadata) -> dict[str, str]:
+    """The model's signatures, where it has several: the protocol has no word for them, and this is its place for such.
+
+    `signatures` has the names that the request's parameter `signature` may have, `signature.NAME` what one takes and
+    gives that is not the default.
+    """
+    if not meta.others:
+        return {}
+    names = ("serving_default", *meta.others)
+    told = {f"signature.{name}": str(other.signature) for name, other in meta.others.items()}
+    return {"signatures": ",".join(names), **told}
 
 
 def _data_type(spec: TensorSpec) -> str:

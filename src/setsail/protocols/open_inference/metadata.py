@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from setsail.catalog import Index, Metadata, ModelMetadata, ServerInfo, Statistics, VersionStatistics, VersionStatus
 from setsail.protocols.http import JSON_HEADERS, HttpReply, HttpRequest
-from setsail.protocols.open_inference.configuration import configuration
+from setsail.protocols.open_inference.configuration import configuration, properties
 from setsail.protocols.open_inference.figures import figures
 from setsail.protocols.open_inference.server import EXTENSIONS, SERVER_NAME, server_version
 from setsail.protocols.routes import Exchange, Params, model_ref
@@ -47,6 +47,7 @@ def metadata_json(meta: ModelMetadata) -> dict[str, Any]:
         "platform": meta.framework,
         "inputs": tensors(meta.signature.inputs),
         "outputs": tensors(meta.signature.outputs),
+        **({"properties": properties(meta)} if meta.others else {}),
     }
 
 

@@ -210,7 +210,8 @@ def _oip_request(meta: ModelMetadata) -> Schema:
         own = (TensorSpec(name, table.dtype, table.shape[:1], nullable=table.nullable) for name in table.columns[:100])
         tensors += [_oip_input(spec) for spec in own]
     names: Schema = {"enum": [spec.name for spec in meta.signature.outputs]}
-    named, optional = _PARAMETERS, ("parameters",)
+    named: Schema = _PARAMETERS
+    optional: tuple[str, ...] = ("parameters",)
     if meta.others:
         signature, optional = _named(meta, "parameters")
         named = _PARAMETERS | {"properties": {"signature": signature}}
