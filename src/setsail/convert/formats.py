@@ -98,7 +98,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "xgboost", "lightgbm": "lightgbm", "catboost": "catboost", "torch": "torch", "onnxscript": "torch", "skops": "skops",
     "pandas": "pandas",
     "pyarrow": "parquet",
-    "tensorflow": "tensorflow", "keras": "tensorflow", "tf2onnx": "tensorflow", "h5py": "tensorflow", "ai_edge_litert": "tensorflow",
+    "tensorflow": "tensorflow", "keras": "tensorflow", "tf2onnx": "tensorflow", "h5py": "tensorflow", "ai_edge_litert": "litert",
     "transformers": "transformers", "tokenizers": "transformers", "PIL": "transformers",
 }  # fmt: skip
 

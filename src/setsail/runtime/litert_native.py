@@ -129,8 +129,6 @@ class _Prepared:
         takes, gives = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         self._inputs = _by_name(variant, signature.inputs, takes, variant.settings["inputs"])
         self._outputs = _by_name(variant, signature.outputs, gives, variant.settings["outputs"])
-        # Some layers (a recurrent one's state) go on from one run to the next; for a server every request is the first.
-        self._remembers = bool(variant.settings.get("variables"))
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Raises what the binding raises."""
@@ -142,8 +140,7 @@ class _Prepared:
                 interpreter.resize_tensor_input(place, shape)
             interpreter.allocate_tensors()
             self.shapes = shapes
-        if self._remembers:
-            interpreter.reset_all_variables()
+        interpreter.reset_all_variables()  # a recurrent layer's state would go on; here every request is the first
         for spec, place in self._inputs:
             interpreter.set_tensor(place, np.ascontiguousarray(inputs[spec.name]))
         interpreter.invoke()
