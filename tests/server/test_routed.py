@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -16,13 +17,14 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression
 
 import setsail
 from setsail.messages import ModelRef, Request, Rows
-from setsail.routing import Reroute
+from setsail.routing import Reroute, Sticky
 from setsail.server.run import Server
 from setsail.server.settings import Settings
 from setsail.server.supervisor import Supervisor
@@ -144,6 +146,43 @@ def test_metadata_of_a_call_is_its_headers(server: Server, client: Client) -> No
     with grpc.InferenceServerClient(server.grpc_target) as caller:
         told = {user: caller.infer("line", [rows], headers={"x-user": user}) for user in first}
     assert {user: int(answer.get_response().model_version) for user, answer in told.items()} == first
+
+
+def test_googles_engine_knows_the_metadata_too(models: Path) -> None:
+    grpc = pytest.importorskip("tritonclient.grpc")
+    settings = Settings(port=0, admin_port=-1, grpc_engine="grpcio", grpc_port=0)
+    with Server(settings) as made:
+        made.open(models)
+        made.start()
+        made.house.answer(Reroute("line", "route", {1: 50, 2: 50}, Sticky("header", "x-user")))
+        first = spread(made, "x-user")
+        rows = grpc.InferInput("input", [1, 2], "FP64")
+        rows.set_data_from_numpy(np.array([[1.0, 2.0]]))
+        with grpc.InferenceServerClient(made.grpc_target) as caller:
+            told = {user: caller.infer("line", [rows], headers={"x-user": user}) for user in first}
+    assert set(first.values()) == {1, 2}
+    assert {user: int(answer.get_response().model_version) for user, answer in told.items()} == first
+
+
+def test_another_server_that_carries_the_application_knows_the_headers_too(server: Server, models: Path) -> None:
+    admin(server, "PUT", "", {"weights": {"1": 50, "2": 50}, "sticky": "header:x-user"})
+    first = spread(server, "x-user")
+    app = setsail.asgi(models)
+    try:
+        app.house.answer(Reroute("line", "route", {1: 50, 2: 50}, Sticky("header", "x-user")))
+        told = {user: asyncio.run(mounted(app, {"x-user": user})) for user in first}
+        shares = Counter(asyncio.run(mounted(app, {})) for _ in range(20))
+    finally:
+        app.close()
+    assert told == first
+    assert abs(shares[1] - 10) <= 2
+
+
+async def mounted(app: Any, headers: dict[str, str]) -> int:
+    """Who answers in an ASGI server."""
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://h") as client:
+        reply = await client.post("/v1/models/line:predict", json={"instances": [[1.0, 2.0]]}, headers=headers)
+    return round(reply.json()["predictions"][0] - 3)
 
 
 def test_an_input_keeps_a_client_on_its_version(server: Server, client: Client) -> None:
@@ -374,11 +413,11 @@ def test_every_worker_has_the_same_route_and_one_decides(models: Path) -> None:
         assert set(spread(server).values()) == {1}
 
 
-def spread(server: Any) -> dict[str, int]:
+def spread(server: Any, header: str = "user") -> dict[str, int]:
     """Who answers whom, each asked on a connection of its own: some worker's."""
     found = {}
     for user in map(str, range(24)):
         mine = Client(server.url)
-        found[user] = mine.ask(user=user)
+        found[user] = mine.ask(**{header: user})
         mine.close()
     return found

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from setsail.errors import SetsailError
+from setsail.messages import Request, Response
 from setsail.monitor.meter import Meter
 from setsail.protocols.http import HttpReply, HttpRequest
 from setsail.server.dispatch import Answering, Desk, Plan
@@ -42,6 +43,8 @@ class Application:
         api_keys: when there are any, everything but health needs `Authorization: Bearer KEY`.
         meter: where outcomes are counted.
         threads: that predict at the same time.
+        predict: answers a prediction, given also who asks, which has its `headers`: routes look at them. By default the
+            house answers, as it answers everything, and goes by no header.
         close: called at the end of the lifespan, after the last request.
     """
 
@@ -55,14 +58,16 @@ class Application:
         meter: Meter | None = None,
         origins: Origins = NO_ORIGINS,
         threads: int | None = None,
+        predict: Callable[[Request, object], Response] | None = None,
         close: Callable[[], object] | None = None,
     ) -> None:
         self.house = house
         self.meter = meter if meter is not None else Meter()
         self._max_body = max_body
         self._desk = Desk(
-            house, meter=self.meter, max_body=max_body, control=control, api_keys=api_keys, origins=origins
-        )
+            house, meter=self.meter, max_body=max_body, control=control, api_keys=api_keys, origins=origins,
+            predict=predict,
+        )  # fmt: skip
         self._close = close
         self._pool = ThreadPoolExecutor(threads or max(4, 2 * (os.cpu_count() or 1)), "setsail-answer")
 

@@ -101,10 +101,12 @@ class Desk:
         tracer: Tracing | None = None,
         table: Table = DATA,
         grpc: bool = True,
+        predict: Callable[[Request, object], Response] | None = None,
     ) -> None:
         self.house, self.meter, self.intake = house, meter, intake
         self.marker = Marker(meter, tracer)
         self.table, self.grpc = table, grpc
+        self._predict = predict
         self.ready = True
         self.max_body = max_body
         self._control = control
@@ -217,7 +219,9 @@ class Desk:
         answer = _Answer(self, match, replies.append, request.headers)
         try:
             answer.exchange = self.decode(match, self._plain(request))
-            outcome = self._ask(answer.exchange.ask)
+            ask = answer.exchange.ask
+            known = self._predict is not None and isinstance(ask, Request)
+            outcome = self._predict(ask, answer) if known else self._ask(ask)
         except Exception as fault:
             outcome = fault
         answer(outcome)

@@ -234,19 +234,10 @@ class _Calls:
     async def _outcome(self, exchange: Exchange, size: int, context: _Context) -> Any:
         """What the house says. A call that ends meanwhile is not run any more."""
         loop = asyncio.get_running_loop()
-        answered: asyncio.Future[Any] = loop.create_future()
-
-        def done(outcome: Any) -> None:
-            if answered.done():
-                return
-            if isinstance(outcome, BaseException):
-                answered.set_exception(outcome)
-            else:
-                answered.set_result(outcome)
-
-        ticket: Ticket | None = self._desk.ask(exchange.ask, done, size, loop, _deadline(context))
+        asker = _Asker(context, loop.create_future())
+        ticket: Ticket | None = self._desk.ask(exchange.ask, asker, size, loop, _deadline(context))
         try:
-            return await answered
+            return await asker.answered
         except asyncio.CancelledError:
             if ticket is not None:
                 ticket.cancelled = True
@@ -274,6 +265,28 @@ class _Calls:
         if code != "ok":
             self._desk.meter.answered("", 0, self._method.wire, code, seconds, 0)
         return 0
+
+
+class _Asker:
+    """Called with the outcome of one question."""
+
+    __slots__ = ("_context", "answered")
+
+    def __init__(self, context: _Context, answered: asyncio.Future[Any]) -> None:
+        self._context, self.answered = context, answered
+
+    def __call__(self, outcome: Any) -> None:
+        if self.answered.done():
+            return
+        if isinstance(outcome, BaseException):
+            self.answered.set_exception(outcome)
+        else:
+            self.answered.set_result(outcome)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The call's metadata, under the name that routes look for (`serving/chosen.py`)."""
+        return _metadata(self._context)
 
 
 def _metadata(context: _Context) -> dict[str, str]:

@@ -405,7 +405,7 @@ class Server:
 
 def data_application(house: House, settings: Settings, close: Callable[[], object] | None = None) -> Application:
     """The data port as an ASGI application, with the settings that concern it."""
-    return Application(house, api_keys=_keys(settings), close=close, **_desk_settings(settings))
+    return Application(house, api_keys=_keys(settings), predict=house.predict, close=close, **_desk_settings(settings))
 
 
 # -- settings ------------------------------------------------------------------------------------------------------

@@ -213,9 +213,13 @@ class House:
 
     # -- answering -----------------------------------------------------------------------------------------------
 
-    def predict(self, request: Request) -> Response:
-        """Answer a prediction. Raises what `predict.predict` raises."""
-        return predict(lambda: self.table, request, self.observers)
+    def predict(self, request: Request, asker: object = None) -> Response:
+        """Answer a prediction. Raises what `predict.predict` raises.
+
+        Args:
+            asker: who has its headers, for routes that look at them (`chosen.py`).
+        """
+        return predict(lambda: self.table, request, self.observers, asker)
 
     def answer(self, ask: Request | Ask, *, control: bool = True) -> Any:
         """Answer anything a wire decodes to; the type of the answer stands with each ask in `catalog.py`.

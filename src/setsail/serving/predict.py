@@ -62,18 +62,21 @@ class Timings(Struct):
     split: float = 0.0
 
 
-def predict(tables: Callable[[], Table], request: Request, observers: Sequence[Observer] = ()) -> Response:
+def predict(
+    tables: Callable[[], Table], request: Request, observers: Sequence[Observer] = (), asker: object = None
+) -> Response:
     """Answer one request.
 
     Args:
         tables: gives the table of this moment; asked again if the version found there was retired meanwhile.
+        asker: as of `begin`.
 
     Raises:
         SetsailError: `model.*`, `input.*` or `output.unknown`. The observers are told of it first.
     """
     began = perf_counter()
     try:
-        prediction = begin(tables, request, began)
+        prediction = begin(tables, request, began, asker)
     except BaseException as fault:
         if observers:
             tell(observers, Finished(request, seconds=perf_counter() - began, error=fault))
