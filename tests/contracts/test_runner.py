@@ -12,6 +12,7 @@ from pathlib import Path
 
 import catboost as cb
 import lightgbm as lgb
+import lite_models
 import numpy as np
 import pytest
 import xgboost as xgb
@@ -27,8 +28,8 @@ from setsail.convert.xgboost import convert as convert_xgboost
 from setsail.errors import SetsailError
 from setsail.parity import compare
 from setsail.runtime import Runner, trial
-from setsail.signature import Signature
-from setsail.tensors import Array, dtype_of
+from setsail.signature import Signature, TensorSpec
+from setsail.tensors import BY_NAME, Array, dtype_of
 from setsail.variants import Variant
 
 X, Y = load_iris(return_X_y=True)
@@ -69,6 +70,17 @@ def catboost() -> Case:
     return native(convert_catboost(model.fit(X, Y), Intent(example=X)))
 
 
+def litert() -> Case:
+    variant = Variant("litert", "litert-tflite", "float32", "model.tflite", {"inputs": ["x"], "outputs": ["scores"]})
+    spec = TensorSpec("x", BY_NAME["int8"], ("N", 6, 6, 2)), TensorSpec("scores", BY_NAME["int8"], ("N", 3))
+    rows = np.random.default_rng(0).integers(-128, 128, (9, 6, 6, 2), dtype=np.int8)
+    content = lite_models.written(lite_models.convolution())
+    made = Signature(spec[:1], spec[1:], ("scores",))
+    return Case(
+        variant, {"model.tflite": content}, made, {"x": rows}, {"scores": lite_models.interpreted(content, rows)}
+    )
+
+
 def native(conversion: Conversion) -> Case:
     """The booster's own form, which conversions offer last."""
     last, probe = conversion.programs[-1], conversion.probes[0]
@@ -80,6 +92,7 @@ CASES: Mapping[str, Callable[[], Case]] = {
     "xgboost-ubj": xgboost,
     "lightgbm-text": lightgbm,
     "catboost-cbm": catboost,
+    "litert-tflite": litert,
 }
 
 

@@ -1,0 +1,115 @@
+"""TensorFlow Lite files where TensorFlow is not: packed as they are, served, and every bit as the interpreter has it.
+
+What TensorFlow's own converter writes, and the ONNX programs of it, are in tests/zoo/test_tensorflow_zoo.py.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+from lite_models import convolution, interpreted, recurrent, written
+
+import setsail
+from setsail import artifact
+from setsail.artifact import lite
+from setsail.convert.conversion import Intent
+from setsail.convert.tensorflow.lite import convert
+from setsail.errors import SetsailError
+from setsail.packing import PackOptions, pack, verify
+from setsail.packing.export import export
+from setsail.server.run import Server
+from setsail.server.settings import Settings
+from setsail.targets.browser.fitness import program
+from setsail.targets.ray import extras
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("tensorflow") is not None, reason="TensorFlow is installed: files are translated first"
+)
+DRAW = np.random.default_rng(5)
+ROWS = DRAW.integers(0, 256, (9, 6, 6, 2), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lite")
+    (folder / "picture.tflite").write_bytes(written(convolution("uint8")))
+    return pack(folder / "picture.tflite", Intent(), PackOptions(output=folder / "picture.setsail")).path
+
+
+def test_the_file_is_the_program(packed: Path) -> None:
+    with artifact.read(packed) as opened:
+        (variant,) = opened.variants
+        assert (variant.id, variant.format, variant.entry) == ("litert", "litert-tflite", "model.tflite")
+        assert variant.max_batch is None
+        assert bytes(opened.files("litert")["model.tflite"]) == written(convolution("uint8"))
+        assert [str(s) for s in (*opened.signature.inputs, *opened.signature.outputs)] == [
+            "x:uint8[N,6,6,2]", "scores:uint8[N,3]",
+        ]  # fmt: skip
+        assert opened.notes[1] == "no ONNX program: tensorflow is not installed"
+    assert verify(packed).passed
+
+
+def test_it_is_served_bit_by_bit(packed: Path) -> None:
+    truth = interpreted(written(convolution("uint8")), ROWS)
+    with Server(Settings(port=0, admin_port=-1)).start() as server:
+        server.open(packed)
+        url = f"{server.url}/v1/models/picture:predict"
+        for start, stop in ((0, 1), (0, 9), (3, 7)):
+            answer = requests.post(url, json={"instances": ROWS[start:stop].tolist()}, timeout=30)
+            assert answer.json() == {"predictions": truth[start:stop].tolist()}
+    with setsail.load(packed) as model:
+        np.testing.assert_array_equal(model.predict(ROWS), truth)
+
+
+def test_of_a_fixed_batch_of_one_the_server_splits(tmp_path: Path) -> None:
+    content = written(convolution(batch=1, depthwise=True))
+    (tmp_path / "one.tflite").write_bytes(content)
+    rows = DRAW.integers(-128, 128, (5, 6, 6, 2), dtype=np.int8)
+    with pack(tmp_path / "one.tflite", Intent(), PackOptions(output=tmp_path / "one.setsail")) as made:
+        assert [v.max_batch for v in made.variants] == [1]
+    with setsail.load(tmp_path / "one.setsail") as model:
+        np.testing.assert_array_equal(model.predict(rows), interpreted(content, rows))
+
+
+def test_programs_are_offered_for_any_batch_and_then_for_one(tmp_path: Path) -> None:
+    (tmp_path / "model.tflite").write_bytes(written(convolution("float32")))
+    made = convert(tmp_path / "model.tflite", Intent())
+    assert [(p.variant.id, p.variant.max_batch) for p in made.programs] == [("litert", None), ("litert", 1)]
+    rows = [len(probe.inputs["x"]) for probe in made.probes]
+    assert rows == [4096, 64], "what is quantised is compared on many more rows"
+
+
+def test_a_state_that_goes_on_is_no_difference_between_runs(tmp_path: Path) -> None:
+    (tmp_path / "cell.tflite").write_bytes(written(recurrent()))
+    made = convert(tmp_path / "cell.tflite", Intent())
+    probe = made.probes[-1]
+    np.testing.assert_array_equal(probe.outputs["scores"], interpreted(written(recurrent()), probe.inputs["x"]))
+
+
+def test_the_export_is_the_file(packed: Path, tmp_path: Path) -> None:
+    with artifact.read(packed) as opened:
+        done = export(opened, "native", tmp_path / "out")
+        assert done.report.passed
+        assert (tmp_path / "out/model.tflite").read_bytes() == written(convolution("uint8"))
+        with pytest.raises(SetsailError) as caught:
+            export(opened, "onnx", tmp_path / "other")
+        assert caught.value.code == "convert.unsupported"
+
+
+def test_what_ships_it_knows_what_it_needs(packed: Path) -> None:
+    with artifact.read(packed) as opened:
+        assert extras(opened) == "[litert]"
+        with pytest.raises(SetsailError, match="no ONNX program") as caught:
+            program(opened)
+        assert caught.value.code == "ship.unsupported"
+
+
+def test_what_the_gate_says_of_an_honest_file() -> None:
+    facts = lite.inspect({"m": written(convolution("uint8", depthwise=True))}, "m")
+    assert dict(facts.operators) == {"QUANTIZE": 2, "DEPTHWISE_CONV_2D": 1, "MEAN": 1, "FULLY_CONNECTED": 1}
+    assert not facts.variables
+    assert lite.inspect({"m": written(recurrent())}, "m").variables
