@@ -17,7 +17,7 @@ from msgspec import Struct, field
 
 __all__ = [
     "ACTIONS", "KEPT", "SLOTS", "Change", "PutRoute", "Reroute", "Route", "Routed", "Routes", "Routing", "Rule",
-    "Spans", "Sticky", "cut", "shares",
+    "Spans", "Sticky", "Wish", "cut", "shares",
 ]  # fmt: skip
 
 SLOTS: Final = 10_000
@@ -158,7 +158,22 @@ class Routes(Struct, frozen=True):
     name: str = ""
 
 
-class Reroute(Struct, frozen=True):
+class Wish(Struct, frozen=True, kw_only=True):
+    """What may be said of a change, whatever it is; each action reads what concerns it (`Reroute`)."""
+
+    version: int | None = None
+    percent: float = 10.0
+    alpha: float = 0.01
+    allowed: float = 0.01
+    budget: float = 0.0
+    labels: bool = False
+    automatic: bool = True
+    who: str = ""
+    why: str = ""
+    after: int | None = None
+
+
+class Reroute(Wish, frozen=True):
     """Change a route. Answer: Routed.
 
     Args:
@@ -177,16 +192,6 @@ class Reroute(Struct, frozen=True):
     action: str
     weights: Mapping[int, float] = field(default_factory=dict)
     sticky: Sticky | None = None
-    version: int | None = None
-    percent: float = 10.0
-    alpha: float = 0.01
-    allowed: float = 0.01
-    budget: float = 0.0
-    labels: bool = False
-    automatic: bool = True
-    who: str = ""
-    why: str = ""
-    after: int | None = None
 
 
 class PutRoute(Struct, frozen=True):

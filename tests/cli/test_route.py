@@ -25,7 +25,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     (folder / "line").mkdir()
     setsail.pack(LinearRegression().fit(X, X[:, 0]), X, name="line", output=folder / "line/1.setsail").close()
     (folder / "line/2.setsail").write_bytes((folder / "line/1.setsail").read_bytes())
-    with Server(Settings(port=0, admin_port=0)) as made:
+    with Server(Settings(port=0, admin_port=0, watch="all")) as made:
         made.open(folder)
         yield made.start()
 

@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import httpx
@@ -19,6 +20,7 @@ from fakehouse import FakeHouse, FakeModel, gallery, iris
 from prometheus_client.parser import text_string_to_metric_families
 
 from setsail.monitor.meter import Meter
+from setsail.routing import Routes
 from setsail.server.admin import application
 from setsail.server.lazy import Lazy
 from setsail.signature import Signature, TensorSpec
@@ -111,13 +113,13 @@ class Watched:
     def look(self, counts: Any = None) -> dict[Any, Any]:
         return {}
 
-    def report(self, model: str = "") -> dict[str, Any]:
+    def version(self, model: str, version: int) -> dict[str, Any]:
+        assert (model, version) == ("iris", 1)  # no other's is made
         column = {"name": "<age>", "family": "inputs", "bins": ["low"], "reference": [4], "window": [2],
                   "scale_1": {"p": 1e-9, "psi": 0.3, "js": 0.1}}  # fmt: skip
         alarm = {"active": True, "since": 1.0, "raised": 1, "features": ["<age>"]}
-        told = {"rows": 1500, "windows": 3, "window_rows": 0, "reference_rows": 6000, "notes": [], "features": [column],
+        return {"rows": 1500, "windows": 3, "window_rows": 0, "reference_rows": 6000, "notes": [], "features": [column],
                 "alarms": {"inputs": alarm}}  # fmt: skip
-        return {"models": {"iris": {"1": told}}}
 
 
 def test_a_models_page_shows_its_drift() -> None:
@@ -126,6 +128,23 @@ def test_a_models_page_shows_its_drift() -> None:
     assert "Alarm: inputs (&lt;age&gt;)" in page
     assert "1,500 rows noted, 3 windows tested" in page
     assert '<tr class="alarm"><td>&lt;age&gt;</td><td>inputs</td><td class="number">0.300</td>' in page
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/docs/iris", "/openapi.json", "/openapi/iris.json", "/live.json", "/metrics", "/v1/routes"]
+)
+def test_no_page_is_made_on_the_loop(path: str) -> None:
+    """It is the loop that predictions come in by, and a house of several processes waits for all of them."""
+    asked = set()
+
+    class Elsewhere(FakeHouse):
+        def answer(self, ask: Any, *, control: bool = False) -> Any:
+            asked.add(threading.current_thread())
+            return () if isinstance(ask, Routes) else super().answer(ask, control=control)
+
+    assert send(application(Elsewhere(iris()), data_url=DATA), "GET", path).status_code == 200
+    assert asked
+    assert threading.main_thread() not in asked  # where `send` runs the loop
 
 
 def test_a_models_page_shows_what_its_artifact_says(app: Any) -> None:

@@ -39,6 +39,13 @@ def test_honest_rows_raise_nothing_and_shifted_ones_do(watched: Watched) -> None
     assert alarms["outputs"]["active"]  # what it answers depends on that column
 
 
+def test_one_version_is_told_alone(watched: Watched) -> None:
+    watched.send(2, 600)
+    told = watched.server.watching.version("loans", 1)
+    assert told == watched.told()
+    assert watched.server.watching.version("loans", 2) is None
+
+
 def test_metrics_have_the_names_that_are_documented(watched: Watched) -> None:
     watched.send(2, 600)
     watched.predict(drawn(3, 1), "a")

@@ -41,10 +41,8 @@ def command(
     console: Console, model: str, version: str | None, weight: float, sticky: str | None, alpha: float,
     allowed: float, budget: float, labels: bool, manual: bool, why: str, url: str,
 ) -> None:  # fmt: skip
-    number = None if version is None else remote.version(version)
-    told = remote.change(
-        url, model, "canary", version=number, percent=weight, sticky=remote.sticky(sticky), alpha=alpha,
+    remote.changed(
+        console, url, model, "canary", version, percent=weight, sticky=remote.sticky(sticky), alpha=alpha,
         allowed=allowed, budget=budget, labels=labels, automatic=not manual, why=why,
     )  # fmt: skip
-    remote.described(console, told)
     console.next(f"setsail route {model}", f"setsail rollback {model}")

@@ -24,6 +24,5 @@ __all__ = ["command"]
 @click.argument("version", metavar="[VERSION]", required=False)
 @remote.shared
 def command(console: Console, model: str, version: str | None, why: str, url: str) -> None:
-    number = None if version is None else remote.version(version)
-    remote.described(console, remote.change(url, model, "promote", version=number, why=why))
+    remote.changed(console, url, model, "promote", version, why=why)
     console.next(f"setsail rollback {model}")

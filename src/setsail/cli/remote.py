@@ -17,7 +17,7 @@ import click
 from setsail.cli.console import Console
 from setsail.errors import KINDS, SetsailError
 
-__all__ = ["ADMIN", "change", "described", "routes", "shared", "sticky", "version"]
+__all__ = ["ADMIN", "change", "changed", "described", "number_of", "routes", "shared", "sticky"]
 
 ADMIN: Final = "http://127.0.0.1:8081"
 _SECONDS: Final = 60.0
@@ -32,7 +32,7 @@ def shared(function: Callable[..., Any]) -> Callable[..., Any]:
     return url(why(function))
 
 
-def version(text: str) -> int:
+def number_of(text: str) -> int:
     """`v2` or `2`. Raises `route.value`."""
     number = text.removeprefix("v")
     if number.isascii() and number.isdigit() and 0 < len(number) < 19 and int(number):
@@ -50,6 +50,22 @@ def change(url: str, model: str, action: str, **said: Any) -> Mapping[str, Any]:
     body = {key: value for key, value in said.items() if value is not None} | {"who": _who()}
     method = {"": "PUT", "clear": "DELETE"}.get(action, "POST")
     return _send(method, url, model, "" if action == "clear" else action, body)
+
+
+def changed(
+    console: Console, url: str, model: str, action: str, version: str | None = None, **said: Any
+) -> int | None:  # fmt: skip
+    """What such a verb does: change the route, and say what is in force now.
+
+    Returns:
+        The version that was said.
+
+    Raises:
+        SetsailError: `route.value` for a version that is none, or what the server answers.
+    """
+    number = None if version is None else number_of(version)
+    described(console, change(url, model, action, version=number, **said))
+    return number
 
 
 def _who() -> str:

@@ -20,5 +20,5 @@ __all__ = ["command"]
 @click.argument("model", metavar="MODEL")
 @remote.shared
 def command(console: Console, model: str, why: str, url: str) -> None:
-    remote.described(console, remote.change(url, model, "rollback", why=why))
+    remote.changed(console, url, model, "rollback", why=why)
     console.next(f"setsail route {model}")

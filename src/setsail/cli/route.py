@@ -53,7 +53,7 @@ def _weights(given: tuple[str, ...]) -> dict[str, float]:
     found: dict[str, float] = {}
     for text in given:
         name, _, weight = text.partition("=")
-        number = str(remote.version(name))
+        number = str(remote.number_of(name))
         try:
             value = float(weight)
         except ValueError:

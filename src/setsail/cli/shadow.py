@@ -30,6 +30,5 @@ def command(console: Console, model: str, version: str | None, end: bool, why: s
     if end == (version is not None):
         raise SetsailError("command.usage", "say a version, or --end", field="VERSION",
                            todo="for example: setsail shadow credit v2")  # fmt: skip
-    number = None if version is None else remote.version(version)
-    remote.described(console, remote.change(url, model, "shadow", version=number, why=why))
+    number = remote.changed(console, url, model, "shadow", version, why=why)
     console.next(f"setsail route {model}" if end else f"setsail canary {model} v{number} --weight 10")

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Collection
 from importlib import import_module
 from importlib.resources import files
+from inspect import iscoroutinefunction
 from time import time
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -48,6 +49,7 @@ from setsail.signature import TensorSpec
 __all__ = ["Admin", "application"]
 
 _LOG = logging.getLogger("setsail.server")
+_Handler = Callable[[HttpRequest], HttpResponse | Awaitable[HttpResponse]]
 _OPENAPI: Final = "setsail.protocols.openapi"  # few who open these pages ask for it
 _MAX_FORM: Final = 16 << 20  # a photograph
 _FOLDER: Final = files("setsail.server") / "pages"
@@ -120,7 +122,7 @@ class Admin:
         )
 
     def starlette(self) -> Starlette:
-        rows: list[tuple[str, str, Callable[[HttpRequest], Awaitable[HttpResponse]]]] = [
+        rows: list[tuple[str, str, _Handler]] = [
             ("GET", "/", self._models),
             ("GET", "/docs", self._models),
             ("GET", "/docs/{model}", self._model),
@@ -153,25 +155,26 @@ class Admin:
 
     # -- pages ---------------------------------------------------------------------------------------------------
 
-    async def _models(self, request: HttpRequest) -> HttpResponse:
-        counts = await run_in_threadpool(self._meter.snapshot)
+    def _models(self, request: HttpRequest) -> HttpResponse:
+        counts = self._meter.snapshot()
         routed = [document(one, counts) for one in self._ask(Routes(""))]
         told = [(one, console.route_text(one)) for one in routed if console.interesting(one)]
         return self._page(request, "models.html", rows=self._ask(Index()), routes=self._table.routes, routed=told)
 
-    async def _model(self, request: HttpRequest) -> HttpResponse:
+    def _model(self, request: HttpRequest) -> HttpResponse:
         return self._model_page(request, self._metadata(request))
 
     async def _try(self, request: HttpRequest) -> HttpResponse:
-        """Predict with what the form holds; a fault is shown above the form, which keeps what was typed."""
         self._check_origin(request)
+        form = await received(request.stream(), _MAX_FORM, "form")
+        return await run_in_threadpool(self._tried, request, form)
+
+    def _tried(self, request: HttpRequest, form: bytes) -> HttpResponse:
+        """Predict with what the form holds; a fault is shown above the form, which keeps what was typed."""
         meta = self._metadata(request)
-        filled = sent(
-            meta, await received(request.stream(), _MAX_FORM, "form"), request.headers.get("content-type", "")
-        )
+        filled = sent(meta, form, request.headers.get("content-type", ""))
         try:
-            ask = Request(ModelRef(meta.name, meta.version), body(meta.signature, filled))
-            response = await run_in_threadpool(self._ask, ask)
+            response = self._ask(Request(ModelRef(meta.name, meta.version), body(meta.signature, filled)))
         except SetsailError as fault:
             return self._model_page(request, meta, fault.family.http, filled=filled, error=str(fault))
         return self._model_page(request, meta, filled=filled, answer=answer_rows(response))
@@ -216,14 +219,14 @@ class Admin:
         """What is known of a version that is watched, and its columns as they are drawn."""
         if self._watching is None:
             return None
-        found = self._watching.report()["models"].get(meta.name, {}).get(str(meta.version))
+        found = self._watching.version(meta.name, meta.version)
         return None if found is None else found | {"shown": console.features(found)}
 
-    async def _openapi(self, request: HttpRequest) -> HttpResponse:
+    def _openapi(self, request: HttpRequest) -> HttpResponse:
         names = dict.fromkeys(status.name for status in self._ask(Index()) if status.ready)
         return self._document([self._ask(Metadata(ModelRef(name))) for name in names], only=False)
 
-    async def _openapi_of(self, request: HttpRequest) -> HttpResponse:
+    def _openapi_of(self, request: HttpRequest) -> HttpResponse:
         return self._document([self._metadata(request)], only=True)
 
     def _document(self, models: list[ModelMetadata], *, only: bool) -> HttpResponse:
@@ -232,34 +235,35 @@ class Admin:
         )
         return JSONResponse(made, headers={"cache-control": "no-store"})
 
-    async def _live(self, request: HttpRequest) -> HttpResponse:
-        counts = await run_in_threadpool(self._meter.snapshot)
-        return JSONResponse(live(counts, self._ask(Index()), time()), headers={"cache-control": "no-store"})
+    def _live(self, request: HttpRequest) -> HttpResponse:
+        told = live(self._meter.snapshot(), self._ask(Index()), time())
+        return JSONResponse(told, headers={"cache-control": "no-store"})
 
-    async def _metrics_page(self, request: HttpRequest) -> HttpResponse:
+    def _metrics_page(self, request: HttpRequest) -> HttpResponse:
         return HttpResponse(self._metrics.text(), media_type=CONTENT_TYPE)
 
-    async def _watch(self, request: HttpRequest) -> HttpResponse:
+    def _watch(self, request: HttpRequest) -> HttpResponse:
         """What is known of a watched model, or of all."""
         model = request.path_params.get("model", "")
         if self._watching is None:
             raise SetsailError("watch.none", "nothing is watched here", field="model", value=model)
-        told = await run_in_threadpool(self._watching.report, model)
-        return HttpResponse(dump(told), media_type="application/json", headers={"cache-control": "no-store"})
+        return HttpResponse(
+            dump(self._watching.report(model)), media_type="application/json", headers={"cache-control": "no-store"}
+        )
 
     async def _health(self, request: HttpRequest) -> HttpResponse:
         return PlainTextResponse("ok\n")
 
-    async def _load(self, request: HttpRequest) -> HttpResponse:
+    def _load(self, request: HttpRequest) -> HttpResponse:
         self._check_origin(request)
-        return await self._control(Load(request.path_params["model"]))
+        return self._control(Load(request.path_params["model"]))
 
-    async def _unload(self, request: HttpRequest) -> HttpResponse:
+    def _unload(self, request: HttpRequest) -> HttpResponse:
         self._check_origin(request)
-        return await self._control(Unload(request.path_params["model"]))
+        return self._control(Unload(request.path_params["model"]))
 
-    async def _control(self, ask: Load | Unload) -> HttpResponse:
-        await run_in_threadpool(self._ask, ask)
+    def _control(self, ask: Load | Unload) -> HttpResponse:
+        self._ask(ask)
         states = {str(s.version): s.state for s in self._ask(Index()) if s.name == ask.name}
         return JSONResponse({"model": ask.name, "versions": states})
 
@@ -289,12 +293,18 @@ class Admin:
             return False
 
 
-def _guarded(handler: Callable[[HttpRequest], Awaitable[HttpResponse]]) -> Callable[[HttpRequest], Any]:
-    """Faults as JSON with their code; what nobody planned for as an id, its details in the log."""
+def _guarded(handler: _Handler) -> Callable[[HttpRequest], Any]:
+    """Faults as JSON with their code; what nobody planned for as an id, its details in the log.
+
+    The loop may be the one that predictions come in by: what asks, counts or renders is a plain function, and runs in a
+    thread.
+    """
+    waits = iscoroutinefunction(handler)
 
     async def call(request: HttpRequest) -> HttpResponse:
         try:
-            return await handler(request)
+            found = handler(request) if waits else await run_in_threadpool(handler, request)
+            return await found if isinstance(found, Awaitable) else found
         except SetsailError as known:
             fault = known
         except Exception:

@@ -220,8 +220,10 @@ class Desk:
         try:
             answer.exchange = self.decode(match, self._plain(request))
             ask = answer.exchange.ask
-            known = self._predict is not None and isinstance(ask, Request)
-            outcome = self._predict(ask, answer) if known else self._ask(ask)
+            if self._predict is not None and isinstance(ask, Request):
+                outcome: Any = self._predict(ask, answer)
+            else:
+                outcome = self._ask(ask)
         except Exception as fault:
             outcome = fault
         answer(outcome)

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse
@@ -22,7 +22,7 @@ from starlette.responses import Response as HttpResponse
 from setsail.errors import SetsailError
 from setsail.monitor.canary import Figures
 from setsail.monitor.meter import Snapshot
-from setsail.routing import SLOTS, Change, Reroute, Route, Routed, Routes, Sticky
+from setsail.routing import SLOTS, Change, Reroute, Route, Routed, Routes, Sticky, Wish
 from setsail.server.forms import received
 from setsail.server.verdicts import decided
 
@@ -34,21 +34,11 @@ _HEADERS: Final = {"cache-control": "no-store"}
 Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
 
-class _Said(Struct, forbid_unknown_fields=True):
-    """The body of a change; every action reads what concerns it (`routing.Reroute`)."""
+class _Said(Wish, frozen=True, forbid_unknown_fields=True):
+    """The body of a change, as JSON can say it."""
 
     weights: dict[str, float] = field(default_factory=dict)
     sticky: str | None = None
-    version: int | None = None
-    percent: float = 10.0
-    alpha: float = 0.01
-    allowed: float = 0.01
-    budget: float = 0.0
-    labels: bool = False
-    automatic: bool = True
-    who: str = ""
-    why: str = ""
-    after: int | None = None
 
 
 class RoutePages:

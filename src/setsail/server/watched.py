@@ -140,6 +140,14 @@ class Watching:
         settings = {"rows": rule.rows, "seconds": rule.seconds, "alpha": rule.alpha, "floor": rule.floor}
         return {"at": time(), "rule": settings, "models": models}
 
+    def version(self, model: str, version: int) -> dict[str, Any] | None:
+        """What is known of one version; None where it is not watched."""
+        one = self.look().get((model, version))
+        if one is None:
+            return None
+        with self._looking:
+            return one.report(self._board.rule)
+
 
 def _tell(event: Any) -> None:
     of = f"{event.model} version {event.version}"
