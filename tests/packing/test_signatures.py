@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from setsail.artifact.manifest import DEFAULT
 from setsail.artifact.write import assemble, pieces
 from setsail.convert import parcel
 from setsail.errors import SetsailError
-from setsail.packing import verify
+from setsail.packing import export, verify
 
 
 def test_every_signature_is_packed_with_all_that_answers_it(tmp_path: Path) -> None:
@@ -142,3 +143,42 @@ def test_signatures_that_no_converter_writes_are_refused(lie: str, tmp_path: Pat
     with pytest.raises(SetsailError) as caught:
         parcel.load(tmp_path)
     assert caught.value.code == "child.failed"
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[artifact.Artifact]:
+    with packed(tmp_path_factory.mktemp("two") / "two.setsail") as made:
+        yield made
+
+
+@pytest.mark.parametrize("name", [*NAMES, "sort"])
+def test_each_is_exported_by_its_name(name: str, opened: artifact.Artifact, tmp_path: Path) -> None:
+    import onnxruntime
+
+    meant = ALIASES.get(name, name)
+    told = export(opened, "onnx", tmp_path / "out", name)
+    assert told.signature == meant
+    assert sorted((*told.left, meant)) == sorted(NAMES)
+    assert told.report.passed
+    assert told.report.checks
+    session = onnxruntime.InferenceSession(str(told.files[0]))
+    rows = np.array([[1.0, 2.0, 3.0][: session.get_inputs()[0].shape[1]]], np.float32)
+    (expected,) = ANSWERS[meant](rows).values()
+    np.testing.assert_allclose(session.run(None, {session.get_inputs()[0].name: rows})[0], expected)
+    beside = json.loads(told.files[1].read_text(encoding="utf-8"))
+    assert [spec["name"] for spec in beside["inputs"]] == [session.get_inputs()[0].name]
+
+
+def test_archives_of_two_signatures_have_two_names(opened: artifact.Artifact, tmp_path: Path) -> None:
+    for name, file in (("serving_default", "two.mar"), ("classify", "two-classify.mar")):
+        told = export(opened, "mar", tmp_path, name)
+        assert [path.name for path in told.files] == [file]
+        assert told.report.passed
+
+
+def test_a_signature_that_is_not_there_is_not_exported(opened: artifact.Artifact, tmp_path: Path) -> None:
+    with pytest.raises(SetsailError) as caught:
+        export(opened, "onnx", tmp_path / "out", "regress")
+    assert (caught.value.code, caught.value.field) == ("model.signature", "--signature")
+    assert caught.value.expected == "serving_default, classify, prediction, single, serve, sort"
+    assert not (tmp_path / "out").exists()

@@ -104,6 +104,18 @@ class Artifact:
         """Further names, and whose they are: a key of `signatures`."""
         return manifest.aliases(self.manifest)
 
+    def under(self, name: str) -> Artifact:
+        """The signature of this name or alias.
+
+        Raises:
+            SetsailError: `model.signature`, with the names that there are.
+        """
+        found = self.signatures.get(self.aliases.get(name, name))
+        if found is None:
+            raise SetsailError("model.signature", f"{self.name} has no signature {name!r}", field="--signature",
+                               value=name, expected=", ".join((*self.signatures, *self.aliases)))  # fmt: skip
+        return found
+
     @cached_property
     def processing(self) -> Processing:
         """What is done around every program; its files are views of the mapped file."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from setsail.artifact import Artifact
+from setsail.artifact.manifest import DEFAULT
 from setsail.convert.conversion import Probe
 from setsail.errors import SetsailError
 from setsail.packing.mar import archive, try_archive
@@ -27,18 +28,24 @@ from setsail.variants import Variant
 __all__ = ["TARGETS", "Exported", "export"]
 
 SIGNATURE: Final = "signature.json"
+_Writer = Callable[[Artifact, Path, str], ParityReport]
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written, and how it agreed with the stored samples; a report without checks where there are none."""
+    """What was written, and how it agreed with the stored samples; a report without checks where there are none.
+
+    `signature`: which it is; `left`: those that are not in it.
+    """
 
     files: tuple[Path, ...]
     report: ParityReport
+    signature: str = DEFAULT
+    left: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {"files": [str(path) for path in self.files], "compared": bool(self.report.checks),
-                "parity": self.report.to_json()}  # fmt: skip
+                "parity": self.report.to_json(), "signature": self.signature, "left": list(self.left)}  # fmt: skip
 
     def __str__(self) -> str:
         rows = sum(check.rows for check in self.report.checks if check.batch == 0)
@@ -49,23 +56,25 @@ class Exported:
         return "\n".join([*map(str, self.files), told])
 
 
-def export(opened: Artifact, to: str, folder: Path) -> Exported:
+def export(opened: Artifact, to: str, folder: Path, signature: str = DEFAULT) -> Exported:
     """Write a model's files into a folder.
 
     Args:
         to: a key of TARGETS.
+        signature: which of the model's, by its name or a further one.
 
     Raises:
-        SetsailError: `setting.value` for an unknown target, `convert.unsupported` with the reason where the artifact
-            cannot be had so, `parity.failed` where what was written answers otherwise, `artifact.exists` when a file
-            is there already, `dependency.missing`.
+        SetsailError: `setting.value` for an unknown target, `model.signature` for one it does not have,
+            `convert.unsupported` with the reason where the artifact cannot be had so, `parity.failed` where what was
+            written answers otherwise, `artifact.exists` when a file is there already, `dependency.missing`.
     """
     if to not in TARGETS:
         raise SetsailError("setting.value", "there is no such export", field="--to", value=to,
                            expected=", ".join(TARGETS))  # fmt: skip
+    meant, signature = opened.under(signature), opened.aliases.get(signature, signature)
     with tempfile.TemporaryDirectory(prefix="setsail-export-") as made:
         staged = Path(made)
-        report = TARGETS[to](opened, staged)
+        report = TARGETS[to](meant, staged, opened.name if signature == DEFAULT else f"{opened.name}-{signature}")
         if report.checks and not report.passed:
             worst = max(report.checks, key=lambda c: (not c.passed, c.worst))
             raise SetsailError(
@@ -74,7 +83,8 @@ def export(opened: Artifact, to: str, folder: Path) -> Exported:
                 expected="agreement by the parity rule", todo="nothing was written; export another form",
                 report=report.to_json(),
             )  # fmt: skip
-        return Exported(_moved(staged, folder), report)
+        left = tuple(name for name in opened.signatures if name != signature)
+        return Exported(_moved(staged, folder), report, signature, left)
 
 
 def _moved(staged: Path, folder: Path) -> tuple[Path, ...]:
@@ -107,12 +117,12 @@ def _variant(opened: Artifact, to: str, wanted: Callable[[Variant], bool], todo:
     return found[0]
 
 
-def _onnx(opened: Artifact, staged: Path) -> ParityReport:
+def _onnx(opened: Artifact, staged: Path, name: str) -> ParityReport:
     variant = _variant(opened, "onnx", _is_onnx, "export the booster's own file: --to native")
     return _plain(opened, variant, staged)
 
 
-def _native(opened: Artifact, staged: Path) -> ParityReport:
+def _native(opened: Artifact, staged: Path, name: str) -> ParityReport:
     todo = "export --to onnx; an artifact keeps the framework's own file only where ONNX does not answer as it does"
     return _plain(opened, _variant(opened, "native", lambda v: not _is_onnx(v), todo), staged)
 
@@ -130,15 +140,15 @@ def _plain(opened: Artifact, variant: Variant, staged: Path) -> ParityReport:
     return run_trial(trial, samples(opened), opened.parity.tolerance)
 
 
-def _mar(opened: Artifact, staged: Path) -> ParityReport:
+def _mar(opened: Artifact, staged: Path, name: str) -> ParityReport:
     variant = _variant(opened, "mar", _is_onnx, "pack the model from a form that becomes ONNX, or serve the artifact")
-    path = staged / f"{opened.name}.mar"
-    path.write_bytes(archive(opened, variant))
+    path = staged / f"{name}.mar"
+    path.write_bytes(archive(opened, variant, name))
     return try_archive(opened, variant, path, samples(opened))
 
 
-def _torch(to: str) -> Callable[[Artifact, Path], ParityReport]:
-    def make(opened: Artifact, staged: Path) -> ParityReport:
+def _torch(to: str) -> _Writer:
+    def make(opened: Artifact, staged: Path, name: str) -> ParityReport:
         variant = _variant(opened, to, _is_onnx, "export the booster's own file: --to native")
         report = rebuild(opened, variant, to, staged, samples(opened))
         _write(staged, _beside(opened))
@@ -155,7 +165,7 @@ _NO_SAVED_MODEL: Final = (
 )
 
 
-def _savedmodel(opened: Artifact, staged: Path) -> ParityReport:
+def _savedmodel(opened: Artifact, staged: Path, name: str) -> ParityReport:
     """Always refused, for a reason that docs/export.md tells at length."""
     have = ", ".join(dict.fromkeys(variant.format for variant in opened.variants))
     raise SetsailError(
@@ -183,8 +193,8 @@ def samples(opened: Artifact) -> list[Probe]:
     return [Probe(w, *sample) for w in ("synthetic", "example") if (sample := opened.samples(w)) is not None]
 
 
-# What `--to` takes -> who writes it into a folder, and says how it agrees.
-TARGETS: Final[Mapping[str, Callable[[Artifact, Path], ParityReport]]] = {
+# What `--to` takes -> who writes it into a folder, under the model's name, and says how it agrees.
+TARGETS: Final[Mapping[str, _Writer]] = {
     "onnx": _onnx,
     "native": _native,
     "mar": _mar,

@@ -36,8 +36,12 @@ _NAME: Final = "setsail_handler.py"
 _DAY: Final = (1980, 1, 1, 0, 0, 0)  # no clock: equal models give equal archives
 
 
-def archive(opened: Artifact, variant: Variant) -> bytes:
-    """The archive's bytes. Raises `convert.unsupported` for a model with steps, or whose input is bytes."""
+def archive(opened: Artifact, variant: Variant, name: str = "") -> bytes:
+    """The archive's bytes, of a model of this name (by default its own).
+
+    Raises:
+        SetsailError: `convert.unsupported` for a model with steps, or whose input is bytes.
+    """
     if opened.processing:
         kinds = ", ".join(dict.fromkeys(step.kind for step in opened.processing.steps))
         raise SetsailError("convert.unsupported", f"{opened.name} has steps, which a handler of TorchServe cannot do",
@@ -51,7 +55,7 @@ def archive(opened: Artifact, variant: Variant) -> bytes:
     manifest = {
         "runtime": "python", "archiverVersion": "0.12.0",
         "model": {
-            "modelName": opened.name, "modelVersion": f"{opened.version}.0", "serializedFile": variant.entry,
+            "modelName": name or opened.name, "modelVersion": f"{opened.version}.0", "serializedFile": variant.entry,
             "handler": _NAME, "requirementsFile": "requirements.txt",
         },
     }  # fmt: skip
