@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_base import root_tar, tiny_wheel
+from fake_base import elf_file, root_tar, tiny_wheel
 from sklearn.linear_model import LinearRegression
 
 import setsail
@@ -49,7 +49,8 @@ def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         asked.append(list(requirements))
         for requirement in requirements:
             name, _, version = requirement.partition("==")
-            tiny_wheel(folder, name.replace("-", "_"), version)
+            carried = {"xgboost_cpu.libs/libgomp-0a1b.so.1.0.0": elf_file()} if name == "xgboost-cpu" else None
+            tiny_wheel(folder, name.replace("-", "_"), version, carried)
 
     monkeypatch.setattr(wheels, "_download", download)
     monkeypatch.setattr(planning, "own_wheel", lambda: own)

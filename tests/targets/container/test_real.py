@@ -15,6 +15,8 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -79,6 +81,27 @@ def test_it_is_small_and_answers_as_its_source_does(shipped: targets.Shipment) -
     assert check.passed
     assert check.rows > 0
     assert shipped.to_json()["image"]["unpacked"] <= 250e6
+
+
+@pytest.mark.parametrize(("library", "also"), [("lightgbm", "libgomp"), ("xgboost", "xgboost-cpu")])
+def test_boosters_that_run_themselves_are_small_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str, also: str
+) -> None:
+    """Where no ONNX program agrees: of scipy only what they import, and LightGBM's OpenMP, which this base lacks."""
+    module = pytest.importorskip(library)
+    packing = import_module("setsail.packing.pack")
+    whole = packing._choose
+    last = lambda conversion, options: whole(replace(conversion, programs=conversion.programs[-1:]), options)  # noqa: E731
+    monkeypatch.setattr(packing, "_choose", last)
+    model = {"lightgbm": lambda: module.LGBMClassifier(n_estimators=5, num_leaves=7, n_jobs=1, verbosity=-1),
+             "xgboost": lambda: module.XGBClassifier(n_estimators=5, max_depth=3, n_jobs=1)}[library]()  # fmt: skip
+    setsail.pack(model.fit(X, Y), X, name="tumour", output=tmp_path / "m.setsail").close()
+    done = ship(tmp_path / "m.setsail", tmp_path / "out")
+    image = done.to_json()["image"]
+    assert done.proof.checks[0].passed, done.proof.how
+    assert also in image["layers"][2]["what"]
+    assert image["unpacked"] <= 250e6
+    assert done.warnings == ()
 
 
 def test_shipping_again_is_the_same_and_a_new_version_one_layer(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
+import subprocess
 import sys
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import httptools
 import pytest
 from fake_base import FILES, elf_file, root_tar, tiny_wheel
 
@@ -28,9 +31,9 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Base:
     return open_base(str(root_tar(tmp_path / "base.tar", FILES)))
 
 
-def wheel(folder: Path, files: Mapping[str, bytes], spoilt: str = "") -> Wheel:
-    path = tiny_wheel(folder, "one", "1.0", files, spoilt)
-    return Wheel("one", "1.0", path, hashlib.sha256(path.read_bytes()).hexdigest(), "MIT")
+def wheel(folder: Path, files: Mapping[str, bytes], spoilt: str = "", name: str = "one", version: str = "1.0") -> Wheel:
+    path = tiny_wheel(folder, name, version, files, spoilt)
+    return Wheel(name, version, path, hashlib.sha256(path.read_bytes()).hexdigest(), "MIT")
 
 
 def names(base: Base, one: Wheel) -> list[str]:
@@ -41,11 +44,54 @@ def names(base: Base, one: Wheel) -> list[str]:
 def test_tests_headers_stubs_and_tools_are_left_out(base: Base, tmp_path: Path) -> None:
     files = {
         "one/__init__.py": b"", "one/tests/test_a.py": b"", "one/a.pyi": b"", "one/a.h": b"", "one/testing/b.py": b"",
-        "one-1.0.data/scripts/tool": b"", "one-1.0.data/platlib/one/c.py": b"", "onnxruntime/tools/x.py": b"",
-        "onnxruntime/capi/libonnxruntime.so.1.2": b"", "onnxruntime/capi/x.py": b"", "one/tests.py": b"",
+        "one-1.0.data/scripts/tool": b"", "one-1.0.data/platlib/one/c.py": b"", "one/tests.py": b"",
     }  # fmt: skip
     found = [n for n in names(base, wheel(tmp_path, files)) if "dist-info" not in n]
-    assert found == ["one/__init__.py", "one/c.py", "one/testing/b.py", "one/tests.py", "onnxruntime/capi/x.py"]
+    assert found == ["one/__init__.py", "one/c.py", "one/testing/b.py", "one/tests.py"]
+    files = {"onnxruntime/tools/x.py": b"", "onnxruntime/capi/libonnxruntime.so.1.2": b"", "onnxruntime/capi/x.py": b""}
+    found = [n for n in names(base, wheel(tmp_path, files, name="onnxruntime")) if "dist-info" not in n]
+    assert found == ["onnxruntime/capi/x.py"]
+
+
+@pytest.mark.parametrize(("version", "whole"), [("1.15.3", True), ("1.16.0", False), ("1.17.1", False)])
+def test_of_scipy_boosters_get_what_they_import(base: Base, tmp_path: Path, version: str, whole: bool) -> None:
+    """Sparse tables import the rest of scipy only when it is asked for, since 1.16."""
+    files = dict.fromkeys(("scipy/__init__.py", "scipy/_lib/a.py", "scipy/sparse/a.py", "scipy/sparse/linalg/a.py",
+                           "scipy/stats/a.py", "scipy.libs/libopenblas.so"), b"")  # fmt: skip
+    one = wheel(tmp_path, files, name="scipy", version=version)
+    found = {n for n in names(base, one) if "dist-info" not in n}
+    assert found == set(files if whole else ["scipy/__init__.py", "scipy/_lib/a.py", "scipy/sparse/a.py"])
+
+
+def test_what_only_a_debugger_reads_is_left_out(base: Base, tmp_path: Path) -> None:
+    library = elf_file(needed=["libc.so.6"])
+    with_symbols = library + b"\1" * 500
+    with_symbols = with_symbols[:40] + len(library).to_bytes(8, "little") + with_symbols[48:]  # where its sections are
+    layer = runtime.layer(base, [wheel(tmp_path, {"one/a.so": with_symbols, "one/b.txt": with_symbols})], "x")
+    with tarfile.open(layer.path) as tar:
+        sizes = {i.name.rpartition("/")[2]: i.size for i in tar}
+        bare = tar.extractfile(f"{SITE}/one/a.so")
+        assert bare is not None
+        assert elf.needed(bare.read()) == ["libc.so.6"]
+    assert (sizes["a.so"], sizes["b.txt"]) == (len(library), len(library) + 500)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's files")
+def test_libraries_work_without_their_symbols(tmp_path: Path) -> None:
+    shutil.copytree(Path(httptools.__file__).parent, tmp_path / "httptools")
+    for path in tmp_path.rglob("*.so"):
+        path.write_bytes(elf.bare(path.read_bytes()))
+    line = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import httptools; print(httptools.parse_url(b'/a?b').path)"
+    )
+    ended = subprocess.run([sys.executable, "-S", "-c", line], capture_output=True, text=True, timeout=60)
+    assert (ended.stdout, ended.returncode) == ("b'/a'\n", 0), ended.stderr
+
+
+@pytest.mark.parametrize("cut", range(0, 400, 7))
+def test_a_damaged_library_stays_as_it_is(cut: int) -> None:
+    library = elf_file(needed=["libm.so.6"])[:cut]
+    assert elf.bare(library) == library
 
 
 def test_a_file_that_is_not_the_recorded_one_is_refused(base: Base, tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ def test_a_table_needs_the_core_and_nothing_that_packs(packed: Mapping[int, Path
         (model("xgboost-ubj"), {"xgboost-cpu", "scipy"}),
         (model("lightgbm-text"), {"lightgbm", "narwhals", "scipy"}),
         (model("catboost-cbm"), {"catboost", "scipy", "six"}),
+        (model("litert-tflite"), {"ai-edge-litert"}),
         (model("onnx", "image.decode"), {"pillow"}),
         (model("onnx", "text.normalize", "text.tokenize"), {"tokenizers"}),
         (model("onnx", "table.stack", "image.stack", "text.normalize"), set()),

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from setsail.artifact import Artifact
-from setsail.targets.container.image import COMMAND, ENTRYPOINT, HEALTH, MODELS, PORT, USER, VARIABLES
-from setsail.targets.container.runtime import HOME
+from setsail.targets.container.image import COMMAND, ENTRYPOINT, HEALTH, MODELS, PORT, USER
+from setsail.targets.container.libraries import Library
+from setsail.targets.container.runtime import HOME, LIBRARIES, left_out
 from setsail.targets.container.wheels import Wheel
 
 __all__ = ["files", "health_script"]
@@ -26,12 +27,12 @@ RUN ["python3", "-m", "venv", "--without-pip", "/{home}"]
 RUN ["python3", "-m", "pip", "--python", "/{home}/bin/python", "install", "--no-index", "--find-links", \
 "/context/wheels", "--no-deps", "--require-hashes", "--no-compile", "--no-cache-dir", "--disable-pip-version-check", \
 "--requirement", "/context/requirements.txt"]
-RUN ["/{home}/bin/python", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "/{home}/lib"]
+{trimmed}RUN ["/{home}/bin/python", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "/{home}/lib"]
 
 FROM ${{BASE}}
 COPY --from=packages /{home} /{home}
 COPY healthy.py /{home}/
-ENV PATH=/{home}/bin:$PATH \\
+{libraries}ENV PATH=/{home}/bin:$PATH \\
 {variables}
 LABEL {labels}
 # The model is last: a new version sends nothing else again.
@@ -50,6 +51,7 @@ _IGNORED: Final = """\
 !requirements.txt
 !wheels
 !healthy.py
+!libraries
 !sbom.cdx.json
 !model
 """
@@ -77,10 +79,13 @@ say `-e SETSAIL_ADMIN_HOST=0.0.0.0 -p 8081:8081` where the network may be truste
 
 
 def files(opened: Artifact, wheels: Sequence[Wheel], *, base: str, image: str, labels: Mapping[str, str],
-          bill: bytes, archive: str) -> dict[str, bytes | Path]:  # fmt: skip
+          bill: bytes, archive: str, libraries: Sequence[Library], variables: Mapping[str, str],
+          site: str) -> dict[str, bytes | Path]:  # fmt: skip
     """Name -> content of all of it but the archive.
 
     Args:
+        site: where packages are, in the environment.
+        libraries: of the system, that the base lacks or may lack.
         base: what the Dockerfile begins with. archive: the name of the archive, or "" where there is none.
     """
     model = opened.path
@@ -89,9 +94,12 @@ def files(opened: Artifact, wheels: Sequence[Wheel], *, base: str, image: str, l
         "title": opened.name, "version": str(opened.version), "image": image, "base": base, "home": HOME,
         "models": MODELS, "port": str(PORT), "user": USER, "entrypoint": _words(ENTRYPOINT), "command": _words(COMMAND),
         "health": _words(HEALTH),
-        "variables": " \\\n".join(f"    {key}={value}" for key, value in VARIABLES.items()),
+        "variables": " \\\n".join(f"    {key}={value}" for key, value in variables.items()),
         "labels": " \\\n      ".join(f"{key}={_quoted(value)}" for key, value in labels.items()),
     }  # fmt: skip
+    unused = [f"/{site}/{name}" for wheel in wheels for name in left_out(wheel)]
+    facts["trimmed"] = f"# What nothing in an image imports.\nRUN {_words(['rm', '-rf', *unused])}\n" if unused else ""
+    facts["libraries"] = f"COPY libraries /{LIBRARIES}/\n" if libraries else ""
     get = f"Load the image, or build it:\n\n    docker load -i {archive}\n" if archive else "Build the image:\n\n"
     facts |= {"archive": f"| `{archive}` | the image itself, an OCI archive |\n" if archive else "",
               "get": f"{get}    docker build -t {image} .\n"}  # fmt: skip
@@ -101,6 +109,7 @@ def files(opened: Artifact, wheels: Sequence[Wheel], *, base: str, image: str, l
         "README.md": _README.format(**facts).encode(), "requirements.txt": requirements.encode(),
         "healthy.py": health_script(), "sbom.cdx.json": bill, f"model/{model_name(opened)}": model,
         **{f"wheels/{wheel.path.name}": wheel.path for wheel in wheels},
+        **{f"libraries/{library.name}": library.data for library in libraries},
     }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from setsail.artifact import Artifact
 from setsail.targets.container.base import Base
 from setsail.targets.container.layers import Layer, epoch
 from setsail.targets.container.registry import MANIFEST, Reference, Registry
-from setsail.targets.container.runtime import HOME
+from setsail.targets.container.runtime import HOME, LIBRARIES
 
 __all__ = [
     "COMMAND",
@@ -35,6 +35,7 @@ __all__ = [
     "image",
     "labels",
     "push",
+    "variables",
 ]
 
 CONFIG: Final = "application/vnd.oci.image.config.v1+json"
@@ -119,24 +120,39 @@ def labels(opened: Artifact, base: Base | None) -> dict[str, str]:
     }
 
 
-def image(opened: Artifact, base: Base, ours: Sequence[Layer], name: str) -> Image:
+def variables(base: Base | None, libraries: bool = False) -> dict[str, str]:
+    """The variables that an image sets beside PATH.
+
+    Args:
+        base: None where it is not known.
+        libraries: whether libraries of the system are in a folder of ours; the base's own folders stay behind it.
+    """
+    if not libraries:
+        return dict(VARIABLES)
+    lines = ((base.config.get("config") or {}).get("Env") or ()) if base is not None else ()
+    before = [text.partition("=")[2] for text in lines if text.startswith("LD_LIBRARY_PATH=")]
+    return {**VARIABLES, "LD_LIBRARY_PATH": ":".join([f"/{LIBRARIES}", *filter(None, before)])}
+
+
+def image(opened: Artifact, base: Base, ours: Sequence[Layer], name: str, told: Mapping[str, str]) -> Image:
     """Put layers on a base.
 
     Args:
         ours: the layers that are added.
         name: `NAME:TAG`.
+        told: as `variables` gives them.
     """
-    told = labels(opened, base)
+    named = labels(opened, base)
     layers = (*base.layers, *ours)
     kept = base.config.get("config") or {}
-    before = [text for text in kept.get("Env") or () if text.split("=")[0] not in (*VARIABLES, "PATH")]
-    variables = [f"PATH=/{HOME}/bin:{base.path}", *before, *(f"{k}={v}" for k, v in VARIABLES.items())]
+    before = [text for text in kept.get("Env") or () if text.split("=")[0] not in (*told, "PATH")]
+    lines = [f"PATH=/{HOME}/bin:{base.path}", *before, *(f"{k}={v}" for k, v in told.items())]
     config: dict[str, Any] = {
         "architecture": base.facts.architecture,
         "os": "linux",
         "config": {
-            "User": USER, "ExposedPorts": {f"{PORT}/tcp": {}}, "Env": variables, "Entrypoint": list(ENTRYPOINT),
-            "Cmd": list(COMMAND), "WorkingDir": "/", "Labels": {**(kept.get("Labels") or {}), **told},
+            "User": USER, "ExposedPorts": {f"{PORT}/tcp": {}}, "Env": lines, "Entrypoint": list(ENTRYPOINT),
+            "Cmd": list(COMMAND), "WorkingDir": "/", "Labels": {**(kept.get("Labels") or {}), **named},
             "StopSignal": "SIGTERM",
             # Docker's own extension of the format, which OCI's readers pass over
             "Healthcheck": {"Test": ["CMD", *HEALTH], "Interval": 30 * _SECOND, "Timeout": 5 * _SECOND,
@@ -150,7 +166,7 @@ def image(opened: Artifact, base: Base, ours: Sequence[Layer], name: str) -> Ima
     manifest = {
         "schemaVersion": 2, "mediaType": MANIFEST,
         "config": {"mediaType": CONFIG, "digest": _digest(body), "size": len(body)},
-        "layers": entries, "annotations": told,
+        "layers": entries, "annotations": named,
     }  # fmt: skip
     return Image(name, layers, body, _dump(manifest))
 

@@ -17,11 +17,12 @@ from setsail.errors import SetsailError
 from setsail.targets import Piece, Proof, megabytes
 from setsail.targets.container import context
 from setsail.targets.container.base import ARCHITECTURE, Base, Facts, open_base
-from setsail.targets.container.image import MODELS, Image, image, labels, push
+from setsail.targets.container.image import MODELS, Image, image, labels, push, variables
 from setsail.targets.container.layers import Entry, Layer, pack, write
+from setsail.targets.container.libraries import Library, libraries
 from setsail.targets.container.registry import Reference
 from setsail.targets.container.room import Room, hindrance
-from setsail.targets.container.runtime import HOME, compiler, environment, layer
+from setsail.targets.container.runtime import HOME, LIBRARIES, compiler, environment, layer, site
 from setsail.targets.container.sbom import MEDIA_TYPE, bill
 from setsail.targets.container.trial import replay
 from setsail.targets.container.wheels import Wheel, own_wheel, packages, wheels
@@ -44,6 +45,8 @@ class ContainerPlan:
     base: Base | None
     ours: list[Layer]
     image_name: str
+    version: tuple[int, int]
+    libraries: tuple[Library, ...] = ()
     to: Reference | None = None
     warnings: list[str] = field(default_factory=list)
     _made: Image | None = None
@@ -85,9 +88,12 @@ class ContainerPlan:
     def write(self, folder: Path) -> None:
         base = self.base
         told = labels(self.opened, base)
-        document = bill(base.facts if base else None, self.parts, self.opened)
-        files = context.files(self.opened, self.parts, base=self.base_name, image=self.image_name,
-                              labels=told, bill=document, archive=ARCHIVE if base else "")  # fmt: skip
+        document = bill(base.facts if base else None, self.parts, self.opened, self.libraries)
+        files = context.files(
+            self.opened, self.parts, base=self.base_name, image=self.image_name, labels=told, bill=document,
+            archive=ARCHIVE if base else "", libraries=self.libraries, site=site(self.version),
+            variables=variables(base, bool(self.libraries)),
+        )  # fmt: skip
         for name, content in files.items():
             place = folder / name
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -121,7 +127,8 @@ class ContainerPlan:
     def _image(self) -> Image:
         if self._made is None:
             assert self.base is not None
-            self._made = image(self.opened, self.base, self.ours, self.image_name)
+            told = variables(self.base, bool(self.libraries))
+            self._made = image(self.opened, self.base, self.ours, self.image_name, told)
         return self._made
 
 
@@ -141,14 +148,15 @@ def plan(opened: Artifact, options: Mapping[str, Any]) -> ContainerPlan:
     core, more = packages(opened, facts)
     parts = [*wheels(core, facts), *wheels(more, facts, extra=True), own_wheel()]
     slim = (base.name if base is not None else options["base"]) or _SLIM.format(*facts.version)
-    made = ContainerPlan(opened, parts, slim, base, [], name, to, warnings)
+    added = libraries(parts, facts)
+    made = ContainerPlan(opened, parts, slim, base, [], name, facts.version, added, to, warnings)
     if base is None:
         return made
     if compiler(base) is None:
         warnings.append(
             "there is no Python {}.{} here to compile for the base's: it starts slower".format(*facts.version)
         )
-    made.ours = _layers(base, parts)
+    made.ours = _layers(base, parts, added)
     made.ours.append(_model_layer(opened, _folder_of(made)))
     if (size := sum(la.unpacked for la in (*base.layers, *made.ours[:-1]))) > BUDGET:
         warnings.append(f"without the model the image is {megabytes(size)} unpacked, over {megabytes(int(BUDGET))}: "
@@ -178,17 +186,20 @@ def _assumed(options: Mapping[str, Any]) -> Facts:
                  frozenset())  # fmt: skip
 
 
-def _layers(base: Base, parts: Sequence[Wheel]) -> list[Layer]:
+def _layers(base: Base, parts: Sequence[Wheel], added: Sequence[Library]) -> list[Layer]:
     """What changes least first: what every model has, what this one needs besides, setsail itself."""
     own = [part for part in parts if part.name == "setsail"]
     extra = [part for part in parts if part.extra]
     core = [part for part in parts if part not in own and not part.extra]
     frame = environment(base, (
-        Entry(f"{HOME}/healthy.py", context.health_script()), Entry(f"{HOME}/sbom.cdx.json", bill(base.facts, parts)),
+        Entry(f"{HOME}/healthy.py", context.health_script()),
+        Entry(f"{HOME}/sbom.cdx.json", bill(base.facts, parts, libraries=added)),
     ))  # fmt: skip
     made = [layer(base, core, f"packages of Python ({len(core)})")]
     if extra:
-        made.append(layer(base, extra, f"what this model needs: {', '.join(part.name for part in extra)}"))
+        names = ", ".join([*(part.name for part in extra), *(library.title for library in added)])
+        beside = [Entry(f"{LIBRARIES}/{library.name}", library.data) for library in added]
+        made.append(layer(base, extra, f"what this model needs: {names}", beside))
     made.append(layer(base, own, f"setsail {own[0].version}", frame))
     return made
 

@@ -36,7 +36,7 @@ LIBRARIES: Final = f"{HOME}/lib"  # of the system, where its own are lacking (`l
 # Folders of a package that nothing in an image imports, beside tests: tools of who builds or converts.
 _LEFT_OUT: Final[Mapping[str, tuple[str, ...]]] = {
     "onnxruntime": ("backend", "datasets", "quantization", "tools", "transformers"),
-    "numpy": ("f2py", "_core/include", "_core/lib", "random/lib", "distutils"),
+    "numpy": ("_core/include", "_core/lib", "random/lib", "distutils"),  # f2py stays: scipy takes all of numpy's names
     "catboost": ("widget",),
     "ai_edge_litert": ("aot", "tools", "vendors"),
     "setsail": ("targets/browser/dist",),

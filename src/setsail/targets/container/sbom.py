@@ -17,6 +17,7 @@ from urllib.parse import quote
 from setsail import __version__
 from setsail.artifact import Artifact
 from setsail.targets.container.base import Facts
+from setsail.targets.container.libraries import Library
 from setsail.targets.container.wheels import Wheel
 
 __all__ = ["MEDIA_TYPE", "bill"]
@@ -25,14 +26,16 @@ MEDIA_TYPE: Final = "application/vnd.cyclonedx+json"
 _NAMESPACE: Final = uuid.UUID("6f6a3b0e-6d0b-5f0c-9d5e-0d7c6a2f4c11")  # of our serial numbers; any would do
 
 
-def bill(facts: Facts | None, wheels: Sequence[Wheel], opened: Artifact | None = None) -> bytes:
+def bill(facts: Facts | None, wheels: Sequence[Wheel], opened: Artifact | None = None,
+         libraries: Sequence[Library] = ()) -> bytes:  # fmt: skip
     """The document.
 
     Args:
         facts: of the base; None where it is not known.
+        libraries: of the system, that were added to it.
         opened: the model, where the bill is of a whole image and not of what it runs on.
     """
-    components = [_python(wheel) for wheel in wheels]
+    components = [*map(_python, wheels), *map(_library, libraries)]
     if facts is not None:
         components += [_debian(*row, facts.system) for row in facts.packages]
         components.append({"type": "platform", "bom-ref": "python", "name": "cpython",
@@ -61,6 +64,13 @@ def _python(wheel: Wheel) -> dict[str, Any]:
     reference = f"pkg:pypi/{wheel.name}@{quote(wheel.version)}"
     return {"type": "library", "bom-ref": reference, "name": wheel.name, "version": wheel.version, "purl": reference,
             "hashes": [{"alg": "SHA-256", "content": wheel.digest}], **_licences(wheel.licence)}  # fmt: skip
+
+
+def _library(library: Library) -> dict[str, Any]:
+    return {"type": "library", "bom-ref": f"file:{library.name}", "name": library.title,
+            "hashes": [{"alg": "SHA-256", "content": library.digest}], **_licences(library.licence),
+            "properties": [{"name": "setsail:file", "value": library.name},
+                           {"name": "setsail:taken-from", "value": library.source}]}  # fmt: skip
 
 
 def _debian(name: str, version: str, architecture: str, licences: str, system: str) -> dict[str, Any]:
