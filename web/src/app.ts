@@ -37,15 +37,22 @@ async function entered(model: Model, fields: Field[]): Promise<unknown> {
   return batched ? [Object.fromEntries(values)] : Object.fromEntries(values);
 }
 
-function one(model: Model, fields: Field[]): void {
-  const form = found<HTMLFormElement>("form");
-  form.addEventListener("submit", (event) => {
+let latest = 0;
+
+/** Show what a form's last submission came to: an earlier one may take longer, and is not what stands in the form. */
+function submitted(form: string, answer: () => Promise<HTMLElement>): void {
+  found<HTMLFormElement>(form).addEventListener("submit", (event) => {
     event.preventDefault();
-    void (async () => {
-      const row = await entered(model, fields);
-      const answers = await timed(model, () => model.predict(row));
-      results.replaceChildren(card(model.signature, answers, 0));
-    })().catch(refuse);
+    const mine = ++latest;
+    const last = <T>(show: (what: T) => void) => (what: T): void => void (mine === latest && show(what));
+    void answer().then(last((made: HTMLElement) => results.replaceChildren(made)), last(refuse));
+  });
+}
+
+function one(model: Model, fields: Field[]): void {
+  submitted("form", async () => {
+    const row = await entered(model, fields);
+    return card(model.signature, await timed(model, () => model.predict(row)), 0);
   });
 }
 
@@ -56,19 +63,15 @@ function many(model: Model): void {
   pasted.hidden = false;
   const area = found<HTMLTextAreaElement>("rows");
   area.placeholder = `${specs.map((spec) => spec.name).join("\t")}\n…`;
-  found<HTMLFormElement>("many").addEventListener("submit", (event) => {
-    event.preventDefault();
-    void (async () => {
-      const [names, ...lines] = cells(area.value);
-      if (!lines.length) throw new Error("paste a line of names, and at least one line of values");
-      const places = specs.map((spec) => names.findIndex((name) => name.trim() === spec.name));
-      const missing = specs.filter((_, i) => places[i] < 0).map((spec) => spec.name);
-      if (missing.length) throw new Error(`the first line lacks ${missing.join(", ")}`);
-      const rows = lines.map((line) =>
-        Object.fromEntries(specs.map((spec, i) => [spec.name, meant(spec, line[places[i]] ?? "")])));
-      const answers = await timed(model, () => model.predict(rows));
-      results.replaceChildren(table(model.signature, answers, rows.length));
-    })().catch(refuse);
+  submitted("many", async () => {
+    const [names, ...lines] = cells(area.value);
+    if (!lines.length) throw new Error("paste a line of names, and at least one line of values");
+    const places = specs.map((spec) => names.findIndex((name) => name.trim() === spec.name));
+    const missing = specs.filter((_, i) => places[i] < 0).map((spec) => spec.name);
+    if (missing.length) throw new Error(`the first line lacks ${missing.join(", ")}`);
+    const rows = lines.map((line) =>
+      Object.fromEntries(specs.map((spec, i) => [spec.name, meant(spec, line[places[i]] ?? "")])));
+    return table(model.signature, await timed(model, () => model.predict(rows)), rows.length);
   });
 }
 

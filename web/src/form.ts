@@ -84,26 +84,28 @@ function levels(spec: Spec, id: string): Control {
 
 function file(spec: Spec, id: string): Control {
   const image = spec.content === "image";
-  let bytes: Uint8Array | undefined;
+  // What was chosen last, from the moment it is chosen: a run must never answer for the file before
+  let bytes: Promise<Uint8Array> | undefined;
   const input = make("input", { id, type: "file", accept: image ? "image/png,image/jpeg,image/gif,image/bmp,image/webp" : "*/*" });
   const preview = make("img", { alt: "", hidden: true });
-  const take = (raw: Uint8Array): void => {
-    bytes = raw;
+  const take = (raw: Blob): void => {
+    bytes = raw.arrayBuffer().then((buffer) => new Uint8Array(buffer));
+    bytes.catch(() => {}); // told by whoever asks for the value
     if (!image) return;
     URL.revokeObjectURL(preview.src);
-    preview.src = URL.createObjectURL(new Blob([raw as BlobPart]));
+    preview.src = URL.createObjectURL(raw);
     preview.alt = `the picture for ${spec.name}`;
     preview.hidden = false;
   };
-  const chosen = async (files: FileList | null | undefined): Promise<void> => {
-    if (files?.length) take(new Uint8Array(await files[0].arrayBuffer()));
+  const chosen = (files: FileList | null | undefined): void => {
+    if (files?.length) take(files[0]);
   };
-  input.addEventListener("change", () => void chosen(input.files));
+  input.addEventListener("change", () => chosen(input.files));
   const control = make("div", { class: "drop" }, input, preview);
   control.addEventListener("dragover", (event) => event.preventDefault());
   control.addEventListener("drop", (event) => {
     event.preventDefault();
-    void chosen(event.dataTransfer?.files);
+    chosen(event.dataTransfer?.files);
   });
   return {
     control,
@@ -112,7 +114,7 @@ function file(spec: Spec, id: string): Control {
       return bytes;
     },
     fill: (v) => {
-      if (v instanceof Uint8Array) take(v);
+      if (v instanceof Uint8Array) take(new Blob([v as BlobPart]));
     },
   };
 }
