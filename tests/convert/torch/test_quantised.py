@@ -15,7 +15,7 @@ from setsail.convert import recognise  # noqa: E402
 from setsail.convert.conversion import Intent  # noqa: E402
 from setsail.convert.torch import factory, pickled  # noqa: E402
 from setsail.convert.torch.live import convert  # noqa: E402
-from setsail.convert.torch.quantised import in_the_open, is_quantised  # noqa: E402
+from setsail.convert.torch.quantised import in_the_open, is_dynamic  # noqa: E402
 from setsail.errors import SetsailError  # noqa: E402
 
 pytestmark = [
@@ -59,9 +59,9 @@ def test_the_arithmetic_is_fbgemms_to_the_bit(x: Any) -> None:
     module = quantised()
     expected = module[0](x)
     with in_the_open(module) as written:
-        assert not is_quantised(written)
+        assert not is_dynamic(written)
         assert torch.equal(written[0](x), expected)
-    assert is_quantised(module)
+    assert is_dynamic(module)
 
 
 def test_halves_as_weights() -> None:

@@ -87,6 +87,8 @@ def export(
             program = torch.export.export(_Flat(module, [s.name for s in specs], keywords),
                                           tuple(rows[s.name] for s in specs), strict=False,
                                           dynamic_shapes={"args": dims} if any(dims) else None)  # fmt: skip
+        except SetsailError:
+            raise
         except Exception as fault:
             text = str(fault)
             if free and ("Constraints violated" in text or "specializ" in text or "constant" in text):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -10,6 +12,7 @@ import torch
 from setsail.convert.conversion import Conversion, Intent
 from setsail.convert.torch import torchscript
 from setsail.convert.torch.assembly import (
+    Exporter,
     Model,
     assemble,
     device_of,
@@ -18,8 +21,10 @@ from setsail.convert.torch.assembly import (
     refuse_llm,
 )
 from setsail.convert.torch.exporting import export, quiet
+from setsail.convert.torch.integers import TRANSLATIONS as LOOKED_UP
 from setsail.convert.torch.naming import arguments, forward_names
-from setsail.convert.torch.quantised import TRANSLATIONS, in_the_open, is_quantised
+from setsail.convert.torch.quantised import TRANSLATIONS, in_the_open, is_dynamic
+from setsail.convert.torch.static import has_static, opened
 
 __all__ = ["convert"]
 
@@ -42,13 +47,21 @@ def convert(module: Any, intent: Intent) -> Conversion:
     with evaluating(module):
         known = arguments(names, required, intent, dtype_of_parameters(module))
         model = Model(module, device_of(module), keywords=bool(names))
-        if is_quantised(module):
-            return assemble(model, known, partial(_export_quantised, module, bool(names)), intent,
-                            type(module).__name__, alone=_RANGES)  # fmt: skip
-        exporter = partial(export, module, keywords=bool(names))
-        return assemble(model, known, exporter, intent, type(module).__name__)
+        told: list[str] = []
+        exporter: Exporter = partial(export, module, keywords=bool(names))
+        if is_dynamic(module) or has_static(module):
+            exporter = partial(_export_quantised, module, bool(names), told)
+        converted = assemble(model, known, exporter, intent, type(module).__name__,
+                             alone=_RANGES if is_dynamic(module) else "")  # fmt: skip
+    return replace(converted, notes=(*converted.notes, *dict.fromkeys(told)))
 
 
-def _export_quantised(module: Any, keywords: bool, *given: Any) -> Any:
-    with quiet(), in_the_open(module) as written:
-        return export(written, *given, keywords=keywords, translations=TRANSLATIONS)
+def _export_quantised(
+    module: Any, keywords: bool, told: list[str], specs: Any, rows: Mapping[str, Any], outputs: Any, free: bool
+) -> Any:
+    with quiet(), in_the_open(module) as written, opened(written) as plain:
+        if not has_static(module):
+            return export(written, specs, rows, outputs, free, keywords=keywords, translations=TRANSLATIONS)
+        with torch.no_grad():
+            told += plain.rehearse(*(() if keywords else rows.values()), **(rows if keywords else {}))
+        return export(plain, specs, rows, outputs, free, keywords=keywords, translations={**TRANSLATIONS, **LOOKED_UP})

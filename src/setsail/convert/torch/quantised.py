@@ -1,4 +1,4 @@
-"""Modules quantised by PyTorch: `torch.ao.quantization.quantize_dynamic`.
+"""Modules quantised dynamically: `torch.ao.quantization.quantize_dynamic`. Of those quantised statically, see `static`.
 
 Such a module keeps integer weights in packed form, behind operators that no exporter follows. For exporting, each is
 replaced by the same arithmetic in the open, bit for bit as fbgemm does it on x86 (the steps are those of
@@ -19,11 +19,11 @@ from typing import Any, Final
 import onnxscript
 import torch
 
+from setsail.convert.torch.static import PACKAGES, is_static
 from setsail.errors import SetsailError
 
-__all__ = ["TRANSLATIONS", "in_the_open", "is_quantised"]
+__all__ = ["TRANSLATIONS", "in_the_open", "is_dynamic"]
 
-_PACKAGES: Final = ("torch.ao.nn.quantized", "torch.nn.quantized", "torch.ao.nn.intrinsic.quantized")
 _CEILING: Final = 127  # fbgemm leaves a bit of activations unused, so that sums of two products fit 16 bits
 _SMALLEST: Final = 6.1e-5  # a smaller scale is raised to this
 _CLOSE: Final = 1e-5
@@ -100,20 +100,24 @@ def _parameters(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return scale.float(), torch.clamp(torch.round(zero), 0, _CEILING).float()
 
 
-def is_quantised(module: torch.nn.Module) -> bool:
-    """Whether a part of the module is one of PyTorch's quantised modules."""
-    return any(type(inner).__module__.startswith(_PACKAGES) for inner in module.modules())
+def is_dynamic(module: torch.nn.Module) -> bool:
+    """Whether a part of the module is one of PyTorch's dynamically quantised modules."""
+    return any(map(_is_part, module.modules()))
+
+
+def _is_part(inner: Any) -> bool:
+    return type(inner).__module__.startswith(PACKAGES) and not is_static(inner)
 
 
 @contextmanager
 def in_the_open(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
-    """The module with every quantised part written out, for as long as this lasts.
+    """The module with every dynamically quantised part written out, for as long as this lasts.
 
     Raises:
         SetsailError: `convert.unsupported` for a quantised part we have no arithmetic for, by name, or one whose
             answers ours are not (another engine than fbgemm made them).
     """
-    parts = {name: inner for name, inner in module.named_modules() if type(inner).__module__.startswith(_PACKAGES)}
+    parts = {name: inner for name, inner in module.named_modules() if _is_part(inner)}
     # what lies inside a quantised part (its packed weights) goes with it
     outer = {n: p for n, p in parts.items() if not any(n.startswith(f"{other}.") for other in parts if other != n)}
     made = {name: _written_out(part) for name, part in outer.items()}
