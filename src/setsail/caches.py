@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
-from time import monotonic, sleep
-from typing import Any
+from time import monotonic, sleep, time
+from typing import Any, Final
 
-__all__ = ["folder", "lock"]
+__all__ = ["folder", "lock", "shrink", "used"]
+
+_FRESH: Final = 3600.0  # seconds in which what was used stays: another process may be reading it
 
 
 def folder(kind: str) -> Path:
@@ -24,6 +26,37 @@ def folder(kind: str) -> Path:
     path = Path(base) / kind
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
+
+
+def used(*files: Path) -> None:
+    """Note that files of a cache are used now; what is not for the longest is the first to go."""
+    for file in files:
+        with suppress(OSError):
+            os.utime(file)
+
+
+def shrink(home: Path, limit: int) -> int:
+    """Remove files of a cache, the one not used for the longest first, until the rest is no larger than a limit.
+
+    What was used within the hour stays, whatever it weighs, and so do locks. Returns how many bytes went.
+
+    Args:
+        home: as `folder` gives it. limit: bytes.
+    """
+    rows = []
+    for path in home.rglob("*"):
+        with suppress(OSError):
+            state = path.lstat()
+            if path.is_file() and path.suffix != ".lock":
+                rows.append((state.st_mtime, str(path), state.st_size))
+    excess, gone, now = sum(size for *_, size in rows) - limit, 0, time()
+    for when, name, size in sorted(rows):
+        if gone >= excess or now - when < _FRESH:
+            break
+        with suppress(OSError):  # another process removed it, or has it open where that forbids removing
+            os.unlink(name)
+            gone += size
+    return gone
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -226,3 +227,21 @@ def test_a_name_that_no_registry_takes_is_refused_before_anything_is_made(
     with artifact.read(packed[1]) as opened, pytest.raises(SetsailError) as fault:
         targets.ship(opened, "container", tmp_path / "out", {"image": "No Such:Name"})
     assert (fault.value.code, fetched) == ("setting.value", [])
+
+
+def test_what_is_kept_between_shipments_has_a_bound(
+    ship: Ship, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What this shipment uses stays; what none has used for hours goes."""
+    ship(tmp_path / "one")
+    homes = [tmp_path / "cache" / kind for kind in planning.KEPT]
+    for home in homes:
+        home.mkdir(exist_ok=True)
+        (home / "old").write_bytes(b"x" * 1000)
+        os.utime(home / "old", (1, 1))
+    ship(tmp_path / "two")
+    assert all((home / "old").is_file() for home in homes)
+    monkeypatch.setattr(planning, "KEPT_BYTES", 500)
+    before = {path for home in homes for path in home.rglob("*") if path.is_file() and path.name != "old"}
+    ship(tmp_path / "three")
+    assert {path for home in homes for path in home.rglob("*") if path.is_file()} == before

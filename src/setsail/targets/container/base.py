@@ -329,6 +329,7 @@ def _kept(stream: IO[bytes] | None, digest: str, diff_id: str, media_type: str) 
         with tempfile.NamedTemporaryFile(dir=home.parent, delete=False) as file:
             shutil.copyfileobj(stream, file, _CHUNK)
         os.replace(file.name, home)
+    caches.used(home)
     if digest_of(home) != digest:
         home.unlink()
         raise ValueError(f"the layer {digest} has another digest")

@@ -159,6 +159,7 @@ def cached(key: str, what: str, content: Callable[[], Sink]) -> Layer:
     with suppress(OSError, ValueError, TypeError):
         kept = Layer(**(loads(facts.read_bytes()) | {"path": blob, "what": what}))
         if digest_of(blob) == kept.digest:
+            caches.used(blob, facts)
             return kept
     with caches.lock(home / f"{name}.lock", 600), tempfile.TemporaryDirectory(dir=home) as made:
         layer = write(content(), Path(made) / "layer", what)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from setsail import caches
 from setsail.artifact import Artifact
 from setsail.errors import SetsailError
 from setsail.targets import Piece, Proof, megabytes
@@ -31,6 +32,8 @@ __all__ = ["ContainerPlan", "plan"]
 
 ARCHIVE: Final = "image.tar"
 BUDGET: Final = 250e6  # bytes on disk that an image of a tabular model should not be larger than
+KEPT: Final = ("blobs", "layers", "wheels")  # what is kept between shipments,
+KEPT_BYTES: Final = 2 << 30  # and how much of each: some fifty images that have nothing in common
 _SLIM: Final = "docker.io/library/python:{}.{}-slim-bookworm"
 _GLIBC: Final = (2, 36)  # Debian 12's
 
@@ -150,18 +153,25 @@ def plan(opened: Artifact, options: Mapping[str, Any]) -> ContainerPlan:
     slim = (base.name if base is not None else options["base"]) or _SLIM.format(*facts.version)
     added = libraries(parts, facts)
     made = ContainerPlan(opened, parts, slim, base, [], name, facts.version, added, to, warnings)
-    if base is None:
-        return made
+    if base is not None:
+        _make(made, base)
+    for kind in KEPT:
+        caches.shrink(caches.folder(kind), KEPT_BYTES)
+    return made
+
+
+def _make(made: ContainerPlan, base: Base) -> None:
+    """All layers, and warnings where they start slowly or weigh much."""
+    facts, warnings = base.facts, made.warnings
     if compiler(base) is None:
         warnings.append(
             "there is no Python {}.{} here to compile for the base's: it starts slower".format(*facts.version)
         )
-    made.ours = _layers(base, parts, added)
-    made.ours.append(_model_layer(opened, _folder_of(made)))
+    made.ours = _layers(base, made.parts, made.libraries)
+    made.ours.append(_model_layer(made.opened, _folder_of(made)))
     if (size := sum(la.unpacked for la in (*base.layers, *made.ours[:-1]))) > BUDGET:
         warnings.append(f"without the model the image is {megabytes(size)} unpacked, over {megabytes(int(BUDGET))}: "
                         "a slimmer base helps")  # fmt: skip
-    return made
 
 
 def _base(options: Mapping[str, Any], to: Reference | None, warnings: list[str]) -> Base | None:

@@ -179,6 +179,7 @@ def _noted(home: Path, note: Path) -> tuple[Path, str] | None:
     try:
         name, digest = note.read_text().split()
         if hashlib.sha256((home / name).read_bytes()).hexdigest() == digest:
+            caches.used(home / name, note)
             return home / name, digest
     except (OSError, ValueError):
         pass
@@ -238,6 +239,7 @@ def own_wheel() -> Wheel:
         with tempfile.NamedTemporaryFile(dir=folder, delete=False) as made:
             made.write(data)
         Path(made.name).replace(path)
+    caches.used(path)
     return Wheel(OWN, about.version, path, digest, _licence(path))
 
 
