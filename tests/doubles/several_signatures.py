@@ -9,8 +9,13 @@ serve, sort       further names of serving_default and classify
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -26,7 +31,7 @@ from setsail.signature import Dim, Signature, TensorSpec
 from setsail.tensors import BY_NAME, Array
 from setsail.variants import Variant
 
-__all__ = ["ALIASES", "ANSWERS", "NAMES", "conversion", "packed"]
+__all__ = ["ALIASES", "ANSWERS", "NAMES", "conversion", "packed", "shared"]
 
 WEIGHTS = np.array([1.0, 10.0, 100.0], np.float32)
 F32 = BY_NAME["float32"]
@@ -78,3 +83,13 @@ def packed(file: Path, made: Conversion | None = None, **options: Any) -> Artifa
     """The artifact of it, named `two`, as `setsail pack` writes it."""
     with mock.patch.object(convert, "convert", return_value=made or conversion()):
         return pack(object(), Intent(), PackOptions(name="two", output=file, **options))
+
+
+@cache
+def shared() -> Path:
+    """The same artifact as a file, packed once for all tests of a process; nobody may change it."""
+    folder = Path(tempfile.mkdtemp(prefix="setsail-two-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with mock.patch.dict(os.environ, {"SETSAIL_CACHE": str(folder / "cache")}):
+        packed(folder / "two.setsail").close()
+    return folder / "two.setsail"

@@ -56,6 +56,22 @@ def test_metadata_of_the_only_model(more: dict[str, object]) -> None:
     assert str(signature) == "(x:float32[N,3,d2]) -> (y:int64[N])"
 
 
+def test_another_signature_is_told_by_tensorflow_servings_metadata() -> None:
+    def tensor(dtype: str, *sizes: int) -> dict[str, object]:
+        return {"dtype": dtype, "tensor_shape": {"dim": [{"size": str(size), "name": ""} for size in sizes]}}
+
+    signatures = {"classify": {"inputs": {"z": tensor("DT_FLOAT", -1, 2)}, "outputs": {"s": tensor("DT_STRING", -1)}}}
+    about = {"metadata": {"signature_def": {"signature_def": signatures}}}
+    answers: dict[str, object] = {"/v2/models/m": ABOUT, "/v1/models/m/metadata": about}
+    with toy(answering(answers)) as port:
+        where = place(f"http://127.0.0.1:{port}", "m")
+        _, signature = metadata(where, {}, "classify")
+        with pytest.raises(SetsailError) as caught:
+            metadata(where, {}, "regress")
+    assert str(signature) == "(z:float32[N,2]) -> (s:string[N])"
+    assert (caught.value.code, caught.value.expected) == ("model.signature", "classify")
+
+
 @pytest.mark.parametrize(
     ("answers", "says"),
     [

@@ -43,10 +43,10 @@ PIECES: list[tuple[Signature, Mapping[str, Array]]] = [
 ]
 
 
-def decoded(wire: str, contract: Signature, piece: Mapping[str, Array]) -> Request:
+def decoded(wire: str, contract: Signature, piece: Mapping[str, Array], named: str = "") -> Request:
     """What setsail's server reads out of a request."""
     kind = WIRES[wire]
-    body, headers = kind.body("m", contract.inputs, piece)
+    body, headers = kind.body("m", contract.inputs, piece, named)
     if kind.channel == "grpc":
         exchange = METHODS[kind.path].decode(body)
     else:
@@ -55,6 +55,17 @@ def decoded(wire: str, contract: Signature, piece: Mapping[str, Array]) -> Reque
         exchange = DATA.route(HttpRequest("POST", path, "", lower, body))
     assert isinstance(exchange.ask, Request)
     return exchange.ask
+
+
+@pytest.mark.parametrize(("contract", "piece"), PIECES)
+@pytest.mark.parametrize("wire", [name for name, wire in WIRES.items() if wire.named])
+def test_requests_name_a_signature_where_their_wire_can(
+    wire: str, contract: Signature, piece: Mapping[str, Array]
+) -> None:
+    asked, other = decoded(wire, contract, piece), decoded(wire, contract, piece, "regress")
+    assert (asked.signature, other.signature) == ("serving_default", "regress")
+    for name, array in binding.bind(contract, other.body).items():
+        np.testing.assert_array_equal(array, binding.bind(contract, asked.body)[name])
 
 
 @pytest.mark.parametrize("wire", WIRES)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from several_signatures import ALIASES, ANSWERS, NAMES, conversion, one, packed, spec
+from several_signatures import ALIASES, ANSWERS, NAMES, conversion, one, packed, shared, spec
 
 from setsail import artifact
 from setsail.artifact.manifest import DEFAULT
@@ -145,9 +145,9 @@ def test_signatures_that_no_converter_writes_are_refused(lie: str, tmp_path: Pat
     assert caught.value.code == "child.failed"
 
 
-@pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[artifact.Artifact]:
-    with packed(tmp_path_factory.mktemp("two") / "two.setsail") as made:
+@pytest.fixture
+def opened() -> Iterator[artifact.Artifact]:
+    with artifact.read(shared()) as made:
         yield made
 
 

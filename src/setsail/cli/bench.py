@@ -15,6 +15,7 @@ from typing import Final
 import click
 
 from setsail import artifact
+from setsail.artifact.manifest import DEFAULT
 from setsail.cli.console import Bar, Console
 from setsail.cli.options import verb
 from setsail.errors import SetsailError
@@ -67,6 +68,7 @@ class _Modes(click.ParamType[tuple[str, ...]]):
         ("setsail bench credit-1.setsail --workers 1 --wire v2-binary --mode closed", "one process, binary tensors"),
         ("setsail bench http://127.0.0.1:8080/v2/models/credit --rows rows.csv", "a server that runs, with your rows"),
         ("setsail bench credit-1.setsail --target-p99 10 --json", "for a machine to compare"),
+        ("setsail bench price-1.setsail --signature regress", "another of the model's signatures"),
     ),
 )
 @click.argument("target", metavar="TARGET")
@@ -84,45 +86,52 @@ class _Modes(click.ParamType[tuple[str, ...]]):
                    "fewest clients, and 5 at least.")  # fmt: skip
 @click.option("--rows", "rows_file", metavar="FILE", type=click.Path(path_type=Path),
               help="Rows to send, instead of the artifact's samples or made-up ones.")  # fmt: skip
+@click.option("--signature", metavar="NAME", default=DEFAULT, show_default=True,
+              help="Which of the model's signatures is asked; of a URL, one of /v1/models/NAME/metadata.")  # fmt: skip
 @click.option("--workers", metavar="N", type=click.IntRange(0), default=0,
               help="Processes of the server that is started; 0 is one a core.")  # fmt: skip
 def command(
     console: Console, target: str, wire: str, modes: tuple[str, ...], clients: tuple[int, ...], seconds: float,
-    rate: float | None, target_p99: float | None, rows_file: Path | None, workers: int,
+    rate: float | None, target_p99: float | None, rows_file: Path | None, signature: str, workers: int,
 ) -> int:  # fmt: skip
+    asked = "" if signature == DEFAULT else signature
+    if asked and not WIRES[wire].named:
+        raise SetsailError("command.usage", f"the wire {wire} has no word for a signature", field="--signature",
+                           value=signature, todo="pass another --wire")  # fmt: skip
     if "open" in modes and "closed" not in modes and rate is None:
         raise SetsailError("command.usage", "an open loop alone needs its rate", field="--rate",
                            todo="pass --rate, or measure the closed loop as well")  # fmt: skip
     plan = Plan(wire, clients, seconds, modes, rate or 0.0, (target_p99 or 0.0) / 1000)
-    with _end_on_sigterm(), _subject(console, target, rows_file, workers) as subject, _Shown(console) as shown:
+    with _end_on_sigterm(), _subject(console, target, rows_file, workers, asked) as subject, _Shown(console) as shown:
         report = measure(subject, plan, shown)
     plain = not (sys.stdout.isatty() and "utf" in (sys.stdout.encoding or "").lower())
     console.result(rendering.text(report, plain=plain), report.to_json())
-    console.next(_next(target, report, workers))
+    console.next(_next(target, report, workers, asked))
     return 130 if report.interrupted else 1 if report.unequal else 0
 
 
 @contextmanager
-def _subject(console: Console, target: str, rows_file: Path | None, workers: int) -> Iterator[Subject]:
+def _subject(console: Console, target: str, rows_file: Path | None, workers: int, asked: str) -> Iterator[Subject]:
     """What is measured; a server that was started for it ends with it."""
     if "://" in target:
         headers = _headers()
-        where, signature = metadata(place(target), headers)
+        where, signature = metadata(place(target), headers, asked)
         inputs = from_file(signature, rows_file) if rows_file else made_up(signature)
-        yield Subject(where, signature, inputs, headers)
+        yield Subject(where, signature, inputs, headers, asked=asked)
         return
     with console.stages() as stages:
         opening = resolve(Path(target), progress=stages)
         if opening.note:
             console.note(opening.note)
         with artifact.read(opening.path) as opened:
-            signature = opened.signature
-            inputs = from_file(signature, rows_file) if rows_file else from_artifact(opened)
+            meant = opened.under(asked or DEFAULT)
+            signature = meant.signature
+            inputs = from_file(signature, rows_file) if rows_file else from_artifact(meant)
         stages(f"starting the server of {opening.path.name}")
         started = Started(opening.path, workers)
     with started:
         line = " ".join(started.command)
-        yield Subject(started.place, signature, inputs, _headers(), started.pid, line, workers)
+        yield Subject(started.place, signature, inputs, _headers(), started.pid, line, workers, asked)
 
 
 def _headers() -> Mapping[str, str]:
@@ -146,14 +155,13 @@ def _end_on_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _next(target: str, report: Report, workers: int) -> str:
+def _next(target: str, report: Report, workers: int, asked: str) -> str:
+    again = f"setsail bench {target}" + (f" --signature {asked}" if asked else "")
     if report.interrupted:
-        return f"setsail bench {target} --seconds 1"
+        return f"{again} --seconds 1"
     if "://" in target:
         rate = report.best_rate
-        return f"setsail bench {target} --rate {max(1, round(rate * 0.8))} --seconds 60" if rate else (
-            f"setsail bench {target} --wire v2-binary"
-        )  # fmt: skip
+        return f"{again} --rate {max(1, round(rate * 0.8))} --seconds 60" if rate else f"{again} --wire v2-binary"
     return f"setsail serve {target}" + (f" --workers {workers}" if workers else "")
 
 

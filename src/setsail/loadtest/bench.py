@@ -103,7 +103,7 @@ class _Measurement:
         self.report = Report(About(
             model=place.model, url=place.url, server=subject.command, workers=subject.workers, wire=wire.title,
             inputs=subject.inputs.origin, requests=len(singles), request_bytes=sum(map(len, singles)) // len(singles),
-            cores=_cores(), client=_client_title(wire), setsail=__version__,
+            cores=_cores(), client=_client_title(wire), setsail=__version__, signature=subject.asked,
         ))  # fmt: skip
 
     def carry_out(self) -> Report:

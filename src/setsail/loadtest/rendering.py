@@ -29,7 +29,8 @@ def text(report: Report, *, plain: bool) -> str:
         plain: ASCII only, where the output is no terminal.
     """
     about = report.about
-    parts = [f"{about.model} at {about.url}, {about.wire}"]
+    named = f", signature {about.signature}," if about.signature else ""
+    parts = [f"{about.model}{named} at {about.url}, {about.wire}"]
     if report.phases:
         parts += ["", *_table([_HEAD, *(_row(p) for p in report.phases)])]
         parts += [f"  {line}" for phase in report.phases if phase.errors for line in _errors(phase)]

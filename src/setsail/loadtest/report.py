@@ -19,6 +19,7 @@ class About(Struct, frozen=True):
     Attributes:
         server: the command line that was started, or "" for a server that was there.
         workers: of a server that was started; 0 lets it choose.
+        signature: that was asked, or "" for the default one.
         cores: of this machine, that server and client share where the server is on it.
     """
 
@@ -33,6 +34,7 @@ class About(Struct, frozen=True):
     cores: int
     client: str
     setsail: str
+    signature: str = ""
 
 
 class Phase(Struct, frozen=True):

@@ -20,7 +20,10 @@ _BATCH, _BATCH_BYTES = 128, 4 << 20  # an offline request's rows and, nearly, by
 
 
 class Subject(Struct, frozen=True):
-    """Who is measured, and with what. `pid` and `command` are of a server that was started for it."""
+    """Who is measured, and with what. `pid` and `command` are of a server that was started for it.
+
+    `asked`: the name of the signature that is measured, "" for the default one.
+    """
 
     place: Place
     signature: Signature
@@ -29,6 +32,7 @@ class Subject(Struct, frozen=True):
     pid: int | None = None
     command: str = ""
     workers: int = 0
+    asked: str = ""
 
 
 def requests(subject: Subject, wire: Wire) -> tuple[list[bytes], list[bytes], int]:
@@ -37,7 +41,7 @@ def requests(subject: Subject, wire: Wire) -> tuple[list[bytes], list[bytes], in
     path = wire.path.format(model=quote(place.model))
 
     def make(piece: Piece) -> bytes:
-        body, headers = wire.body(place.model, specs, piece)
+        body, headers = wire.body(place.model, specs, piece, subject.asked)
         if wire.channel == "grpc":
             return body
         return http_request(path, place.authority, {**headers, **subject.headers}, body)

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from setsail.errors import KINDS, SetsailError
 from setsail.signature import BATCH, Signature, TensorSpec
-from setsail.tensors import BY_OIP
+from setsail.tensors import BY_OIP, BY_TF
 
 __all__ = ["Place", "Started", "metadata", "place"]
 
@@ -58,17 +58,23 @@ def place(text: str, model: str = "") -> Place:
     return Place(f"{parts.scheme}://{parts.netloc}", parts.hostname, port, parts.scheme == "https", model)
 
 
-def metadata(where: Place, headers: Mapping[str, str]) -> tuple[Place, Signature]:
+def metadata(where: Place, headers: Mapping[str, str], asked: str = "") -> tuple[Place, Signature]:
     """Ask a server of the Open Inference Protocol what its model takes.
+
+    Args:
+        asked: another signature than the default one. The protocol does not tell of it: TensorFlow Serving's does.
 
     Returns:
         The place with the model's name, and a signature without what the protocol does not tell (column names,
         categories); a missing value is never refused here, but by the server.
 
     Raises:
-        SetsailError: `bench.target`, where nothing answers so, or it has several models and none was named.
+        SetsailError: `bench.target`, where nothing answers so, or it has several models and none was named;
+            `model.signature`, where it does not have the one that is asked for.
     """
     model = where.model or _only_model(where, headers)
+    if asked:
+        return _signature_def(Place(where.url, where.host, where.port, where.tls, model), headers, asked)
     about = _ask(where, f"/v2/models/{quote(model)}", headers)
     try:
         inputs = tuple(_spec(item) for item in about["inputs"])
@@ -77,6 +83,27 @@ def metadata(where: Place, headers: Mapping[str, str]) -> tuple[Place, Signature
         raise _no_target(where, f"its metadata of {model!r} is not the protocol's: {fault!r}") from fault
     found = Place(where.url, where.host, where.port, where.tls, model)
     return found, Signature(inputs, outputs, tuple(s.name for s in outputs))
+
+
+def _signature_def(where: Place, headers: Mapping[str, str], asked: str) -> tuple[Place, Signature]:
+    """The same of one signature, from TensorFlow Serving's metadata."""
+    about = _ask(where, f"/v1/models/{quote(where.model)}/metadata", headers)
+    try:
+        known = about["metadata"]["signature_def"]["signature_def"]
+        found = known.get(asked)
+        inputs, outputs = (tuple(map(_tensor, (found or {}).get(side, {}).items())) for side in ("inputs", "outputs"))
+    except (AttributeError, KeyError, TypeError, ValueError) as fault:
+        raise _no_target(where, f"its metadata of {where.model!r} is not TensorFlow Serving's: {fault!r}") from fault
+    if found is None:
+        raise SetsailError("model.signature", f"model {where.model!r} has no signature {asked!r}", field="--signature",
+                           value=asked, expected=", ".join(known))  # fmt: skip
+    return where, Signature(inputs, outputs, tuple(s.name for s in outputs))
+
+
+def _tensor(item: tuple[str, Mapping[str, Any]]) -> TensorSpec:
+    name, told = item
+    shape = [dim["size"] for dim in told["tensor_shape"].get("dim", ())]
+    return _spec({"name": name, "datatype": BY_TF[told["dtype"]].oip, "shape": shape})
 
 
 def _spec(item: Mapping[str, Any]) -> TensorSpec:

@@ -27,6 +27,7 @@ _LENGTH: Final = "Inference-Header-Content-Length"
 _POOL: Final = "setsail.protocols.grpc.pool"  # loads protobuf
 
 Piece = Mapping[str, Array]
+Body = tuple[bytes, Mapping[str, str]]  # and headers besides Content-Length and Host
 
 
 class Wire(Struct, frozen=True):
@@ -34,16 +35,19 @@ class Wire(Struct, frozen=True):
 
     Attributes:
         title: for people.
-        body: (specs, arrays) -> the body, and headers besides Content-Length and Host; gRPC: the message.
+        body: (model, specs, arrays, signature) -> the body and headers; gRPC: the message. The signature is "" for the
+            default one.
         path: with `{model}`.
         read: an answer as plain values. Raises ValueError (or a SetsailError) for what is not one.
+        named: whether a request can name a signature.
     """
 
     title: str
-    body: Callable[[str, Sequence[TensorSpec], Piece], tuple[bytes, Mapping[str, str]]]
+    body: Callable[..., Body]
     path: str
     read: Callable[[Answer], Any]
     channel: str = "http"
+    named: bool = True
 
 
 def http_request(path: str, host: str, headers: Mapping[str, str], body: bytes) -> bytes:
@@ -57,38 +61,41 @@ def http_request(path: str, host: str, headers: Mapping[str, str], body: bytes) 
 _JSON: Final = {"Content-Type": "application/json"}
 
 
-def _v2(model: str, specs: Sequence[TensorSpec], piece: Piece) -> tuple[bytes, Mapping[str, str]]:
+def _v2(model: str, specs: Sequence[TensorSpec], piece: Piece, signature: str = "") -> Body:
     parts = [
         _entry(s, piece[s.name])[:-1] + b',"data":' + array_json(piece[s.name].ravel(), BARE) + b"}" for s in specs
     ]
-    return b'{"inputs":[' + b",".join(parts) + b"]}", _JSON
+    named = b',"parameters":' + dump({"signature": signature}) if signature else b""
+    return b'{"inputs":[' + b",".join(parts) + b"]" + named + b"}", _JSON
 
 
 def _entry(spec: TensorSpec, array: Array, **more: Any) -> bytes:
     return dump({"name": spec.name, "datatype": spec.dtype.oip, "shape": list(array.shape)} | more)
 
 
-def _v2_binary(model: str, specs: Sequence[TensorSpec], piece: Piece) -> tuple[bytes, Mapping[str, str]]:
+def _v2_binary(model: str, specs: Sequence[TensorSpec], piece: Piece, signature: str = "") -> Body:
     blobs = [binary.pack(piece[s.name]) for s in specs]
     entries = [
         _entry(s, piece[s.name], parameters={"binary_data_size": len(blob)})
         for s, blob in zip(specs, blobs, strict=True)
     ]
-    head = b'{"inputs":[' + b",".join(entries) + b'],"parameters":{"binary_data_output":true}}'
+    parameters = {"binary_data_output": True} | ({"signature": signature} if signature else {})
+    head = b'{"inputs":[' + b",".join(entries) + b'],"parameters":' + dump(parameters) + b"}"
     headers = {"Content-Type": "application/octet-stream", _LENGTH: str(len(head))}
     return b"".join((head, *blobs)), headers
 
 
-def _v1(model: str, specs: Sequence[TensorSpec], piece: Piece) -> tuple[bytes, Mapping[str, str]]:
+def _v1(model: str, specs: Sequence[TensorSpec], piece: Piece, signature: str = "") -> Body:
+    named = b'"signature_name":' + dump(signature) + b"," if signature else b""
     if not all(s.batched for s in specs):
-        return b'{"inputs":' + _columns(specs, piece) + b"}", _JSON
+        return b"{" + named + b'"inputs":' + _columns(specs, piece) + b"}", _JSON
     if len(specs) == 1:
-        return b'{"instances":' + array_json(piece[specs[0].name], BARE) + b"}", _JSON
+        return b"{" + named + b'"instances":' + array_json(piece[specs[0].name], BARE) + b"}", _JSON
     count = len(piece[specs[0].name])
     rows = [
         b"{" + b",".join(dump(s.name) + b":" + _value(piece[s.name][i]) for s in specs) + b"}" for i in range(count)
     ]
-    return b'{"instances":[' + b",".join(rows) + b"]}", _JSON
+    return b"{" + named + b'"instances":[' + b",".join(rows) + b"]}", _JSON
 
 
 def _value(value: Any) -> bytes:
@@ -100,15 +107,17 @@ def _columns(specs: Sequence[TensorSpec], piece: Piece) -> bytes:
     return b"{" + b",".join(dump(s.name) + b":" + _value(piece[s.name]) for s in specs) + b"}"
 
 
-def _plain(model: str, specs: Sequence[TensorSpec], piece: Piece) -> tuple[bytes, Mapping[str, str]]:
+def _plain(model: str, specs: Sequence[TensorSpec], piece: Piece, signature: str = "") -> Body:
     if len(specs) == 1 and specs[0].batched:
         return array_json(piece[specs[0].name], BARE), _JSON
     return _columns(specs, piece), _JSON
 
 
-def _grpc(model: str, specs: Sequence[TensorSpec], piece: Piece) -> tuple[bytes, Mapping[str, str]]:
+def _grpc(model: str, specs: Sequence[TensorSpec], piece: Piece, signature: str = "") -> Body:
     pool = import_module(_POOL)
     request = pool.message("inference.ModelInferRequest")(model_name=model)
+    if signature:
+        request.parameters["signature"].string_param = signature
     for spec in specs:
         array = piece[spec.name]
         request.inputs.add(name=spec.name, datatype=spec.dtype.oip, shape=list(array.shape))
@@ -171,7 +180,7 @@ WIRES: Final[Mapping[str, Wire]] = {
     "v2-binary": Wire("Open Inference Protocol v2, binary tensors", _v2_binary, "/v2/models/{model}/infer",
                       _read_binary),
     "v1": Wire("TensorFlow Serving's JSON", _v1, "/v1/models/{model}:predict", _read_json),
-    "plain": Wire("plain JSON", _plain, "/predict/{model}", _read_json),
+    "plain": Wire("plain JSON", _plain, "/predict/{model}", _read_json, named=False),
     "grpc": Wire("Open Inference Protocol v2, gRPC", _grpc, "/inference.GRPCInferenceService/ModelInfer", _read_grpc,
                  "grpc"),
 }  # fmt: skip

@@ -14,10 +14,13 @@ __all__ = ["replay"]
 
 
 def replay(opened: Artifact) -> tuple[Check, ...]:
-    """One check of all rows; none where the artifact keeps no samples."""
-    sample = stored(opened)
-    if sample is None:
+    """A check of all rows of every signature; none where the artifact keeps no samples."""
+    kept = {name: (one, sample) for name, one in opened.signatures.items() if (sample := stored(one)) is not None}
+    if not kept:
         return ()
     with Model(opened) as model:
-        got = model.predict(sample.inputs)
-    return (compare(opened.signature, sample.outputs, got, what=sample.what, tolerance=opened.parity.tolerance),)
+        return tuple(
+            compare(one.signature, sample.outputs, model.predict(sample.inputs, name), what=sample.what,
+                    tolerance=one.parity.tolerance)
+            for name, (one, sample) in kept.items()
+        )  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from setsail.artifact.manifest import DEFAULT
 from setsail.targets import Option
 from setsail.targets.browser.planning import plan
 
@@ -20,6 +21,7 @@ OPTIONS = (
     Option("budget_mb", "Refuse when a visitor would download more megabytes than this.", 50.0, float),
     Option("gpu", "Add the runtime for WebGPU, which visitors who have it download instead of the other one; auto adds "
            "it for neural networks of a megabyte and more.", "auto", str, ("auto", "yes", "no")),
+    Option("signature", "Which of the model's signatures the page has; a site has one.", DEFAULT, str),
     Option("ort", "Tarball of the npm package onnxruntime-web, instead of fetching it.", None, Path),
     Option("browser", "Chromium or Chrome that tries what was written: a path, or none. By default the one on PATH.",
            "", str),

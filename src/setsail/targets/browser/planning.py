@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from setsail.artifact import Artifact
+from setsail.artifact.manifest import DEFAULT
 from setsail.errors import SetsailError
 from setsail.signature import Signature
 from setsail.targets import Piece, Proof, megabytes
@@ -64,50 +65,66 @@ class Site:
 
 
 def plan(opened: Artifact, options: Mapping[str, Any]) -> Site:
-    """Decide what the site has.
+    """Decide what the site has: one signature of the model.
 
     Raises:
-        SetsailError: `ship.unsupported` where the browser cannot run the artifact, `ship.budget` where a visitor would
-            download more than `budget_mb`.
+        SetsailError: `model.signature` for one that the model does not have, `ship.unsupported` where the browser
+            cannot run it, `ship.budget` where a visitor would download more than `budget_mb`.
     """
+    named = opened.aliases.get(options["signature"], options["signature"])
+    left = [name for name in opened.signatures if name != named]
+    opened, named = opened.under(named), "" if named == DEFAULT else named
     variant, found = fitness.program(opened)
     gpu = options["gpu"] == "yes" or (options["gpu"] == "auto" and fitness.accelerated(found))
     runtimes = (runtime.WASM, runtime.WEBGPU) if gpu else (runtime.WASM,)
-    contents = _contents(opened, variant, runtimes)
+    contents = _contents(opened, variant, runtimes, named)
     weights = sum(len(data) for name, data in contents.items() if name.startswith("model-"))
     page = sum(len(data) for data in contents.values()) - weights
     downloads = {"wasm": page + weights + runtime.size(runtime.WASM),
                  "webgpu": page + weights + runtime.size(runtime.WEBGPU) if gpu else None}  # fmt: skip
-    contents["model.json"] = _json(_manifest(opened, variant, runtimes, contents, {**downloads, "weights": weights}))
+    sizes = {**downloads, "weights": weights}
+    contents["model.json"] = _json(_manifest(opened, variant, runtimes, contents, sizes, named))
     _afford(downloads, options["budget_mb"])
     pieces = [
-        Piece(f"{_folder(opened)}/", weights, "the program and what its steps read: they go to every visitor"),
+        Piece(f"{_folder(opened, named)}/", weights, "the program and what its steps read: they go to every visitor"),
         Piece("ort/", sum(map(runtime.size, runtimes)), f"onnxruntime-web {runtime.VERSION}"
               + (", for WASM and for WebGPU; a visitor downloads one" if gpu else "")),
         Piece("index.html, model.js, …", page, "the page, the typed module, samples, licences"),
     ]  # fmt: skip
     facts = {"downloads": downloads, "weights": weights, "budget_mb": options["budget_mb"],
-             "runtime": f"onnxruntime-web {runtime.VERSION}", "variant": variant.id}  # fmt: skip
-    return Site(opened, options, contents, runtimes, pieces, _warnings(opened, downloads, weights), facts)
+             "runtime": f"onnxruntime-web {runtime.VERSION}", "variant": variant.id,
+             "signature": named or DEFAULT, "left": left}  # fmt: skip
+    warnings = _warnings(opened, downloads, weights)
+    if left:
+        warnings.append(f"the page has the signature {named or DEFAULT}; not in it are {', '.join(left)}: each is a "
+                        "site of its own, by --signature")  # fmt: skip
+    return Site(opened, options, contents, runtimes, pieces, warnings, facts)
 
 
-def _folder(opened: Artifact) -> str:
+def _called(opened: Artifact, named: str) -> str:
+    return f"{opened.name}-{named}" if named else opened.name
+
+
+def _folder(opened: Artifact, named: str) -> str:
     """Named after the bytes, so that no cache mixes an old program with a new description."""
-    return f"model-{opened.digest[:12]}"
+    return f"model-{opened.digest[:12]}" + (f"-{named}" if named else "")
 
 
-def _contents(opened: Artifact, variant: Variant, runtimes: Sequence[runtime.Runtime]) -> dict[str, bytes]:
-    folder = _folder(opened)
+def _contents(
+    opened: Artifact, variant: Variant, runtimes: Sequence[runtime.Runtime], named: str
+) -> dict[str, bytes]:  # fmt: skip
+    folder = _folder(opened, named)
     found = {f"{folder}/{name}": bytes(data) for name, data in opened.files(variant.id).items()}
     found |= {f"{folder}/steps/{name}": bytes(data) for name, data in opened.processing.files.items()}
     rows = opened.samples("synthetic")
     if rows is not None:  # nobody's rows; an example's never leave the artifact
         found["samples.json"] = _json({"inputs": told(opened.signature.inputs, rows[0])})
     found |= {name: (_STATIC / name).read_bytes() for name in OURS}
-    title = html.escape(f"{opened.name}, version {opened.version}")
+    called = _called(opened, named)
+    title = html.escape(f"{called}, version {opened.version}")
     page = (_STATIC / "index.html").read_text(encoding="utf-8").replace("{{title}}", title)
-    declared = declarations(opened.signature, opened.name, opened.version)
-    package = {"name": opened.name.lower(), "version": f"{opened.version}.0.0", "private": True, "type": "module",
+    declared = declarations(opened.signature, called, opened.version)
+    package = {"name": called.lower(), "version": f"{opened.version}.0.0", "private": True, "type": "module",
                "main": "model.js", "types": "model.d.ts"}  # fmt: skip
     return found | {
         "index.html": page.encode(), "model.js": _MODULE.encode(), "model.d.ts": declared.encode(),
@@ -117,14 +134,14 @@ def _contents(opened: Artifact, variant: Variant, runtimes: Sequence[runtime.Run
 
 def _manifest(
     opened: Artifact, variant: Variant, runtimes: Sequence[runtime.Runtime], contents: Mapping[str, bytes],
-    sizes: Mapping[str, int | None],
+    sizes: Mapping[str, int | None], named: str,
 ) -> dict[str, Any]:  # fmt: skip
     """What model.json says; web/src/model.ts reads it."""
-    folder, inner = _folder(opened), opened.processing.program
+    folder, inner = _folder(opened, named), opened.processing.program
     beside = [name for name in opened.files(variant.id) if name != variant.entry]
     cached = [".", "index.html", *sorted(set(contents) - {"_headers", "package.json", "model.d.ts", "index.html"})]
     return {
-        "format": 1, "name": opened.name, "version": opened.version, "digest": opened.digest,
+        "format": 1, "name": _called(opened, named), "version": opened.version, "digest": opened.digest,
         "framework": opened.framework, "kind": opened.kind,
         "signature": _signature(opened.signature), "program": None if inner is None else _signature(inner),
         "steps": [step.to_json() for step in opened.processing.steps],

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from setsail.artifact import Artifact
+from setsail.artifact.manifest import DEFAULT
 from setsail.errors import SetsailError
 from setsail.loadtest.wires import WIRES
 from setsail.parity import Check, compare
@@ -26,18 +27,19 @@ _SECONDS: Final = 60.0
 
 
 def replay(opened: Artifact, room: Room) -> tuple[Check, ...]:
-    """Serve in a room, send every stored sample, compare, and end it.
+    """Serve in a room, send every stored sample of every signature, compare, and end it.
 
     Raises:
         SetsailError: `ship.run` where it does not start, does not answer, or does not end when it is told to.
     """
     url = room.serve()["url"]
     checks = []
-    for what in ("synthetic", "example"):
-        if (sample := opened.samples(what)) is not None:
-            answers = _all(opened, url, sample[0])
-            checks.append(compare(opened.signature, sample[1], answers, what=what, batch=0,
-                                  tolerance=opened.parity.tolerance))  # fmt: skip
+    for name, one in opened.signatures.items():
+        for what in ("synthetic", "example"):
+            if (sample := one.samples(what)) is not None:
+                answers = _all(one, url, sample[0], "" if name == DEFAULT else name)
+                checks.append(compare(one.signature, sample[1], answers, what=what, batch=0,
+                                      tolerance=one.parity.tolerance))  # fmt: skip
     if codes := [code for code in room.stop() if code]:
         raise SetsailError(
             "ship.run", "the image did not end in good order after SIGTERM", value=codes[0], expected="0"
@@ -45,22 +47,22 @@ def replay(opened: Artifact, room: Room) -> tuple[Check, ...]:
     return tuple(checks)
 
 
-def _all(opened: Artifact, url: str, rows: Mapping[str, Array]) -> dict[str, Array]:
-    """The answers to all rows, in as many requests as it takes."""
+def _all(opened: Artifact, url: str, rows: Mapping[str, Array], named: str) -> dict[str, Array]:
+    """The answers to all rows, in as many requests as it takes; the default signature is named ""."""
     if not opened.signature.batched:
-        return ask(url, opened.name, opened.signature, rows)
+        return ask(url, opened.name, opened.signature, rows, named)
     total = len(next(iter(rows.values())))
     size = min(_ROWS, opened.variants[0].max_batch or _ROWS)
-    parts = [ask(url, opened.name, opened.signature, {n: a[i : i + size] for n, a in rows.items()})
+    parts = [ask(url, opened.name, opened.signature, {n: a[i : i + size] for n, a in rows.items()}, named)
              for i in range(0, total, size)]  # fmt: skip
     return {spec.name: np.concatenate([part[spec.name] for part in parts]) for spec in opened.signature.outputs}
 
 
-def ask(url: str, model: str, signature: Signature, rows: Mapping[str, Array]) -> dict[str, Array]:
+def ask(url: str, model: str, signature: Signature, rows: Mapping[str, Array], named: str = "") -> dict[str, Array]:
     """One request in the Open Inference Protocol. Raises `ship.run` for any answer but 200."""
     raw = any(isinstance(value, bytes) for array in rows.values() if array.dtype == object for value in array.ravel())
     wire = WIRES["v2-binary" if raw else "v2"]  # JSON has no bytes, and the binary form no missing text
-    body, headers = wire.body(model, signature.inputs, rows)
+    body, headers = wire.body(model, signature.inputs, rows, named)
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=_SECONDS)
     wanted: dict[str, Any] = {}
     try:
@@ -85,7 +87,7 @@ def _plain_answer(body: bytes, headers: Mapping[str, str]) -> tuple[bytes, dict[
     (name,) = (key for key in headers if key.lower() == "inference-header-content-length")
     length = int(headers[name])
     head = json.loads(body[:length])
-    head["parameters"] = {"binary_data_output": False}
+    head["parameters"] |= {"binary_data_output": False}
     told = json.dumps(head).encode()
     return told + body[length:], dict(headers) | {name: str(len(told))}
 

@@ -100,8 +100,9 @@ def plan(opened: Artifact, options: Mapping[str, Any]) -> Folder:
 
 def extras(opened: Artifact) -> str:
     """What running the artifact needs beyond the core: its variants' runtimes, its steps' libraries."""
-    found = {_EXTRAS[variant.format] for variant in opened.variants if variant.format in _EXTRAS}
-    found |= {SCHEMAS[step.kind].extra for step in (*opened.processing.before, *opened.processing.after)}
+    every = opened.signatures.values()
+    found = {_EXTRAS[variant.format] for one in every for variant in one.variants if variant.format in _EXTRAS}
+    found |= {SCHEMAS[step.kind].extra for one in every for step in (*one.processing.before, *one.processing.after)}
     return f"[{','.join(sorted(found - {''}))}]" if found - {""} else ""
 
 
