@@ -271,7 +271,7 @@ def test_a_shadow_that_answers_alike_agrees(server: Server, client: Client) -> N
 def test_a_canary_that_fails_is_stopped_by_itself(
     server: Server, client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server.house.on_route("line")  # the judge is there from the first route on
+    server.house.traffic.on_route("line")  # the judge is there from the first route on
     with caplog.at_level(logging.INFO, "setsail.audit"):
         told = admin(server, "POST", "canary", {"version": 3, "percent": 20, "who": "me"})
         assert told["route"]["canary"]["decision"] == "wait"

@@ -29,7 +29,7 @@ def server() -> Iterator[Server]:
     with Server(Settings(port=0, admin_port=0)) as made:
         furnish(made.house, two(1), two(2), less, none)
         made.start()
-        made.house.on_route("two")
+        made.house.traffic.on_route("two")
         admin(made, "PUT", "", {"weights": {"1": 1}})
         yield made
 

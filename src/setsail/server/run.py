@@ -24,7 +24,7 @@ from setsail.errors import SetsailError
 from setsail.messages import ModelRef
 from setsail.monitor.meter import Meter
 from setsail.protocols.curl import curl_lines
-from setsail.scheduling import Rules
+from setsail.server import provisions
 from setsail.server.admin_port import AdminPort
 from setsail.server.asgi import Application
 from setsail.server.dispatch import Answering, Desk
@@ -35,7 +35,7 @@ from setsail.server.lazy import Lazy
 from setsail.server.listeners import bind, url
 from setsail.server.marks import Tracing, open_tracer
 from setsail.server.opening import Opening, Progress, is_repository, layout, resolve, trusted
-from setsail.server.origins import NO_ORIGINS, Origins
+from setsail.server.origins import NO_ORIGINS
 from setsail.server.plane import Plane
 from setsail.server.settings import Settings
 from setsail.server.watched import Watching
@@ -223,7 +223,7 @@ class Server:
         settings = self.settings
         self.house.management.at_start = False
         try:
-            tls = _tls(settings)
+            tls = provisions.tls(settings)
             if tracer := open_tracer(settings):
                 self.at_end(tracer.close)
             if not self._inherited:
@@ -247,7 +247,7 @@ class Server:
         if self.settings.route:
             import_module(_INITIAL).begin(self.house, self.settings.route)
         if self.judges:
-            self.house.on_route = self._judge
+            self.house.traffic.on_route = self._judge
             for name in [name for name, versions in self.house.table.models.items() if versions.picker is not None]:
                 self._judge(name)
         self._thread = Thread(target=self._run, args=(data, tls), name="setsail-server", daemon=True)
@@ -263,20 +263,20 @@ class Server:
     def _judge(self, name: str) -> None:
         """The first route has come: canaries are judged from now on."""
         judge = import_module(_JUDGE).Judge(self.answering, self.counted)
-        self.house.on_route = judge.wake
+        self.house.traffic.on_route = judge.wake
         self.at_end(judge.close)
         judge.wake(name)
 
     def _desk(self, door: Door, tracer: Tracing | None) -> Desk:
         """What a door answers: its own paths, out of the one house."""
-        given = _desk_settings(self.settings)
+        given = provisions.desk(self.settings)
         if door.control:
             given |= {"control": True, "origins": NO_ORIGINS}
         house = Observed(self.answering, self.counted)
         made: Callable[..., Desk] = Desk
         if asks_for_tokens(door, self.settings):
             made = import_module(TOKENS).desk(self.settings, door.role)
-        desk = made(house, meter=self.meter, api_keys=_keys(self.settings), tracer=tracer, table=door.table(),
+        desk = made(house, meter=self.meter, api_keys=provisions.keys(self.settings), tracer=tracer, table=door.table(),
                     grpc=door.grpc, **given)  # fmt: skip
         desk.ready = self._gate
         return desk
@@ -362,7 +362,7 @@ class Server:
 
     def _run(self, data: list[socket.socket], tls: ssl.SSLContext | None) -> None:
         try:
-            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            with asyncio.Runner(loop_factory=provisions.loop_factory()) as runner:
                 runner.run(self._serve(data, tls))
         except SetsailError as fault:
             self._fault = fault
@@ -375,8 +375,8 @@ class Server:
     async def _serve(self, data: list[socket.socket], tls: ssl.SSLContext | None) -> None:
         loop = self._loop = asyncio.get_running_loop()
         intake = Intake(
-            lambda: self.house.table, Turns(loop), rules=_rules(self.settings), meter=self.meter,
-            observers=self.house.observers, cache=_cache(self.settings), canaries=self.house.canaries,
+            lambda: self.house.table, Turns(loop), rules=provisions.rules(self.settings), meter=self.meter,
+            observers=self.house.observers, cache=provisions.cache(self.settings), canaries=self.house.traffic.canaries,
         )  # fmt: skip
         planes = self._planes
         for desk in self._desks:
@@ -405,63 +405,5 @@ class Server:
 
 def data_application(house: House, settings: Settings, close: Callable[[], object] | None = None) -> Application:
     """The data port as an ASGI application, with the settings that concern it."""
-    return Application(house, api_keys=_keys(settings), predict=house.predict, close=close, **_desk_settings(settings))
-
-
-# -- settings ------------------------------------------------------------------------------------------------------
-
-
-def _desk_settings(settings: Settings) -> dict[str, Any]:
-    origins = Origins(settings.cors_origins.split(","))
-    return {"max_body": settings.max_body, "control": settings.model_control == "explicit", "origins": origins}
-
-
-def _keys(settings: Settings) -> tuple[str, ...]:
-    if not settings.api_key_file:
-        return ()
-    keys = tuple(line.strip() for line in Path(settings.api_key_file).read_text().splitlines() if line.strip())
-    if not keys:
-        raise SetsailError("setting.value", "the key file holds no key", field="--api-key-file",
-                           value=settings.api_key_file, expected="one key a line")  # fmt: skip
-    return keys
-
-
-def _rules(settings: Settings) -> Rules:
-    return Rules(
-        queue_rows=settings.queue_rows, queue_bytes=settings.queue_bytes, max_batch=settings.max_batch,
-        max_delay=settings.max_delay, latency_target=settings.latency_target,
-    )  # fmt: skip
-
-
-def _cache(settings: Settings) -> Callable[[str], int]:
-    """Bytes of answers to keep, by the model's name."""
-    chosen = frozenset(name.strip() for name in settings.cache_models.split(",") if name.strip())
-    return lambda name: settings.cache_bytes if not chosen or name in chosen else 0
-
-
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    """TLS 1.2 or newer; HTTP/2 is offered by ALPN (RFC 7301)."""
-    if not settings.tls_cert:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
-        if settings.tls_client_ca:
-            context.load_verify_locations(settings.tls_client_ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except (OSError, ssl.SSLError) as fault:
-        raise SetsailError("setting.value", "the certificate, key or CA cannot be used", field="--tls-cert",
-                           value=str(fault), expected="PEM files that belong together") from fault  # fmt: skip
-    context.set_alpn_protocols(["h2", "http/1.1"])
-    return context
-
-
-# -- the loop -------------------------------------------------------------------------------------------------------
-
-
-def _loop_factory() -> Any:
-    """uvloop where it is installed, else asyncio's own."""
-    try:
-        return import_module("uvloop").new_event_loop
-    except ImportError:
-        return None
+    given = provisions.desk(settings)
+    return Application(house, api_keys=provisions.keys(settings), predict=house.predict, close=close, **given)

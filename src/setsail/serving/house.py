@@ -2,7 +2,8 @@
 
 Requests read `house.table`; one loader thread at a time makes the next one. A load that fails touches nothing but its
 own version's state, and a reload keeps the old runner answering until the new one was seen to be right. What the wires
-ask (`catalog.py`, `messages.Request`) is answered by `answer`, one method a type.
+ask (`catalog.py`, `messages.Request`) is answered by `answer`; who answers what is a table: what is only told
+(`inquiries.py`), where requests go and what labels say of it (`traffic.py`), what is registered (`management.py`).
 """
 
 from __future__ import annotations
@@ -18,46 +19,33 @@ from setsail import artifact as artifacts
 from setsail.artifact import Artifact
 from setsail.catalog import (
     Ask,
-    Card,
     Configure,
     Describe,
-    Feedback,
-    Index,
-    IsLive,
-    IsReady,
     Load,
     Locate,
-    Metadata,
-    ModelMetadata,
     Register,
     RenewToken,
     Scale,
-    ServerInfo,
     SetDefault,
-    Statistics,
-    Status,
     Unload,
     Unregister,
-    VersionStatistics,
-    VersionStatus,
 )  # fmt: skip
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef, Request, Response
 from setsail.monitor.meter import Meter
-from setsail.monitor.statistics import statistics
-from setsail.routing import PutRoute, Reroute, Routed, Routes
+from setsail.routing import PutRoute, Reroute
 from setsail.serving import loading
-from setsail.serving.canaries import Canaries
 from setsail.serving.hosting import Host, Hosted, Source
+from setsail.serving.inquiries import Inquiries, present
 from setsail.serving.leases import Loaded
 from setsail.serving.loader import Loader
 from setsail.serving.management import NAME, Management
 from setsail.serving.observers import Observer
 from setsail.serving.predict import predict
 from setsail.serving.rehearsal import Rehearsal
-from setsail.serving.rerouting import put, rerouted_in, routed_of, tell
 from setsail.serving.store import SUFFIX, Packer
 from setsail.serving.table import Entry, Swap, Table
+from setsail.serving.traffic import Traffic
 from setsail.serving.watchers import Watchers
 
 __all__ = ["DRAIN_SECONDS", "House"]
@@ -82,8 +70,7 @@ class House:
 
     Attributes:
         management: registers, scales and configures; its `store` says which folders clients may name files in.
-        canaries: counts what canaries did.
-        on_route: called with a model's name after its route has changed.
+        traffic: says which version bare requests go to, and judges by labels.
     """
 
     def __init__(
@@ -93,12 +80,10 @@ class House:
     ) -> None:  # fmt: skip
         self.table = Table()
         self.observers = tuple(observers)
-        self._meter = meter or Meter()
-        self.canaries = Canaries(self._meter)
-        self.on_route: Callable[[str], object] = lambda name: None
+        meter = meter or Meter()
         self.watchers = watchers or Watchers()
-        self._meter.watched = self.watchers.tallies
-        self.watchers.judged = lambda *told: self.canaries.label(self.table, *told)
+        self.traffic = Traffic(self, meter, self.watchers)
+        self._inquiries = Inquiries(lambda: self.table, meter)
         self._threads, self._share, self._host = threads, share_weights, host
         self._changed = Condition()  # held by whoever swaps the table; notified after
         self._loader = Loader()
@@ -234,53 +219,8 @@ class House:
     def _predict(self, ask: Request, control: bool) -> Response:
         return predict(lambda: self.table, ask, self.observers)
 
-    def _is_live(self, ask: IsLive, control: bool) -> bool:
-        return True
-
-    def _is_ready(self, ask: IsReady, control: bool) -> bool:
-        """One version, or everything: each name that is not wholly unloaded has a version that answers."""
-        table = self.table
-        if ask.model is None:
-            return all(v.answers for v in table.models.values() if v.wanted)
-        if ask.lenient and ask.model.name not in table.models:
-            return False
-        return any(version.ready for version in table.status(ask.model))
-
-    def _status(self, ask: Status, control: bool) -> tuple[VersionStatus, ...]:
-        return self.table.status(ask.model)
-
-    def _metadata(self, ask: Metadata, control: bool) -> ModelMetadata:
-        table = self.table
-        entry = table.find(ask.model)
-        loaded = _loaded(entry.loaded)
-        versions = tuple(e.version for e in table.models[entry.name].entries.values() if e.ready)
-
-        def told(one: Loaded, others: Mapping[str, ModelMetadata]) -> ModelMetadata:
-            runner, facts = one.runner, one.facts
-            return ModelMetadata(entry.name, entry.version, versions, runner.signature, facts.framework,
-                                 runner.max_batch, facts.example, others)  # fmt: skip
-
-        return told(loaded, {name: told(other, {}) for name, other in loaded.others.items()})
-
-    def _card(self, ask: Card, control: bool) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        return _loaded(self.table.find(ask.model).loaded).facts.about
-
-    def _index(self, ask: Index, control: bool) -> tuple[VersionStatus, ...]:
-        table = self.table
-        rows = [row for name in table.models for row in table.status(ModelRef(name))]
-        return tuple(row for row in rows if row.ready or not ask.ready_only)
-
-    def _statistics(self, ask: Statistics, control: bool) -> tuple[VersionStatistics, ...]:
-        """Of the version meant, of all ready ones of a name, or of everything that is ready."""
-        table, ref, counts = self.table, ask.model, self._meter.snapshot()
-        if ref is not None and (ref.version is not None or ref.label is not None):
-            return statistics(counts, [(ref.name, table.find(ref).version)])
-        names = tuple(table.models) if ref is None else (ref.name,)
-        rows = [row for name in names for row in table.status(ModelRef(name)) if row.ready]
-        return statistics(counts, [(row.name, row.version) for row in rows])
-
-    def _server_info(self, ask: ServerInfo, control: bool) -> None:
-        return None
+    def _ask(self, ask: Any, control: bool) -> Any:
+        return self._inquiries.answer(ask)
 
     def _load_again(self, ask: Load, control: bool) -> None:
         """Every version of the name that this house has ever been given."""
@@ -306,28 +246,10 @@ class House:
     def _renew_token(self, ask: RenewToken, control: bool) -> None:
         raise SetsailError("request.path", "no tokens are asked for here", field="path", value="/token")
 
-    def _feedback(self, ask: Feedback, control: bool) -> tuple[str, ...]:
-        """Labels of a model that is here, whatever became of the version that answered."""
-        self.table.status(ModelRef(ask.name))
-        self.watchers.missed(ask.name, ask.version, ask.missed)
-        return tuple(self.watchers.labels(ask.name, ask.version, ask.labels, alone=not ask.spread))
-
-    def _routes(self, ask: Routes, control: bool) -> tuple[Routed, ...]:
-        return routed_of(self.table, ask.name)
-
-    def _reroute(self, ask: Reroute, control: bool) -> Routed:
-        _allow(control)
-        (before,) = routed_of(self.table, ask.name)
-        made = rerouted_in(before, self.table.status(ModelRef(ask.name)), ask, self.answer)
-        after = self._put_route(made)
-        tell(ask.name, before.routing, made.routing)
-        return after
-
-    def _put_route(self, ask: PutRoute, control: bool = True) -> Routed:
-        _allow(control)
-        self.swap(lambda table: put(table, ask))
-        self.on_route(ask.name)
-        return routed_of(self.table, ask.name)[0]
+    def _direct(self, ask: Any, control: bool) -> Any:
+        if isinstance(ask, Reroute | PutRoute):
+            _allow(control)
+        return self.traffic.answer(ask)
 
     def _manage(self, ask: Any, control: bool) -> Any:
         if not isinstance(ask, Describe):
@@ -335,11 +257,8 @@ class House:
         return self.management.answer(ask)
 
     _ANSWERS: Final[Mapping[type, Callable[..., Any]]] = {
-        Request: _predict, IsLive: _is_live, IsReady: _is_ready, Status: _status, Metadata: _metadata, Card: _card,
-        Index: _index,
-        ServerInfo: _server_info, RenewToken: _renew_token, Statistics: _statistics, Load: _load_again,
-        Unload: _unload_all, Feedback: _feedback,
-        Routes: _routes, Reroute: _reroute, PutRoute: _put_route,
+        Request: _predict, RenewToken: _renew_token, Load: _load_again, Unload: _unload_all,
+        **dict.fromkeys(Inquiries.ASKS, _ask), **dict.fromkeys(Traffic.ASKS, _direct),
         **dict.fromkeys((Locate, Register, Unregister, SetDefault, Scale, Describe, Configure), _manage),
     }  # fmt: skip
 
@@ -447,7 +366,7 @@ class House:
 
         if entry.state in ("ready", "restarting"):
             self.swap(lambda table: table.moved(entry.name, entry.version, "draining"))
-            _loaded(entry.loaded).retire(gone)
+            present(entry.loaded).retire(gone)
         elif entry.state in ("queued", "failed", "parked"):
             gone()
 
@@ -481,12 +400,6 @@ class House:
 def _is(table: Table, name: str, version: int, state: str) -> bool:
     entry = table.get(name, version)
     return entry is not None and entry.state == state
-
-
-def _loaded(loaded: Loaded | None) -> Loaded:
-    if loaded is None:
-        raise SetsailError("model.not_ready", "the version was unloaded meanwhile")
-    return loaded
 
 
 def _allow(control: bool) -> None:
