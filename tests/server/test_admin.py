@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from fakehouse import FakeHouse, FakeModel, gallery, iris
+from fakehouse import FakeHouse, FakeModel, gallery, iris, two
 from prometheus_client.parser import text_string_to_metric_families
 
 from setsail.monitor.meter import Meter
@@ -83,6 +83,33 @@ def test_a_version_of_a_model_has_its_own_page(app: Any) -> None:
     assert "/docs/iris/try?version=1#try" in page
     assert "/v2/models/iris/versions/1/infer" in page
     assert send(app, "GET", "/docs/iris?version=2").headers["x-setsail-error"] == "model.version"
+
+
+def test_each_signature_has_a_page_with_its_form_and_lines() -> None:
+    app = application(FakeHouse(two()), data_url=DATA)
+    page = html.unescape(send(app, "GET", "/docs/two").text)
+    assert re.findall(r'<a href="(/docs/two[^"]*)"( aria-current="page")?>(\w+)</a>', page) == [
+        ("/docs/two", ' aria-current="page"', "serving_default"),
+        *((f"/docs/two?signature={name}", "", name) for name in ("classify", "prediction", "serve", "sort")),
+    ]
+    assert len(re.findall(r"<pre><code>curl", page)) == 5
+    page = html.unescape(send(app, "GET", "/docs/two?version=1&signature=classify").text)
+    assert "<code>z</code>" in page
+    assert "<code>x</code>" not in page
+    assert 'action="/docs/two/try?version=1&signature=classify#try"' in page
+    lines = re.findall(r"<pre><code>(curl .*?)</code></pre>", page, re.S)
+    bodies = [json.loads(shlex.split(line)[-1]) for line in lines]
+    assert bodies == [
+        {"parameters": {"signature": "classify"},
+         "inputs": [{"name": "z", "shape": [1, 2], "datatype": "FP32", "data": [2.0, 4.0]}]},
+        {"signature_name": "classify", "instances": [[2.0, 4.0]]},
+    ]  # fmt: skip
+    reply = send(app, "POST", "/docs/two/try?signature=classify", data=form_of(page))
+    assert reply.status_code == 200
+    found = re.findall(r"<code>scores</code></td><td>(\w+)</td><td>(.*?)</td>", reply.text)
+    assert found == [("cat", "1.0"), ("dog", "2.0")]
+    assert send(app, "GET", "/docs/two?signature=regress").headers["x-setsail-error"] == "model.signature"
+    assert "signatures" not in send(application(FakeHouse(iris()), data_url=DATA), "GET", "/docs/iris").text
 
 
 def test_pages_load_nothing_and_run_nothing(app: Any) -> None:

@@ -17,7 +17,7 @@ from setsail.catalog import ModelMetadata
 from setsail.protocols.values import dump
 from setsail.signature import TensorSpec
 
-__all__ = ["CURL", "LARGE", "curl_lines"]
+__all__ = ["CURL", "LARGE", "NAMED", "curl_lines"]
 
 LARGE: Final = 1000
 _PRINT: Final = "import json; z = lambda *s: [z(*s[1:])] * s[0] if s else 0; print(json.dumps({!r}))"
@@ -89,23 +89,36 @@ CURL: Final[Mapping[str, Callable[[ModelMetadata, str], tuple[str, Any]]]] = {
     "mlflow": _mlflow,
     "torchserve": _torchserve,
 }
+# The wires that have a word for a signature, and that word in a body.
+NAMED: Final[Mapping[str, Callable[[str], dict[str, Any]]]] = {
+    "tf-serving": lambda name: {"signature_name": name},
+    "open-inference": lambda name: {"parameters": {"signature": name}},
+}
 _FILES: Final = frozenset(("torchserve",))  # which take a file with any verb and any type
 _TYPED: Final = frozenset(("mlflow",))  # whose original refuses the type that curl -d states
 
 
-def curl_lines(meta: ModelMetadata, url: str, *, pinned: bool = False, keyed: bool = False) -> dict[str, str]:
+def curl_lines(
+    meta: ModelMetadata, url: str, *, pinned: bool = False, keyed: bool = False, signature: str = ""
+) -> dict[str, str]:  # fmt: skip
     """One line per wire, keyed by the wire's name.
 
     Args:
+        meta: of the signature that is asked.
         url: where the data port is, without a slash at the end.
         pinned: ask for this version, rather than for the model's default one.
         keyed: send the API key that the shell has in SETSAIL_API_KEY.
+        signature: its name, where it is not the default one: then of the wires that can name it.
     """
     model = f"{meta.name}/versions/{meta.version}" if pinned else meta.name
     key = ' -H "authorization: Bearer $SETSAIL_API_KEY"' if keyed else ""
     lines = {}
     for wire, form in CURL.items():
+        if signature and wire not in NAMED:
+            continue
         path, body = form(meta, model)
+        if signature:
+            body = NAMED[wire](signature) | body
         kind = f" -H {shlex.quote('content-type: application/json')}" if wire in _TYPED else ""
         curl = f"curl {shlex.quote(url + path)}{key}{kind} -d "
         if wire in _FILES and [bool(s.content) for s in meta.signature.inputs] == [True]:

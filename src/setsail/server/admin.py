@@ -16,7 +16,7 @@ from importlib.resources import files
 from inspect import iscoroutinefunction
 from time import time
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
@@ -51,6 +51,7 @@ __all__ = ["Admin", "application"]
 _LOG = logging.getLogger("setsail.server")
 _Handler = Callable[[HttpRequest], HttpResponse | Awaitable[HttpResponse]]
 _OPENAPI: Final = "setsail.protocols.openapi"  # few who open these pages ask for it
+_DEFAULT: Final = "serving_default"
 _MAX_FORM: Final = 16 << 20  # a photograph
 _FOLDER: Final = files("setsail.server") / "pages"
 _FILES: Final = {"style.css": "text/css", "console.css": "text/css", "console.js": "text/javascript"}
@@ -172,9 +173,10 @@ class Admin:
     def _tried(self, request: HttpRequest, form: bytes) -> HttpResponse:
         """Predict with what the form holds; a fault is shown above the form, which keeps what was typed."""
         meta = self._metadata(request)
-        filled = sent(meta, form, request.headers.get("content-type", ""))
+        name, one = _meant(request, meta)
+        filled = sent(one, form, request.headers.get("content-type", ""))
         try:
-            response = self._ask(Request(ModelRef(meta.name, meta.version), body(meta.signature, filled)))
+            response = self._ask(Request(ModelRef(meta.name, meta.version), body(one.signature, filled), None, name))
         except SetsailError as fault:
             return self._model_page(request, meta, fault.family.http, filled=filled, error=str(fault))
         return self._model_page(request, meta, filled=filled, answer=answer_rows(response))
@@ -196,21 +198,30 @@ class Admin:
         answer: list[tuple[str, str, str]] | None = None,
     ) -> HttpResponse:
         pinned = "version" in request.query_params
-        lines = curl_lines(meta, self._url(), pinned=pinned, keyed=self._keyed)
-        sides = (("input", meta.signature.inputs), ("output", meta.signature.outputs))
+        version = str(meta.version) if pinned else ""
+        name, one = _meant(request, meta)
+        other = "" if one is meta else name
+        lines = curl_lines(one, self._url(), pinned=pinned, keyed=self._keyed, signature=other)
+        sides = (("input", one.signature.inputs), ("output", one.signature.outputs))
         return self._page(
             request,
             "model.html",
             status,
             meta=meta,
             pinned=pinned,
-            signature=[(side, spec, _notes(spec, meta)) for side, specs in sides for spec in specs],
-            fields=fields(meta, filled),
+            asked=name,
+            others=[
+                (_DEFAULT, _query(version=version)),
+                *((n, _query(version=version, signature=n)) for n in meta.others),
+            ],
+            query=_query(version=version, signature=other),
+            signature=[(side, spec, _notes(spec, one)) for side, specs in sides for spec in specs],
+            fields=fields(one, filled),
             lines=[(wire.title, lines[wire.name]) for wire in self._table.wires if wire.name in lines],
             error=error,
             answer=answer,
             card=self._ask(Card(ModelRef(meta.name, meta.version))),
-            drift=self._drift(meta),
+            drift=None if other else self._drift(meta),
         )
 
     # -- machines ------------------------------------------------------------------------------------------------
@@ -291,6 +302,22 @@ class Admin:
             return ipaddress.ip_address(name).is_loopback
         except ValueError:
             return False
+
+
+def _meant(request: HttpRequest, meta: ModelMetadata) -> tuple[str, ModelMetadata]:
+    """The signature that the query names, and what it takes and gives. Raises `model.signature`."""
+    name = request.query_params.get("signature") or _DEFAULT
+    if name == _DEFAULT:
+        return name, meta
+    if name not in meta.others:
+        raise SetsailError("model.signature", f"model {meta.name!r} has no signature {name!r}", field="signature",
+                           value=name, expected=", ".join((_DEFAULT, *meta.others)))  # fmt: skip
+    return name, meta.others[name]
+
+
+def _query(**given: str) -> str:
+    told = urlencode({key: value for key, value in given.items() if value})
+    return f"?{told}" if told else ""
 
 
 def _guarded(handler: _Handler) -> Callable[[HttpRequest], Any]:

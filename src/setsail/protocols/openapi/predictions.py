@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from setsail.catalog import ModelMetadata
-from setsail.protocols.curl import CURL
+from setsail.protocols.curl import CURL, NAMED
 from setsail.protocols.http import JSON
 from setsail.protocols.openapi.tensors import Schema, array, nested, record, scalar, text
 from setsail.signature import Signature, TensorSpec
@@ -176,9 +176,14 @@ def _named(meta: ModelMetadata, key: str) -> tuple[Schema, tuple[str, ...]]:
     return {"enum": list(meant.names)}, () if meant.stated else (key,)
 
 
+def _stated(meta: ModelMetadata, wire: str) -> dict[str, Any]:
+    """The part of a body that names a signature which has to be named."""
+    return NAMED[wire](meta.names[0]) if isinstance(meta, Signed) and meta.stated else {}
+
+
 def _v1_example(meta: ModelMetadata) -> Any:
     signature = meta.signature
-    named = {"signature_name": meta.names[0]} if isinstance(meta, Signed) and meta.stated else {}
+    named = _stated(meta, "tf-serving")
     if not signature.batched:
         return named | {"inputs": _example(meta, rows=True)}
     row = _example(meta, rows=False)
@@ -241,7 +246,7 @@ def _size(dim: int | str) -> Schema:
 
 def _oip_example(meta: ModelMetadata) -> Any:
     body = CURL["open-inference"](meta, meta.name)[1]
-    return body | ({"parameters": {"signature": meta.names[0]}} if isinstance(meta, Signed) and meta.stated else {})
+    return body | _stated(meta, "open-inference")
 
 
 def _oip_answer(meta: ModelMetadata) -> Schema:
