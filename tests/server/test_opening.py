@@ -10,6 +10,7 @@ from sklearn.linear_model import LinearRegression
 from xgboost import XGBRegressor
 
 from setsail.errors import SetsailError
+from setsail.server.apps import entry_of
 from setsail.server.opening import is_repository, resolve
 
 X = np.arange(40.0).reshape(20, 2) % 7
@@ -76,3 +77,40 @@ def test_which_directories_are_repositories(tmp_path: Path, booster: Path) -> No
     (side / "a.setsail").write_bytes(b"")
     (side / "notes.json").write_text(json.dumps({"made": "by hand"}))
     assert [is_repository(p) for p in (versions, single, side, empty, booster)] == [True, False, True, True, False]
+
+
+def parametric(folder: Path) -> Path:
+    """A directory of MLflow whose answers depend on parameters of the request, which no program has."""
+    pytest.importorskip("yaml", reason="needs PyYAML: pip install setsail[mlflow]")
+    from mlmodel import columns, directory
+
+    flavours = {"xgboost": {"data": "model.ubj", "model_class": "xgboost.sklearn.XGBRegressor"}}
+    pyfunc = {"python_function": {"loader_module": "mlflow.xgboost"}}
+    directory(folder, flavours | pyfunc, inputs=columns(a="double", b="double"), outputs=columns(y="double"),
+              params=[{"name": "k", "type": "long", "default": 1, "shape": None}])  # fmt: skip
+    XGBRegressor(n_estimators=3).fit(X, Y).save_model(folder / "model.ubj")
+    return folder
+
+
+def test_what_cannot_be_packed_is_run_as_the_code_it_has_where_that_is_trusted(tmp_path: Path) -> None:
+    folder = parametric(tmp_path / "churn")
+    found = resolve(folder, trust=("pyfunc",))
+    assert found.path == folder / "MLmodel"
+    assert "churn: served as the code in it, for it cannot be packed: what MLflow answers depends" in found.note
+    entry = entry_of(found.path)
+    assert entry is not None
+    assert (entry.kind, entry.name, entry.place) == ("pyfunc", "churn", folder)
+
+
+def test_without_that_trust_the_fault_tells_of_it(tmp_path: Path) -> None:
+    with pytest.raises(SetsailError, match="or serve it as it is with --trust pyfunc") as caught:
+        resolve(parametric(tmp_path / "churn"), trust=("pickle",))
+    assert caught.value.code == "convert.unsupported"
+
+
+def test_what_is_damaged_is_no_code_either(tmp_path: Path) -> None:
+    folder = parametric(tmp_path / "churn")
+    (folder / "model.ubj").unlink()
+    with pytest.raises(SetsailError) as caught:
+        resolve(folder, trust=("pyfunc",))
+    assert caught.value.code == "source.damaged"

@@ -42,6 +42,7 @@ MADE = {
     "xgboost-classifier": (), "xgboost-regressor": (), "lightgbm-booster": (), "lightgbm-classifier": ("pickle",),
     "catboost-classifier": (), "onnx": (),
     "transformers-film": (), "transformers-topics": (),
+    "xgboost-params": ("pyfunc",),  # which cannot be packed, and is run by MLflow instead
     "pyfunc": ("pyfunc",), "pyfunc-unsigned": ("pyfunc",), "pyfunc-hinted": ("pyfunc",),
 }  # fmt: skip
 
@@ -96,6 +97,9 @@ cancer = load_breast_cancer(as_frame=True)
 B, z = cancer.data.iloc[:120, :6], cancer.target[:120]
 booster = xgb.train({"objective": "binary:logistic", "max_depth": 3, "nthread": 1}, xgb.DMatrix(B, z), 5)
 put("xgboost-booster", mlflow.xgboost, booster, B, **signed(B, booster.predict(xgb.DMatrix(B))))
+margins = {"output_margin": False}
+put("xgboost-params", mlflow.xgboost, booster, B,
+    signature=infer_signature(B, booster.predict(xgb.DMatrix(B)), params=margins))
 for name, made in (("classifier", xgb.XGBClassifier), ("regressor", xgb.XGBRegressor)):
     model = made(n_estimators=4, max_depth=3, n_jobs=1).fit(B, z)
     put(f"xgboost-{name}", mlflow.xgboost, model, B, **signed(B, model.predict(B)))

@@ -23,7 +23,7 @@ from setsail.server.settings import Settings
 from setsail.serving.leases import Facts, Loaded
 from setsail.serving.samples import example
 
-__all__ = ["ENTRIES", "App", "app", "entry_of", "is_trusted", "kind_of"]
+__all__ = ["ENTRIES", "App", "app", "entry_of", "instead", "is_trusted", "kind_of"]
 
 # Format of `convert/formats.py` -> `module:function`, path -> Entry; or None for a model that is to be packed.
 ENTRIES: Final[Mapping[str, str]] = {
@@ -34,6 +34,9 @@ ENTRIES: Final[Mapping[str, str]] = {
 }
 # What would be packed, but only with trust in a format that was not given: the format it is as code.
 AS_CODE: Final[Mapping[str, str]] = {"mlflow": "mlflow-pyfunc"}
+# A file whose path means that the folder around it is code, whatever else it could be: the format it is then.
+_MARKS: Final[Mapping[str, str]] = {"MLmodel": "mlflow-pyfunc"}
+_DAMAGED: Final = ("source.damaged", "source.missing")
 _ARTIFACT: Final = ".setsail"
 
 
@@ -101,10 +104,36 @@ def kind_of(path: Path, trust: Collection[str] = ()) -> str | None:
     return None if found is None else import_module("setsail.convert").FORMATS[found[0]].trust
 
 
+def instead(path: Path, fault: SetsailError, trust: Collection[str] = ()) -> Path | None:
+    """What is served of a model that cannot be packed, but can be run as code: a path that means so.
+
+    Args:
+        fault: why it cannot be packed. What is damaged is no code either.
+        trust: the kinds that are given.
+
+    Returns:
+        None where there is no such way, or nobody trusts it; then the fault's advice tells of it.
+    """
+    try:
+        form = AS_CODE.get(import_module("setsail.convert").recognise(path).format) if path.is_dir() else None
+        mark = next((path / name for name, other in _MARKS.items() if other == form), None)
+        if mark is None or fault.code in _DAMAGED or entry_of(mark) is None:
+            return None
+    except SetsailError:
+        return None
+    kind = import_module("setsail.convert").FORMATS[form].trust
+    if kind in trust:
+        return mark
+    fault.todo = f"{fault.todo}, or serve it as it is with --trust {kind}"
+    return None
+
+
 def _code(path: Path, trust: Collection[str]) -> tuple[str, Path] | None:
     """The format of code at a path, and where it is."""
     if not ENTRIES or path.suffix == _ARTIFACT or not path.exists():
         return None
+    if path.name in _MARKS and path.is_file():
+        return _MARKS[path.name], path.parent
     convert = import_module("setsail.convert")
     try:
         found = convert.recognise(path)

@@ -54,6 +54,8 @@ def resolve(
 ) -> Opening:
     """The artifact that a file or a model directory stands for; sources are packed into the cache, code stays.
 
+    What cannot be packed and can be run as code too is code, where its kind is trusted.
+
     Args:
         progress: told a line for every stage of packing.
         trust: kinds of format whose loading may run code.
@@ -70,7 +72,13 @@ def resolve(
         return Opening(path, name)
     if import_module(_APPS).entry_of(path, trust) is not None:
         return Opening(path, name)
-    artifact, found = pack_source(path, name=name, progress=progress, trust=trust)
+    try:
+        artifact, found = pack_source(path, name=name, progress=progress, trust=trust)
+    except SetsailError as fault:
+        code = import_module(_APPS).instead(path, fault, trust)
+        if code is None:
+            raise
+        return Opening(code, name, f"{path.name}: served as the code in it, for it cannot be packed: {fault.what}")
     kind = "found in the cache" if found else "packed into the cache"
     return Opening(artifact, name, f"{path.name}: {kind} as {artifact}")
 
