@@ -16,10 +16,12 @@ from scaled import artifact, program
 from shell import run
 
 from setsail import artifact as artifacts
+from setsail.catalog import Policy
 from setsail.messages import ModelRef
 from setsail.server import migration
 from setsail.server.run import Server
 from setsail.server.settings import Settings
+from setsail.serving import declared
 
 Given = Callable[..., None]
 
@@ -123,8 +125,11 @@ def test_what_config_properties_names_is_called_so_and_another_default_is_said()
     assert first.code == 0, first.out
     assert _states(first.document) == {("counter", 1): "copied", ("counter", 2): "copied"}
     notes = " ".join(first.document["notes"])
-    assert "counter: its default version was 1, and a repository answers with the highest, 2" in notes
+    assert "counter: default version 1: in repository.toml" in notes
     assert "default_workers_per_model: processes serve all models; --workers says how many" in notes
+    with Server(Settings(port=0, admin_port=-1, trust="mar")) as server:
+        server.open(Path("repo"))
+        assert [s.version for s in server.house.table.status(ModelRef("counter")) if s.default] == [1]
     elsewhere = _put("config.properties", f"model_store={Path('store').resolve()}\n{text}")
     Path("store/config.properties").unlink()
     again = run("pack", elsewhere, "-o", "again/", "--json")
@@ -145,14 +150,25 @@ instance_group [ { count: 2 } ]
 def test_a_repository_of_tritons_moves_with_its_labels_and_what_disagrees_is_refused() -> None:
     _put("triton/scaled/config.pbtxt", TRITON)
     _put("triton/scaled/labels.txt", "low\nhigh\n")
+    _put("triton/both/config.pbtxt", TRITON.replace(' label_filename: "labels.txt"', "")
+         + "version_policy { latest { num_versions: 2 } }")  # fmt: skip
+    _put("triton/both/1/model.onnx", program(1.0))
+    _put("triton/both/2/model.onnx", program(2.0))
     _put("triton/scaled/1/model.onnx", program(2.0))
     _put("triton/scaled/3/model.onnx", program(6.0))
     _put("triton/other/config.pbtxt", TRITON.replace("FP32", "FP64").replace(' label_filename: "labels.txt"', ""))
     _put("triton/other/1/model.onnx", program(2.0))
     found = run("pack", "triton", "-o", "repo/", "--json")
     assert found.code == 1
-    assert _states(found.document) == {("other", 1): "failed", ("scaled", 3): "packed"}  # Triton serves the latest
-    assert found.document["models"][0]["error"]["code"] == "repository.config"
+    assert _states(found.document) == {
+        ("both", 1): "packed", ("both", 2): "packed", ("other", 1): "failed", ("scaled", 3): "packed",
+    }  # fmt: skip
+    assert declared.read(Path("repo")) == {
+        "both": declared.Declared(policy=Policy(latest=2))
+    }  # unless told, the latest
+    assert next(one for one in found.document["models"] if one["name"] == "other")["error"]["code"] == (
+        "repository.config"
+    )
     assert not Path("repo/other/1.setsail").exists()
     assert found.document["next"] == ["setsail serve repo --as triton"]
     assert "scaled: instance_group: processes serve all models; --workers says how many" in found.document["notes"]
@@ -190,8 +206,66 @@ def test_tensorflow_servings_base_paths_and_models_config_move() -> None:
     config += 'model_platform: "tensorflow" version_labels { key: "stable" value: 2 } } }'
     found = run("pack", _put("models.config", config), "-o", "repo/", "--json")
     assert (found.code, _states(found.document)) == (0, {("credit", 2): "packed"})  # the latest, as there
-    assert "credit: labels are no part of a repository: stable is 2" in found.document["notes"]
+    assert "credit: label stable for version 2: in repository.toml" in found.document["notes"]
     assert found.document["next"] == ["setsail serve repo --as tfserving"]
+
+
+MODELS = """
+model_config_list {{ config {{
+  name: "credit" base_path: "{}" model_version_policy {{ specific {{ versions: 1 versions: 3 }} }}
+  version_labels {{ key: "stable" value: 1 }} version_labels {{ key: "canary" value: 3 }}
+}} }}
+"""
+
+
+def test_after_the_move_a_client_of_tensorflow_servings_finds_versions_by_their_labels() -> None:
+    for version in (1, 2, 3):
+        _put(f"base/{version}/model.onnx", program(float(version)))
+    found = run("pack", _put("models.config", MODELS.format(Path("base").resolve())), "-o", "repo/", "--json")
+    assert _states(found.document) == {("credit", 1): "packed", ("credit", 3): "packed"}
+    artifact(Path("repo/credit/2.setsail"), 2.0, name="credit", version=2).close()  # which the policy leaves out
+    with Server(Settings(port=0, admin_port=-1, as_="tfserving")) as server:
+        server.open(Path("repo"))
+        server.start()
+
+        def asked(at: str) -> Any:
+            answer = httpx.post(f"{server.url}/v1/models/credit{at}:predict", json={"instances": [[1, 2]]}, timeout=30)
+            told = answer.json().get("predictions")
+            return answer.status_code if told is None else told[0]["y"]
+
+        assert asked("/labels/stable") == asked("/versions/1") == [1, 2]
+        assert asked("/labels/canary") == asked("") == [3, 6]
+        assert asked("/versions/2") == 404
+
+
+def test_what_a_repository_says_of_other_models_stays() -> None:
+    _put("base/1/model.onnx", program(1.0))
+    _put("base/3/model.onnx", program(3.0))
+    _put("repo/repository.toml", "[models.other]\ndefault = 2\n[models.credit]\nlabels = { old = 9 }\n")
+    run("pack", _put("models.config", MODELS.format(Path("base").resolve())), "-o", "repo/", "--json")
+    assert declared.read(Path("repo")) == {
+        "other": declared.Declared(2),
+        "credit": declared.Declared(None, {"stable": 1, "canary": 3}, Policy(specific=(1, 3))),
+    }
+
+
+def test_a_label_of_a_version_that_could_not_be_moved_is_said_and_left_out() -> None:
+    _put("base/1/model.onnx", program(1.0))
+    _put("base/3/model.onnx", b"\x08 garbage")
+    found = run("pack", _put("models.config", MODELS.format(Path("base").resolve())), "-o", "repo/", "--json")
+    assert "credit: label canary is of version 3, which is not here" in found.document["notes"]
+    assert declared.read(Path("repo"))["credit"].labels == {"stable": 1}
+
+
+@pytest.mark.parametrize("target", ["repo", "repo/"])
+def test_a_folder_with_one_model_in_it_becomes_a_repository_too(target: str) -> None:
+    """As it does with a second model beside it; a file is what `-o NAME.setsail` asks for."""
+    _put("models/net.onnx", program(2.0))
+    found = run("pack", "models", "-o", target, "--json")
+    assert (found.code, _states(found.document)) == (0, {("net", 1): "packed"})
+    assert Path("repo/net/1.setsail").is_file()
+    assert run("pack", "models", "-o", "net.setsail", "--json").code == 0
+    assert Path("net.setsail").is_file()
 
 
 def test_one_model_goes_into_a_repository_under_its_name_and_version() -> None:

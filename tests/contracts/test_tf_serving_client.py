@@ -11,7 +11,8 @@ import pytest
 from client_envs import ask_client, client_python
 from fakehouse import echo, iris, people, review
 from furnished import furnish
-from scaled import artifact
+from scaled import artifact, program
+from shell import run
 
 from setsail.server.run import Server
 from setsail.server.settings import Settings
@@ -195,6 +196,44 @@ told["gone"] = refused(lambda: predict("double", x=np.float32([[3, 4]])))
     assert found["double"][0] == [[1, 30]]
     assert found["outside"][::2] == ["PERMISSION_DENIED", "store.outside"]
     assert found["gone"][0] == "NOT_FOUND"
+
+
+MODELS = """
+model_config_list {{ config {{
+  name: "credit" base_path: "{}" model_version_policy {{ specific {{ versions: 1 versions: 3 }} }}
+  version_labels {{ key: "stable" value: 1 }} version_labels {{ key: "canary" value: 3 }}
+}} }}
+"""
+
+
+def test_versions_by_label_in_a_repository_that_models_config_became(python: Path, tmp_path: Path) -> None:
+    for version in (1, 2, 3):
+        (tmp_path / "base" / str(version)).mkdir(parents=True)
+        (tmp_path / "base" / str(version) / "model.onnx").write_bytes(program(float(version)))
+    (tmp_path / "models.config").write_text(MODELS.format(tmp_path / "base"))
+    assert run("pack", tmp_path / "models.config", "-o", f"{tmp_path / 'repo'}/").code == 0
+    script = """
+asked = predict_pb2.PredictRequest()
+asked.model_spec.name = "credit"
+asked.inputs["x"].CopyFrom(tf.make_tensor_proto(np.float32([[1, 2]])))
+for label in ("stable", "canary", ""):
+    if label:
+        asked.model_spec.version_label = label
+    else:
+        asked.model_spec.ClearField("version_label")
+    answer = predictions.Predict(asked, 20)
+    told[label] = [answer.model_spec.version.value, tf.make_ndarray(answer.outputs["y"]).tolist()]
+asked.model_spec.version_label = "gone"
+told["gone"] = refused(lambda: predictions.Predict(asked, 20))
+"""
+    with Server(Settings(port=0, admin_port=-1)) as server:
+        server.open(tmp_path / "repo")
+        server.start()
+        found = told(python, server, script)
+    assert found["gone"][2] == "model.label"
+    assert {name: found[name] for name in ("stable", "canary", "")} == {
+        "stable": [1, [[1, 2]]], "canary": [3, [[3, 6]]], "": [3, [[3, 6]]],
+    }  # fmt: skip
 
 
 def test_faults(python: Path, server: Server) -> None:

@@ -26,6 +26,7 @@ from setsail.signature import Signature, TensorSpec
 __all__ = ["command"]
 
 _KINDS: Final = ("pickle", "torchscript", "factory", "mar", "app", "pyfunc", "r")  # contract.md §2
+_SUFFIX: Final = ".setsail"
 _REFERENCE_ROWS: Final = 1_000_000
 _PATH: Final = click.Path(path_type=Path)
 
@@ -107,9 +108,14 @@ def command(console: Console, source: Path, **given: Any) -> int:
 def _is_repository(source: Path, output: str | None) -> bool:
     """Whether what is made is a folder of models. What holds several cannot be one file."""
     told = output is not None and (output.endswith(("/", os.sep)) or Path(output).is_dir())
-    if told or not source.exists() or not _holds_several(source):
+    if told or not source.exists():
         return told
-    if output is None or Path(output).suffix == ".setsail":
+    several = _holds_several(source)
+    if not several and output is not None and Path(output).suffix != _SUFFIX and _holds_one(source):
+        return True  # `-o repo` is what it would be with a second model beside the first
+    if not several:
+        return False
+    if output is None or Path(output).suffix == _SUFFIX:
         raise SetsailError("command.usage", f"{source} holds several models", field="-o", value=output,
                            expected="a folder, which becomes a repository",
                            todo=f"move all of them: setsail pack {source} -o REPO/")  # fmt: skip
@@ -122,6 +128,11 @@ def _holds_several(source: Path) -> bool:
     except SetsailError as fault:
         return fault.code == "source.unknown" and bool(import_module("setsail.server.stores").is_store(source))
     return False
+
+
+def _holds_one(source: Path) -> bool:
+    """Whether a directory has one model file in it, rather than being one model."""
+    return source.is_dir() and recognise(source).path != source
 
 
 def _example(path: Path | None) -> Any:

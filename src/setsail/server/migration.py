@@ -2,6 +2,7 @@
 
     <repo>/<name>/<version>.setsail     what becomes a program
     <repo>/<name>/<version>/<file>      code, which nothing can pack: copied as it is, and served with `--trust`
+    <repo>/repository.toml              default versions, labels and policies of versions, as the store had them
 
 What there is says `stores.py`. Each model is moved by itself: one that cannot be is named with its reason, and costs
 the others nothing. What is there already stays, so that a second run does what the first could not.
@@ -23,6 +24,7 @@ from setsail.convert.conversion import Intent
 from setsail.errors import SetsailError
 from setsail.packing import PackOptions
 from setsail.server import apps, stores
+from setsail.serving.declared import FILE, Declared, merge
 from setsail.serving.management import NAME
 from setsail.serving.repository import Found
 
@@ -113,7 +115,7 @@ def migrate(source: Path, target: Path, intent: Intent, options: PackOptions) ->
     for count, (place, one) in enumerate(store.found, 1):
         mover.title = f"{count} of {len(store.found)}, {one.name or place.name}"
         moved.append(mover.move(place, one))
-    return Migration(tuple(moved), (*store.notes, *_changed(store.defaults, moved)), store.flavour)
+    return Migration(tuple(moved), (*store.notes, *_declare(target, store.declared, moved)), store.flavour)
 
 
 def _check_common(intent: Intent, options: PackOptions, count: int) -> None:
@@ -130,13 +132,36 @@ def _check_common(intent: Intent, options: PackOptions, count: int) -> None:
                            todo=f"pack that model by itself: setsail pack FILE {flag} … -o REPO/")  # fmt: skip
 
 
-def _changed(defaults: Mapping[str, int], moved: Sequence[Moved]) -> Iterator[str]:
-    """Models whose bare requests would go to another version than before: said, because answers change with it."""
-    for name, wanted in defaults.items():
-        there = [one.version for one in moved if one.name == name and one.state != "failed"]
-        if there and max(there) != wanted:
-            yield (f"{name}: its default version was {wanted}, and a repository answers with the highest, "
-                   f"{max(there)}: set the default of the running server, or take the higher ones out")  # fmt: skip
+def _declare(target: Path, declared: Mapping[str, Declared], moved: Sequence[Moved]) -> Iterator[str]:
+    """Write what the store said of its models, where it can hold. What names a version that did not come is told."""
+    kept: dict[str, Declared] = {}
+    for name, told in declared.items():
+        there = {one.version for one in moved if one.name == name and one.state != "failed"}
+        lost = {label: version for label, version in told.labels.items() if version not in there}
+        yield from (
+            f"{name}: label {label} is of version {version}, which is not here" for label, version in lost.items()
+        )
+        default = told.default
+        if default is not None and default not in there:
+            yield f"{name}: its default version was {default}, which is not here: the highest one answers"
+            default = None
+        labels = {label: version for label, version in told.labels.items() if label not in lost}
+        now = Declared(default, labels, told.policy)
+        if there and now != Declared():
+            kept[name] = now
+            yield f"{name}: {', '.join(_said(now))}: in {FILE}"
+    if kept:
+        merge(target, kept)
+
+
+def _said(told: Declared) -> Iterator[str]:
+    if told.default is not None:
+        yield f"default version {told.default}"
+    yield from (f"label {label} for version {version}" for label, version in told.labels.items())
+    if told.policy.latest:
+        yield f"the latest {told.policy.latest} are served" if told.policy.latest > 1 else "the latest is served"
+    if told.policy.specific:
+        yield f"only {', '.join(map(str, told.policy.specific))} served"
 
 
 class _Mover:
@@ -193,7 +218,14 @@ class _Mover:
             )  # fmt: skip
             if found.prepare is None and (kind := apps.kind_of(found.source, self._options.trust)) is not None:
                 return self._copied(place, found.source, kind, name, version, Path(made))
-            source = found.prepare() if found.prepare is not None else self.pack(found.source)
+            try:
+                source = found.prepare() if found.prepare is not None else self.pack(found.source)
+            except SetsailError as fault:
+                code = apps.instead(found.source, fault, self._options.trust) if found.prepare is None else None
+                kind = None if code is None else apps.kind_of(code)
+                if kind is None:
+                    raise
+                return self._copied(place, found.source, kind, name, version, Path(made), fault.what)
             if source != part:
                 shutil.copyfile(source, part)
             with artifacts.read(part) as opened:  # a repository gets nothing damaged
@@ -203,22 +235,24 @@ class _Mover:
         note = "its warm-up requests stay behind: artifacts have samples of their own" if found.rehearsal else ""
         return Moved(name, version, place, "packed" if source == part else "copied", path, note=note, facts=facts)
 
-    def _copied(self, place: Path, source: Path, kind: str, name: str, version: int, made: Path) -> Moved:
-        """Code, which is looked at and not run."""
+    def _copied(
+        self, place: Path, source: Path, kind: str, name: str, version: int, made: Path, why: str = ""
+    ) -> Moved:
+        """Code, which is looked at and not run; or what can only be run as code, and why."""
         self._now.progress("code, which is copied as it is")
-        note = ""
+        note = f"it cannot be packed: {why}" if why else ""
         try:
-            entry = apps.entry_of(source, self._options.trust)
+            entry = None if why else apps.entry_of(source, self._options.trust)
         except SetsailError as fault:
             if fault.code != "dependency.missing":
                 raise
             entry = None
-        if entry is None or entry.requirements:
+        if not why and (entry is None or entry.requirements):
             note = "it asks for packages of its own, before it is served: setsail prepare {path}"
         (made / "code").mkdir()
         (shutil.copytree if source.is_dir() else shutil.copyfile)(source, made / "code" / source.name)
         path = self._put(made / "code", name, version, self._places(name, version)[1]) / source.name
-        return Moved(name, version, place, "copied", path, kind, note.format(path=path))
+        return Moved(name, version, place, "copied", path, kind, note.replace("{path}", str(path)))
 
     def _places(self, name: str, version: int) -> tuple[Path, Path]:
         """Where a version is, packed and as code."""

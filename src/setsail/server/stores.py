@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Final
 
 from setsail import artifact as artifacts
-from setsail.catalog import Configure, Register, SetDefault
+from setsail.catalog import Configure, Policy, Register, SetDefault
 from setsail.convert import recognise
 from setsail.errors import SetsailError
-from setsail.server.foreign import configuration, layouts
+from setsail.server.foreign import configuration, layouts, triton_config
 from setsail.server.foreign.configuration import Foreign
 from setsail.server.opening import is_repository
 from setsail.server.settings import Settings
 from setsail.serving.configured import look
+from setsail.serving.declared import Declared
 from setsail.serving.repository import Found, stamp, versions, visible
 
 __all__ = ["Store", "is_store", "read"]
@@ -42,13 +43,13 @@ class Store:
         found: each with its place.
         notes: what does not carry over, a sentence each.
         flavour: whose directory it is; "" for ours, and for files side by side.
-        defaults: by name, the version that clients got who named none, where a configuration says so.
+        declared: by name, what a configuration says of default versions, labels, and of which are served.
     """
 
     found: Sequence[tuple[Path, Found]]
     notes: tuple[str, ...] = ()
     flavour: str = ""
-    defaults: Mapping[str, int] = field(default_factory=dict)
+    declared: Mapping[str, Declared] = field(default_factory=dict)
 
 
 def is_store(path: Path) -> bool:
@@ -87,7 +88,24 @@ def _read(source: Path, pack: Pack) -> Store:
     if theirs is None or theirs.flavour == "tfserving":  # a base path: here all of its versions count
         return _plain(source, "" if theirs is None else theirs.flavour)
     plans = theirs.flavour == "torchserve"  # its notes are a line for each archive, which is told when it is moved
-    return Store(sorted(theirs.scan().items()), () if plans else theirs.notes, theirs.flavour)
+    declared = _policies(source) if theirs.flavour == "triton" else {}
+    return Store(sorted(theirs.scan().items()), () if plans else theirs.notes, theirs.flavour, declared)
+
+
+def _policies(root: Path) -> dict[str, Declared]:
+    """What Triton's configurations say of which versions are served."""
+    found = {}
+    for file in (*root.glob("config.pbtxt"), *root.glob("*/config.pbtxt")):
+        try:
+            found[file.parent.resolve().name] = Declared(policy=_policy(triton_config.read(file.parent).policy))
+        except SetsailError:  # the model's own line says it
+            continue
+    return found
+
+
+def _policy(given: Policy) -> Policy:
+    """A policy that somebody chose. The latest version alone is what these servers do unless told."""
+    return Policy() if given == Policy(latest=1) else given
 
 
 def _without_twins(found: Sequence[tuple[Path, Found]]) -> list[tuple[Path, Found]]:
@@ -119,14 +137,12 @@ def _configured(path: Path, told: Foreign, pack: Pack) -> Store:
                                value=str(store), expected="a folder of archives")  # fmt: skip
         return _archives(store, told, pack)
     found: list[tuple[Path, Found]] = []
-    notes = list(told.notes)
+    declared: dict[str, Declared] = {}
     for ask in told.asks:
         for model in ask.models if isinstance(ask, Configure) else ():
             found += sorted(look(model, Path(model.base_path), True).items())
-            if model.labels:
-                labels = ", ".join(f"{label} is {version}" for label, version in model.labels.items())
-                notes.append(f"{model.name}: labels are no part of a repository: {labels}")
-    return Store(found, tuple(notes), "tfserving")
+            declared[model.name] = Declared(None, model.labels, _policy(model.policy))
+    return Store(found, told.notes, "tfserving", declared)
 
 
 def _archives(store: Path, told: Foreign, pack: Pack) -> Store:
@@ -140,8 +156,8 @@ def _archives(store: Path, told: Foreign, pack: Pack) -> Store:
         found += [(place, replace(one, name=ask.name or one.name, version=ask.version or one.version))
                   for ask in named] or [(place, one)]  # fmt: skip
     missing = [f"{ask.url}: it is not in {store.name}" for ask in asked if not (store / ask.url).exists()]
-    defaults = {ask.name: ask.version for ask in told.asks if isinstance(ask, SetDefault)}
-    return Store(found, (*told.notes, *missing), "torchserve", defaults)
+    declared = {ask.name: Declared(ask.version) for ask in told.asks if isinstance(ask, SetDefault)}
+    return Store(found, (*told.notes, *missing), "torchserve", declared)
 
 
 # -- ours, and models side by side ---------------------------------------------------------------------------------

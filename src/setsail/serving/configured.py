@@ -10,24 +10,18 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Event, Lock, Thread, current_thread
-from typing import Protocol
 
-from setsail.catalog import ModelConfig, Policy, VersionStatus
+from setsail.catalog import ModelConfig, VersionStatus
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef
+from setsail.serving.declared import chosen
 from setsail.serving.repository import Found, Housing, Repository, scan_model
 from setsail.serving.store import Packer
-from setsail.serving.table import Swap, Table
+from setsail.serving.table import Table
 
 __all__ = ["Configured", "chosen", "look"]
 
 _LOG = logging.getLogger("setsail.serving")
-
-
-class Labelled(Housing, Protocol):
-    """What is needed of `house.House`."""
-
-    def swap(self, change: Swap) -> None: ...
 
 
 class Configured:
@@ -38,7 +32,7 @@ class Configured:
         poll: seconds between looks at the base paths; 0 looks when the configuration changes.
     """
 
-    def __init__(self, house: Labelled, pack: Packer | None, poll: float) -> None:
+    def __init__(self, house: Housing, pack: Packer | None, poll: float) -> None:
         self._house, self._pack, self._poll = house, pack, poll
         self._models: dict[str, Repository] = {}
         self._changing = Lock()
@@ -113,13 +107,6 @@ class Configured:
                         repository.look()
                     except Exception:
                         _LOG.exception("looking at the versions of %s failed", name)
-
-
-def chosen(versions: Sequence[int], policy: Policy) -> set[int]:
-    """Which of the versions that are there a policy serves."""
-    if policy.specific:
-        return set(versions) & set(policy.specific)
-    return set(sorted(versions)[-policy.latest :]) if policy.latest else set(versions)
 
 
 def look(model: ModelConfig, base: Path, packs: bool) -> dict[Path, Found]:

@@ -3,6 +3,7 @@
     <root>/<name>/<version>/…            one artifact (or, where `pack` is given, one model) in it
     <root>/<name>/<version>.setsail
     <root>/*.setsail                     side by side, named by their manifests
+    <root>/repository.toml               default versions, labels, and which versions are served (`declared.py`)
 
 A directory's name and version beat the manifest's. `scan` says what is there, `plan` (pure) what to do about it, and
 `Repository` does it. A file counts once two looks in a row saw the same sizes, times and inodes, so that one being
@@ -16,14 +17,16 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Event, Lock, Thread, current_thread
 from typing import Final, Protocol
 
 from setsail.errors import SetsailError
 from setsail.messages import ModelRef
+from setsail.serving.declared import FILE, Declared, chosen, read, settled
 from setsail.serving.rehearsal import Rehearsal, recorded
-from setsail.serving.table import Table
+from setsail.serving.table import Swap, Table
 
 __all__ = ["Action", "Found", "Housing", "Repository", "Stamp", "plan", "refuse_twins", "scan", "scan_model", "stamp",
            "versions", "visible"]  # fmt: skip
@@ -116,6 +119,7 @@ class Housing(Protocol):
     def refuse(self, name: str, version: int, fault: Exception) -> None: ...
     def rehearse(self, name: str, version: int, rehearsal: Rehearsal | None) -> None: ...
     def before_load(self, look: Callable[[str], None]) -> None: ...
+    def swap(self, change: Swap) -> None: ...
 
 
 class Repository:
@@ -133,7 +137,10 @@ class Repository:
         self, house: Housing, root: Path, *, poll: float = 0.0, pack: Callable[[Path], Path] | None = None
     ) -> None:
         self._house, self._root, self._poll, self._pack = house, Path(root), poll, pack
-        self.scan: Callable[[], dict[Path, Found]] = lambda: scan(self._root, packs=pack is not None)
+        self.scan: Callable[[], dict[Path, Found]] = lambda: self._meant(scan(self._root, packs=pack is not None))
+        self._declared: Mapping[str, Declared] = {}
+        self._settled: Mapping[str, Declared] = {}  # what the house was told of it
+        self._read: Stamp = ()  # the file that says it
         self._known: dict[Path, Stamp] = {}
         self._refs: dict[Path, ModelRef] = {}
         self._before: dict[Path, Found] | None = None
@@ -170,18 +177,57 @@ class Repository:
         Args:
             at_once: believe what is seen now, without a second look.
         """
-        faults = []
+        faults: list[tuple[Path, SetsailError]] = []
         with self._looking:
+            changed = self._reread(faults)
             found = self.scan()
             for action in plan(found, None if at_once else self._before, self._known):
+                changed = True
                 try:
                     self._do(action)
                 except SetsailError as fault:
                     if action.found is None or action.found.name is None:  # else the house has said so
                         _LOG.error("%s: %s", action.place, fault)
                     faults.append((action.place, fault))
+            if changed:
+                self._settle(faults)
             self._before = found
         return faults
+
+    def _reread(self, faults: list[tuple[Path, SetsailError]]) -> bool:
+        """Read what the repository says of its models, where that has changed. A file that cannot be read says no more
+        than the last one that could."""
+        path = self._root / FILE
+        now = _facts(path, self._root)
+        if now == self._read:
+            return False
+        self._read = now
+        try:
+            self._declared = read(self._root)
+        except SetsailError as fault:
+            _LOG.error("%s", fault)
+            faults.append((path, fault))
+            return False
+        return True
+
+    def _meant(self, found: dict[Path, Found]) -> dict[Path, Found]:
+        """Without the versions that the repository says are not served."""
+        for name, told in self._declared.items() if self._declared else ():
+            numbered = [one.version for one in found.values() if one.name == name and one.version is not None]
+            left = {*numbered} - chosen(numbered, told.policy)
+            found = {p: one for p, one in found.items() if one.name != name or one.version not in left}
+        return found
+
+    def _settle(self, faults: list[tuple[Path, SetsailError]]) -> None:
+        """Have the house do what the repository says of default versions and labels."""
+        for name in {**self._settled, **self._declared}:
+            now, before = self._declared.get(name, Declared()), self._settled.get(name)
+            try:
+                self._house.swap(partial(settled, name=name, now=now, before=before))
+            except SetsailError as fault:
+                _LOG.error("%s: %s", FILE, fault)
+                faults.append((self._root / FILE, fault))
+        self._settled = self._declared
 
     def close(self) -> None:
         """Stop looking; what is loaded stays."""

@@ -112,7 +112,8 @@ FUNCTIONS = {
     "relu6": F.relu6, "leaky relu": lambda x: F.leaky_relu(x, 0.1), "hardtanh in place": lambda x: F.hardtanh(
         x, -0.2, 0.2, inplace=True),
     "plus a number": lambda x: torch.ops.quantized.add_scalar(x, 0.7) if x.is_quantized else x,
-    "product": lambda x: torch.ops.quantized.mul(x, x, 0.01, 3) if x.is_quantized else x, "cat": lambda x: torch.cat([x, torch.sigmoid(x)], 1),
+    "product": lambda x: torch.ops.quantized.mul(x, x, 0.01, 3) if x.is_quantized else x,
+    "cat": lambda x: torch.cat([x, torch.sigmoid(x)], 1),
     "permuted": lambda x: x.permute(0, 2, 3, 1)[:, 1:].reshape(x.shape[0], -1), "chunks": lambda x: x.chunk(3, 1)[1],
     "uneven pool": lambda x: F.avg_pool2d(x, (3, 2), padding=1), "pool of all": lambda x: F.adaptive_avg_pool2d(x, 1),
     "pool to 4": lambda x: F.adaptive_avg_pool2d(x, 4), "nearest": lambda x: F.interpolate(x, scale_factor=2),
