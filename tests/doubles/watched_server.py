@@ -24,9 +24,9 @@ def drawn(seed: int, rows: int, shift: float = 0.0) -> np.ndarray:
     return made
 
 
-def packed(folder: Path, *, reference: bool = True) -> Path:
+def packed(folder: Path, *, reference: bool = True, seed: int = 0) -> Path:
     """`loans`, a classifier of two classes."""
-    rows = drawn(0, 400)
+    rows = drawn(seed, 400)
     model = LogisticRegression().fit(rows, (rows.sum(1) > 0).astype(int))
     path = folder / "loans-1.setsail"
     setsail.pack(model, rows[:5], name="loans", output=path, reference=drawn(1, 5000) if reference else None).close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from time import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -121,5 +122,9 @@ def test_tallies_of_processes_add_up_and_those_of_another_artifact_do_not() -> N
     told = [msgspec.msgpack.encode(note.tally()) for note in (one, other)]
     assert total(told).counts == [0, 2, 0, 0, 2, 0, 0]
     assert total([joined(told)]).rows == 2
-    new = msgspec.msgpack.encode(Tally("new", one.reference, counts=[0] * 7))
-    assert total([*told, new]).digest == "new"
+    for rows in (0, 1000):  # the old one's do not come back when the new one has seen more
+        new = Tally("new", one.reference, rows=rows, counts=[rows] * 7, since=time() + 60)
+        found = total([told[0], msgspec.msgpack.encode(new), told[1]])
+        assert (found.digest, found.rows) == ("new", rows)
+    back = Tally("d", one.reference, rows=7, counts=[7] * 7, since=time() + 90)
+    assert total([*told, msgspec.msgpack.encode(new), msgspec.msgpack.encode(back)]).rows == 7

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -114,6 +117,58 @@ def test_a_version_that_is_loaded_again_goes_on_where_it_was(watched: Watched) -
     assert [status.state for status in house.answer(Index())] == ["ready"]
     watched.send(3, 100)
     assert watched.told()["rows"] == 400
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_spawn"), reason="one process where none can be spawned so")
+def test_windows_outlive_workers_that_die_and_that_are_replaced(tmp_path: Path) -> None:
+    """What a worker has counted is kept where windows are, once: when it is killed, and when it ends in good order."""
+    artifact = packed(tmp_path)
+    with Supervisor(Settings(port=0, admin_port=0), 2) as server:
+        server.open(artifact)
+        server.start()
+        found = Watched(server)
+        found.send(2, 300)
+        assert (found.told()["rows"], found.told()["windows"]) == (300, 0)
+        first = server.crew.pids
+        os.kill(first[0], signal.SIGKILL)
+        until(lambda: len(server.crew.pids) == 2 and server.crew.pids[0] != first[0])
+        assert found.told()["rows"] == 300
+        found.send(3, 300)
+        assert (found.told()["rows"], found.told()["windows"]) == (600, 1)  # the window that the dead one had begun
+        second = server.crew.pids
+        server.restart()
+        until(lambda: len(server.crew.pids) == 2 and not {*second} & {*server.crew.pids})
+        assert (found.told()["rows"], found.told()["windows"]) == (600, 1)
+        found.send(4, 500)
+        told = found.told()
+        assert (told["rows"], told["windows"], told["window_rows"]) == (1100, 2, 0)
+        assert not any(alarm["active"] for alarm in told["alarms"].values())
+
+
+@pytest.mark.slow
+def test_another_artifact_begins_anew_and_the_old_ones_rows_never_come_back(tmp_path: Path) -> None:
+    artifact = packed(tmp_path)
+    with Supervisor(Settings(port=0, admin_port=0), 2) as server:
+        server.open(artifact)
+        server.start()
+        found = Watched(server)
+        found.send(2, 300)
+        first, digest = server.crew.pids, found.told()["digest"]
+        artifact.unlink()
+        packed(tmp_path, seed=9)
+        server.restart()
+        until(lambda: len(server.crew.pids) == 2 and not {*first} & {*server.crew.pids})
+        found.send(3, 200)
+        assert (found.told()["rows"], found.told()["digest"] != digest) == (200, True)
+        found.send(4, 500)  # more than the old one ever counted
+        assert (found.told()["rows"], found.told()["digest"] != digest) == (700, True)
+
+
+def until(done: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
 
 
 @pytest.mark.slow

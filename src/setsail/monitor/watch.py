@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from functools import reduce
+from itertools import takewhile
 from threading import Lock
 from time import time
 from typing import Any, Final, Protocol
@@ -28,7 +29,7 @@ from setsail.monitor.profile import Column, Counter, Reference
 from setsail.monitor.quality import Labels, Task
 from setsail.tensors import Array
 
-__all__ = ["Asked", "Tally", "Watch", "joined", "merged", "total"]
+__all__ = ["Asked", "Tally", "Watch", "joined", "total"]
 
 _LOG = logging.getLogger("setsail.monitor")
 _ROWS: Final = 4096  # that are noted between two counts
@@ -56,6 +57,8 @@ class Tally(Struct):
         rows, skipped: that were noted, and that were not.
         counts: in the bins of `reference.columns`.
         features: sums of `joined` rows' features (`joint.py`).
+        since: when counting began, in seconds of the epoch. Where counts are of two artifacts, the one that came last
+            is what the version is now.
     """
 
     digest: str
@@ -66,20 +69,15 @@ class Tally(Struct):
     counts: list[int] = field(default_factory=list)
     features: list[float] = field(default_factory=list)
     labels: Labels = field(default_factory=Labels)
+    since: float = 0.0
 
     def plus(self, other: Tally) -> Tally:
         return Tally(
             self.digest, self.reference, self.task, self.rows + other.rows, self.skipped + other.skipped,
             [a + b for a, b in zip(self.counts, other.counts, strict=True)],
             [a + b for a, b in zip(self.features, other.features, strict=True)], self.labels.plus(other.labels),
+            max(self.since, other.since),
         )  # fmt: skip
-
-
-def merged(one: Tally, other: Tally) -> Tally:
-    """The sum where both are of one artifact; else the one of whoever counted less: the newer model's."""
-    if one.digest == other.digest:
-        return one.plus(other)
-    return min(one, other, key=lambda tally: tally.rows)
 
 
 class Watch:
@@ -105,6 +103,7 @@ class Watch:
         self._noting, self._counting = Lock(), Lock()
         self._notes: _Notes | None = None
         self._failed = False
+        self._since = time()
 
     def __call__(
         self, asked: Sequence[Asked], inputs: Mapping[str, Array], outputs: Mapping[str, Array], rows: int
@@ -222,7 +221,7 @@ class Watch:
             labels = Labels().plus(self.joiner.labels)
             return Tally(
                 self.digest, self.reference, self._task, self._rows, self._skipped, self._counter.counts.tolist(),
-                self._features.tolist(), labels,
+                self._features.tolist(), labels, self._since,
             )  # fmt: skip
 
 
@@ -279,8 +278,12 @@ _DECODER: Final = msgspec.msgpack.Decoder(Tally)
 
 
 def total(tallies: Sequence[bytes]) -> Tally:
-    """Tallies of one version from several processes, living and dead, as one."""
-    return reduce(merged, map(_DECODER.decode, tallies))
+    """Tallies of one version from several processes, living and dead, as one.
+
+    Where the artifact was replaced, only what was counted since the last time counts, whoever still has the old one.
+    """
+    found = sorted(map(_DECODER.decode, tallies), key=lambda tally: tally.since, reverse=True)
+    return reduce(Tally.plus, takewhile(lambda tally: tally.digest == found[0].digest, found))
 
 
 def joined(tallies: Sequence[bytes]) -> bytes:
