@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
-from several_signatures import ALIASES, ANSWERS, NAMES, packed
+from several_signatures import ALIASES, ANSWERS, NAMES, shared
 
 import setsail
 from setsail.errors import SetsailError
@@ -31,12 +31,8 @@ def expected(name: str, rows: Any = None) -> Any:
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SETSAIL_CACHE", str(tmp_path_factory.mktemp("cache")))
-        path = tmp_path_factory.mktemp("two") / "two.setsail"
-        packed(path).close()
-        yield path
+def file() -> Path:
+    return shared()
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +194,23 @@ def test_its_binary_form_and_grpc_too(server: Server, channel: Any) -> None:
         client.close()
 
 
+def test_its_metadata_has_the_names_beside_the_default_ones_tensors(server: Server) -> None:
+    import tritonclient.grpc as triton_grpc
+    import tritonclient.http as triton_http
+
+    client = triton_http.InferenceServerClient(server.url.removeprefix("http://"))
+    about = client.get_model_metadata("two")
+    assert [tensor["name"] for tensor in about["inputs"]] == ["x"]
+    assert set(about["properties"]["signatures"].split(",")) == {*NAMES, *ALIASES}
+    assert about["properties"]["signature.classify"] == "(z:float32[N,2]) -> (scores:float32[N,2])"
+    assert client.get_model_config("two")["parameters"]["signatures"]["string_value"]
+    client.close()
+    with triton_grpc.InferenceServerClient(server.grpc_target) as grpc_client:
+        assert [tensor.name for tensor in grpc_client.get_model_metadata("two").inputs] == ["x"]
+        config = grpc_client.get_model_config("two").config
+    assert config.parameters["signatures"].string_value == about["properties"]["signatures"]
+
+
 # -- in a notebook -----------------------------------------------------------------------------------------------------
 
 
@@ -211,3 +224,10 @@ def test_a_loaded_model_answers_by_signature(file: Path) -> None:
         with pytest.raises(SetsailError) as caught:
             model.predict(X, "regress")
         assert caught.value.code == "model.signature"
+
+
+def test_a_server_in_this_process_too(server: Server) -> None:
+    np.testing.assert_allclose(server.predict({"z": Z}, signature="sort")["scores"], expected("classify"))
+    (told,) = server.describe()["models"]
+    assert told["signature"] == "(x:float32[N,3]) -> (prediction:float32[N])"
+    assert told["others"]["sort"] == told["others"]["classify"] == "(z:float32[N,2]) -> (scores:float32[N,2])"

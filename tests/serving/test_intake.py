@@ -18,7 +18,7 @@ from setsail.messages import ModelRef, Request, Response, Rows
 from setsail.monitor.meter import Meter
 from setsail.scheduling import Rules
 from setsail.serving.intake import Intake
-from setsail.serving.leases import Facts, Loaded
+from setsail.serving.leases import Facts, Loaded, Other
 from setsail.serving.table import Table
 from setsail.serving.turns import Turns
 from setsail.signature import Signature, TensorSpec
@@ -289,6 +289,27 @@ def test_a_full_queue_is_told_before_anything_is_decoded() -> None:
     assert refusal.facts["retry_after"] >= 1
     stand.model.gate.set()
     stand.loop.until(lambda: len(stand.answers) == 3)
+
+
+def test_a_full_queue_refuses_unread_what_no_other_signature_has_room_for() -> None:
+    stand = Stand(SLOW, queue_rows=2)
+    stand.model.gate.clear()
+    stand.loaded.others["other"] = Other(stand.model, stand.loaded.facts, stand.loaded, "other")
+    told: list[Any] = []
+
+    def fill(signature: str) -> None:
+        for _ in range(3):
+            stand.intake.submit(Request(ModelRef("m"), Rows([1.0]), None, signature), told.append)
+            stand.loop.turn()
+
+    fill("serving_default")
+    assert stand.intake.admit(ModelRef("m"), 10) is None
+    fill("other")
+    refusal = stand.intake.admit(ModelRef("m"), 10)
+    assert refusal is not None
+    assert refusal.code == "model.busy"
+    stand.model.gate.set()
+    stand.loop.until(lambda: len(told) == 6)
 
 
 def test_a_version_ends_after_its_last_waiting_request() -> None:

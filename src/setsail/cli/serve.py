@@ -165,6 +165,7 @@ def _ready(console: Console, about: Mapping[str, Any], settings: Settings) -> No
     lines = []
     for model in about["models"] if not console.quiet else ():
         lines += [f"{model['name']} version {model['version']}", f"  {model['signature']}"]
+        lines += [f"  signature {name}: {told}" for name, told in model.get("others", {}).items()]
         lines += [f"  {line}" for line in list(model["curl"].values())[:1]]
     for door in about["doors"] if not console.quiet else ():
         if door["flavour"] is not None:

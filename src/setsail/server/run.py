@@ -158,17 +158,18 @@ class Server:
         answer: tuple[VersionStatus, ...] = self.house.answer(Index(ready_only=True))
         return answer
 
-    def predict(self, X: Any, model: str | None = None) -> Any:
+    def predict(self, X: Any, model: str | None = None, signature: str = "serving_default") -> Any:
         """Answer rows like `setsail.load(path).predict`, by the same path as the wires'.
 
         Args:
             model: which one; may be left out when there is only one.
+            signature: which of the model's, where it has several.
         """
         names = list(dict.fromkeys(status.name for status in self._ready()))
         if model is None and len(names) != 1:
             raise SetsailError("model.unknown", "not exactly one model is served", field="model",
                                expected=", ".join(names) or "a model")  # fmt: skip
-        return predict_rows(self.house.answer, ModelRef(model or names[0]), X)
+        return predict_rows(self.house.answer, ModelRef(model or names[0]), X, signature)
 
     def describe(self) -> dict[str, Any]:
         """Where it is and what it serves: the ready line of `setsail serve --json`."""
@@ -182,6 +183,8 @@ class Server:
                 "watched": self.house.watchers.watch(status.name, status.version) is not None,
                 "curl": {wire: line for wire, line in lines.items() if wire in wires},
             })  # fmt: skip
+            if meta.others:
+                models[-1]["others"] = {name: str(other.signature) for name, other in meta.others.items()}
         told = about(self.doors, self._numbers, self.settings)
         return {"url": self.url, "admin_url": self.admin_url, "doors": told, "models": models}
 

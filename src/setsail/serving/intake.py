@@ -58,7 +58,7 @@ class Intake:
         self._turn = Turn()  # what all models of this loop may run inline in one turn of it, together
         self._canaries = canaries or Canaries(meter)
         self._shadows = Shadows(tables, meter, turns.loop.call_soon, self._shadow_line)
-        self._lacks = self._lacking
+        self._lacks = self._lacking  # made once, not for every request
 
     @property
     def ran(self) -> Timings | None:
@@ -92,9 +92,13 @@ class Intake:
         line: Line | None = None if entry.loaded is None else entry.loaded.line
         if line is None:
             return None
-        refusal = line.admit(nbytes, perf_counter(), deadline)
-        if refusal is None or (entry.loaded is not None and entry.loaded.others):
-            return None  # or it may be for another signature, which has a queue of its own
+        now = perf_counter()
+        refusal = line.admit(nbytes, now, deadline)
+        if refusal is None:
+            return None
+        others = [] if entry.loaded is None else entry.loaded.signatures[1:]
+        if any(one.line is None or one.line.admit(nbytes, now, deadline) is None for one in others):
+            return None  # nobody knows yet which signature's it will be
         self._meter.refused(ref.name, refusal.code)
         return refusal
 
