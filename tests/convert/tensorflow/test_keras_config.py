@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from setsail.convert import recognise
-from setsail.convert.tensorflow.keras_config import archive_findings, config_findings, text_findings
+from setsail.convert.tensorflow.keras_config import Own, archive_findings, config_findings, own_objects, text_findings
 from setsail.errors import SetsailError
 
 POLICY = {"module": "keras", "class_name": "DTypePolicy", "config": {"name": "float32"}, "registered_name": None}
@@ -120,3 +120,21 @@ def test_weights_alone_are_no_model(tmp_path: Path) -> None:
         recognise(tmp_path / "m.keras")
     assert caught.value.code == "source.damaged"
     assert "model.save" in str(caught.value)
+
+
+def test_own_objects_are_told_with_where_to_import_them_from(tmp_path: Path) -> None:
+    """Classes name their module; of functions Keras keeps the name alone, so whoever holds the model says where."""
+    named = {"module": "builtins", "class_name": "function", "config": "bent", "registered_name": "function"}
+    known = {**named, "config": "relu"}
+    registered = {**named, "config": "mine>twisted", "registered_name": "mine>twisted"}
+    inner = layer("Gate", "my_layers", "mine>Gate", activation=registered)
+    here = {"module": None, "class_name": "Net", "config": {}, "registered_name": "Net"}
+    body = model(layer("Dense", activation=named), layer("Dense", activation=known), inner, inner, here,
+                 compile_config={"loss": layer("Loss", "my_losses", "Loss")})  # fmt: skip
+    functions = {"bent": "my_functions", "twisted": "my_functions", "elsewhere": "not_used"}
+    assert own_objects(archive(tmp_path / "m.keras", body), functions) == (
+        Own("__main__", "Net", "Net"),
+        Own("my_functions", "bent", "bent"),
+        Own("my_functions", "twisted", "mine>twisted"),
+        Own("my_layers", "Gate", "mine>Gate"),
+    )

@@ -13,22 +13,24 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import h5py
 import keras
 
+from setsail.convert import examples
 from setsail.convert.conversion import Conversion, Intent
-from setsail.convert.tensorflow import keras_config
+from setsail.convert.observed import Source, settle
+from setsail.convert.onnx.shapes import batched
+from setsail.convert.tensorflow import keras_config, keras_weights
 from setsail.convert.tensorflow.assembly import Found, assemble, declared
 from setsail.convert.tensorflow.keras_calls import Answer, taken, title
 from setsail.convert.tensorflow.tracing import Traceable
 from setsail.convert.tensorflow.translation import quiet
 from setsail.errors import SetsailError
+from setsail.signature import TensorSpec
 
 __all__ = ["convert", "convert_file", "convert_trusted"]
-
-_WEIGHTS: Final = "model.weights.h5"
 
 
 def convert(model: Any, intent: Intent) -> Conversion:
@@ -38,10 +40,33 @@ def convert(model: Any, intent: Intent) -> Conversion:
         SetsailError: `convert.example` for a model that was never built, `convert.unsupported`, `convert.run`,
             `convert.input`.
     """
+    return _converted(model, intent, None)
+
+
+def _converted(model: Any, intent: Intent, path: Path | None) -> Conversion:
+    """Convert a model that was loaded from a file, or is live."""
     call_with = taken(model, intent)
     specs = declared(call_with.rows, intent, framework="Keras")
     call = Traceable(Answer(model, call_with), specs)
+    if path is not None:
+        _complete(model, path, call, specs, intent)
     return assemble(Found(call.run, specs, call.trace, title(model), "keras"), intent)
+
+
+def _complete(model: Any, path: Path, call: Traceable, specs: tuple[TensorSpec, ...], intent: Intent) -> None:
+    """Call a loaded model once, so that all of its weights are read. Raises `source.load`, `convert.run`."""
+    known, _ = batched(specs, shared=True)
+    example, known = examples.given(intent.example, known)
+    try:
+        keras_weights.complete(model, path, lambda: settle(Source(call.run, known, example, intent.seed)))
+    except SetsailError:
+        raise
+    except Exception as fault:
+        raise SetsailError(
+            "source.load", f"{path.name} has other weights than the model: {' '.join(str(fault).split())[:200]}",
+            expected="a model that was called before it was saved",
+            todo="an own model may need a build() that builds its layers; call it, save it again",
+        ) from fault  # fmt: skip
 
 
 def convert_file(path: Path, intent: Intent) -> Conversion:
@@ -58,12 +83,12 @@ def convert_file(path: Path, intent: Intent) -> Conversion:
         raise SetsailError("source.trust", f"loading {path.name} can run code: it names {findings[0]}",
                            field="--trust", value=findings[:4], expected="--trust pickle",
                            todo="if you trust where the file comes from, add --trust pickle")  # fmt: skip
-    return convert(_load(path, {}, safe=True), intent)
+    return _converted(_load(path, {}, safe=True), intent, path)
 
 
 def convert_trusted(path: Path, intent: Intent) -> Conversion:
     """Convert a file with Lambda layers or own classes: for a child process, after the person said so."""
-    return convert(_load(path, _own_classes(intent.factory), safe=False), intent)
+    return _converted(_load(path, _own_classes(intent.factory), safe=False), intent, path)
 
 
 # -- reading files -----------------------------------------------------------------------------------------------------
@@ -94,9 +119,9 @@ def _findings(path: Path) -> tuple[str, ...]:
     if zipfile.is_zipfile(path):
         found = keras_config.archive_findings(path)
         with zipfile.ZipFile(path) as archive:
-            if _WEIGHTS not in archive.namelist():
+            if keras_weights.WEIGHTS not in archive.namelist():
                 return found
-            with archive.open(_WEIGHTS) as weights, _hdf5(weights, path.name) as file:
+            with archive.open(keras_weights.WEIGHTS) as weights, _hdf5(weights, path.name) as file:
                 return found + tuple(_outside(file))
     with _hdf5(path, path.name) as file:
         config = file.attrs.get("model_config")

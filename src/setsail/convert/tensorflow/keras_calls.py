@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import inspect
 import re
+import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import keras
 import numpy as np
@@ -19,7 +20,10 @@ from setsail.convert.conversion import Intent
 from setsail.convert.tensorflow.assembly import given
 from setsail.errors import SetsailError
 
-__all__ = ["Answer", "Taken", "packed", "taken", "title", "unpacked"]
+__all__ = ["Answer", "Taken", "own_functions", "packed", "refusal", "taken", "title", "unpacked"]
+
+_SAID: Final = 240
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")  # of a terminal, in the words of Keras
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,3 +184,16 @@ def title(model: Any) -> str:
     kind = type(model).__name__
     parts = [type(layer).__name__ for layer in getattr(model, "layers", ()) if type(layer).__name__ != "InputLayer"]
     return f"{kind}({', '.join(parts)})" if len(parts) <= 8 else f"{kind} of {len(parts)} layers"
+
+
+def own_functions(model: Any) -> dict[str, str]:
+    """Functions that are no part of Keras and that its layers hold, as an activation is: name -> module."""
+    layers = model._flatten_layers() if hasattr(model, "_flatten_layers") else ()
+    held = (value for layer in layers for value in vars(layer).values() if isinstance(value, types.FunctionType))
+    return {f.__name__: f.__module__ for f in held if f.__module__.partition(".")[0] != "keras"}
+
+
+def refusal(what: str, fault: Exception, *, expected: str, todo: str) -> SetsailError:
+    """What Keras, or own code that it called, says of a model, with its first words: the cause is often in no class."""
+    said = " ".join(_COLOURS.sub("", str(fault)).split())[:_SAID]
+    return SetsailError("convert.unsupported", f"{what}: {type(fault).__name__}: {said}", expected=expected, todo=todo)

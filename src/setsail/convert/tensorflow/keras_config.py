@@ -12,15 +12,17 @@ import json
 import mmap
 import re
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from setsail.errors import SetsailError
 
-__all__ = ["CONFIG", "Own", "archive_findings", "config_findings", "own_objects", "text_findings"]
+__all__ = ["CONFIG", "SCRIPT", "Own", "archive_findings", "config_findings", "own_objects", "text_findings"]
 
 CONFIG: Final = "config.json"
+SCRIPT: Final = "__main__"  # Keras leaves the module out of what is defined there
 _MAX_CONFIG: Final = 64 << 20
 _MAX_OBJECTS: Final = 1_000_000
 _MAX_DEPTH: Final = 100
@@ -93,15 +95,20 @@ class Own:
     registered: str
 
 
-def own_objects(path: Path) -> tuple[Own, ...]:
-    """The own classes and functions that an archive names, each once, in the order of their modules."""
+def own_objects(path: Path, functions: Mapping[str, str]) -> tuple[Own, ...]:
+    """The own classes and functions that an archive names, each once, in the order of their modules.
+
+    Args:
+        functions: name -> module of the functions that the model holds: of them Keras writes down the name alone, as
+            if they were its own.
+    """
     with zipfile.ZipFile(path) as archive:
         waiting = [json.loads(archive.read(CONFIG))]
     found: dict[Own, None] = {}
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict):
-            if (own := _own(value)) is not None:
+            if (own := _own(value, functions)) is not None:
                 found[own] = None
             waiting.extend(inner for key, inner in value.items() if key != "compile_config")
         elif isinstance(value, list):
@@ -109,15 +116,19 @@ def own_objects(path: Path) -> tuple[Own, ...]:
     return tuple(sorted(found, key=lambda own: (own.module, own.name)))
 
 
-def _own(body: dict[str, Any]) -> Own | None:
-    cls, module = body.get("class_name"), body.get("module")
-    if not isinstance(cls, str) or not isinstance(module, str) or module == "builtins":
+def _own(body: dict[str, Any], functions: Mapping[str, str]) -> Own | None:
+    cls, module, config = body.get("class_name"), body.get("module"), body.get("config")
+    if not isinstance(cls, str):
         return None
-    if module.partition(".")[0] == "keras":
+    if cls == "function":
+        name = str(config).rpartition(">")[2]
+        return Own(functions[name], name, str(config)) if name in functions else None
+    registered = body.get("registered_name")
+    if module is None and isinstance(registered, str):
+        return Own(SCRIPT, cls, registered)
+    if not isinstance(module, str) or module == "builtins" or module.partition(".")[0] == "keras":
         return None
-    named = body.get("config") if cls == "function" else body.get("registered_name")
-    registered = named if isinstance(named, str) else cls
-    return Own(module, registered.rpartition(">")[2] if cls == "function" else cls, registered)
+    return Own(module, cls, str(registered or cls))
 
 
 def text_findings(path: Path) -> tuple[str, ...]:

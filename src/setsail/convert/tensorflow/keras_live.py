@@ -31,7 +31,7 @@ from setsail.convert.observed import Source, settle
 from setsail.convert.onnx.shapes import batched
 from setsail.convert.tensorflow import keras_config
 from setsail.convert.tensorflow.assembly import Found, assemble, declared
-from setsail.convert.tensorflow.keras_calls import Answer, Taken, packed, taken, title
+from setsail.convert.tensorflow.keras_calls import Answer, Taken, own_functions, packed, refusal, taken, title
 from setsail.convert.tensorflow.strings import texts
 from setsail.errors import SetsailError
 from setsail.signature import TensorSpec
@@ -85,7 +85,7 @@ def _converted(model: Any, intent: Intent, backend: str, apart: Apart, folder: P
                            todo='call model.save("model.keras") and pack that file')  # fmt: skip
     live = _Live(model, call_with, specs, backend)
     shapes = live.settle(intent)
-    saved = _Saved(_save(model, folder), call_with, specs, shapes, apart, live.expect)
+    saved = _Saved(*_save(model, folder), call_with, specs, shapes, apart, live.expect)
     note = f"the answers are those of the live model on the {backend} backend; TensorFlow translated what it saved"
     made = assemble(Found(live.run, specs, saved.trace, title(model), "keras", (note,)), intent)
     return replace(made, versions={**made.versions, **_versions(backend)})
@@ -161,27 +161,28 @@ def _plain(example: Any) -> Any:
 # -- what it saves, and what becomes of that ---------------------------------------------------------------------------
 
 
-def _save(model: Any, folder: Path) -> Path:
-    """Save the model. Raises `convert.unsupported` where that, or loading it elsewhere, cannot be."""
+def _save(model: Any, folder: Path) -> tuple[Path, tuple[keras_config.Own, ...]]:
+    """Save the model; returns where, and what of it is the person's own.
+
+    Raises `convert.unsupported` where that, or loading it elsewhere, cannot be.
+    """
     path = folder / _FILE
     try:
         with silenced(_LOGGERS):
             keras.saving.save_model(model, path)
     except Exception as fault:  # own layers may raise anything
-        lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
-        raise SetsailError(
-            "convert.unsupported", f"Keras cannot save the model: {type(fault).__name__}",
-            value=" ".join(lines) or None, expected='a model that model.save("model.keras") saves',
+        raise refusal(
+            "Keras cannot save the model", fault, expected='a model that model.save("model.keras") saves',
             todo="give its own layers a get_config() that returns what __init__ takes, as numbers, texts and lists",
         ) from fault  # fmt: skip
-    here = [own.name for own in keras_config.own_objects(path) if own.module == "__main__"]
-    if here:
+    own = keras_config.own_objects(path, own_functions(model))
+    if here := [one.name for one in own if one.module == keras_config.SCRIPT]:
         raise SetsailError(
             "convert.unsupported", f"{here[0]} is defined in the script or notebook itself, which no other process "
             "can import", field=here[0], value=here, expected="own classes and functions in a module",
             todo="move it into a file beside it, such as own_layers.py, and import it from there",
         )  # fmt: skip
-    return path
+    return path, own
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +190,7 @@ class _Saved:
     """What the model saved; `trace` has it translated in a child process."""
 
     path: Path
+    own: tuple[keras_config.Own, ...]
     call_with: Taken
     specs: tuple[TensorSpec, ...]
     shapes: Mapping[str, list[int]]
@@ -198,7 +200,7 @@ class _Saved:
     def trace(self, batch: int | None) -> _Translated:
         told = self.apart(_CHILD, {
             "file": self.path.name,
-            "own": [[own.module, own.name, own.registered] for own in keras_config.own_objects(self.path)],
+            "own": [[own.module, own.name, own.registered] for own in self.own],
             "inputs": [spec.to_json() for spec in self.specs],
             "arguments": [packed(argument) for argument in self.call_with.arguments],
             "shapes": dict(self.shapes),

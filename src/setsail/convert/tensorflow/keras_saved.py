@@ -7,9 +7,7 @@ of that is more than that process ran itself.
 from __future__ import annotations
 
 import importlib
-import json
 import sys
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -18,8 +16,8 @@ import keras
 import numpy as np
 import onnx
 
-from setsail.convert.tensorflow import keras_config
-from setsail.convert.tensorflow.keras_calls import Answer, Taken, unpacked
+from setsail.convert.tensorflow import keras_weights
+from setsail.convert.tensorflow.keras_calls import Answer, Taken, refusal, unpacked
 from setsail.convert.tensorflow.tracing import Traceable
 from setsail.convert.tensorflow.translation import Traced, quiet
 from setsail.errors import SetsailError
@@ -29,8 +27,6 @@ from setsail.tensors import BY_ONNX
 __all__ = ["translate"]
 
 _PROGRAM: Final = "translated.onnx"
-_WEIGHTS: Final = "model.weights.h5"
-_ASSETS: Final = "assets/"
 _OWN: Final = "own layers and functions that compute with keras.ops alone, in modules that can be imported"
 
 
@@ -82,9 +78,8 @@ def _own(objects: Sequence[Sequence[str]]) -> dict[str, Any]:
         try:
             held = importlib.import_module(module)
         except Exception as fault:  # a person's own module may raise anything
-            raise SetsailError(
-                "convert.unsupported", f"the child process cannot import {module}, where {name} is: "
-                f"{type(fault).__name__}", field=name, value=str(fault),
+            raise refusal(
+                f"the child process cannot import {module}, where {name} is", fault,
                 expected="a module that a new Python can import",
                 todo=f"see that `python -c 'import {module}'` works in this folder, without what your script set up",
             ) from fault  # fmt: skip
@@ -94,29 +89,25 @@ def _own(objects: Sequence[Sequence[str]]) -> dict[str, Any]:
 
 
 def _load(path: Path, own: Mapping[str, Any], call: Callable[[Any], Any]) -> Any:
-    """Load the model; one of whose shapes Keras saved too little is called once, before its weights are read."""
-    try:
-        with quiet():
-            return keras.saving.load_model(path, custom_objects=dict(own), compile=False, safe_mode=False)
-    except Exception as fault:  # own classes may raise anything
+    """Load the model with all of its weights. Raises `convert.unsupported`."""
+    with quiet():
         try:
-            with quiet():
-                return _called_first(path, own, call)
-        except Exception:
+            model = keras.saving.load_model(path, custom_objects=dict(own), compile=False, safe_mode=False)
+        except Exception as fault:  # own classes may raise anything
+            model = _by_a_call(path, own, fault)
+        try:
+            keras_weights.complete(model, path, lambda: call(model))
+        except Exception as fault:
             raise _failed("what the model saved cannot be loaded on TensorFlow", fault) from fault
-
-
-def _called_first(path: Path, own: Mapping[str, Any], call: Callable[[Any], Any]) -> Any:
-    """For a model that takes several arguments: Keras remembers the shape of the first, and builds with that."""
-    with zipfile.ZipFile(path) as archive:
-        if any(name.startswith(_ASSETS) for name in archive.namelist()):
-            raise ValueError("vocabularies are not among the weights")
-        body = json.loads(archive.read(keras_config.CONFIG)) | {"compile_config": None, "build_config": None}
-        weights = archive.extract(_WEIGHTS, path.parent)
-    model = keras.saving.deserialize_keras_object(body, custom_objects=dict(own), safe_mode=False)
-    call(model)
-    model.load_weights(weights)
     return model
+
+
+def _by_a_call(path: Path, own: Mapping[str, Any], fault: Exception) -> Any:
+    """A model that a call builds where Keras cannot."""
+    try:
+        return keras_weights.unbuilt(path, own)
+    except Exception:
+        raise _failed("what the model saved cannot be loaded on TensorFlow", fault) from fault
 
 
 def _followed(call: Traceable, batch: int | None) -> Traced:
@@ -129,7 +120,5 @@ def _followed(call: Traceable, batch: int | None) -> Traced:
 
 
 def _failed(what: str, fault: Exception) -> SetsailError:
-    lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
-    return SetsailError("convert.unsupported", f"{what}: {type(fault).__name__}", value=" ".join(lines) or None,
-                        expected=_OWN, todo="see what keras.saving.load_model says of the saved model with "
-                        "KERAS_BACKEND=tensorflow")  # fmt: skip
+    return refusal(what, fault, expected=_OWN, todo="see what keras.saving.load_model says of the saved model with "
+                   "KERAS_BACKEND=tensorflow")  # fmt: skip
