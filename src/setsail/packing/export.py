@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from setsail.artifact import Artifact
@@ -20,7 +21,7 @@ from setsail.artifact.manifest import DEFAULT
 from setsail.convert.conversion import Probe
 from setsail.errors import SetsailError
 from setsail.packing.mar import archive, try_archive
-from setsail.packing.rebuilding import rebuild
+from setsail.packing.rebuilding import Facet, rebuild
 from setsail.packing.trial import Trial, run_trial
 from setsail.parity import ParityReport
 from setsail.variants import Variant
@@ -28,6 +29,7 @@ from setsail.variants import Variant
 __all__ = ["TARGETS", "Exported", "export"]
 
 SIGNATURE: Final = "signature.json"
+_WHOLE: Final = ("savedmodel",)  # what holds all signatures where the default one is asked for
 _Writer = Callable[[Artifact, Path, str], ParityReport]
 
 
@@ -83,7 +85,8 @@ def export(opened: Artifact, to: str, folder: Path, signature: str = DEFAULT) ->
                 expected="agreement by the parity rule", todo="nothing was written; export another form",
                 report=report.to_json(),
             )  # fmt: skip
-        left = tuple(name for name in opened.signatures if name != signature)
+        whole = to in _WHOLE and meant is opened
+        left = () if whole else tuple(name for name in opened.signatures if name != signature)
         return Exported(_moved(staged, folder), report, signature, left)
 
 
@@ -149,35 +152,34 @@ def _mar(opened: Artifact, staged: Path, name: str) -> ParityReport:
 
 def _torch(to: str) -> _Writer:
     def make(opened: Artifact, staged: Path, name: str) -> ParityReport:
-        variant = _variant(opened, to, _is_onnx, "export the booster's own file: --to native")
-        report = rebuild(opened, variant, to, staged, samples(opened))
+        report, _ = rebuild([_facet(opened, to, (DEFAULT,))], to, staged)
         _write(staged, _beside(opened))
         return report
 
     return make
 
 
-_OWN_SAVED_MODEL: Final = (
-    "the model it was packed from makes one in TensorFlow: model.export(DIR) in Keras, tf.saved_model.save elsewhere"
-)
-_NO_SAVED_MODEL: Final = (
-    "clients of TensorFlow Serving are answered by setsail serve FILE --as tfserving; other tools read --to onnx"
-)
-
-
 def _savedmodel(opened: Artifact, staged: Path, name: str) -> ParityReport:
-    """Always refused, for a reason that docs/export.md tells at length."""
-    have = ", ".join(dict.fromkeys(variant.format for variant in opened.variants))
-    raise SetsailError(
-        "convert.unsupported", f"{opened.name} was packed as {have}, without TensorFlow's own graph: nothing here "
-        "makes a SavedModel of that, and one that only calls another runtime is loaded by no TensorFlow Serving",
-        field="--to", value="savedmodel", expected=", ".join(to for to in TARGETS if to != "savedmodel"),
-        todo=_OWN_SAVED_MODEL if opened.framework == "tensorflow" else _NO_SAVED_MODEL,
-    )  # fmt: skip
+    """All signatures under all their names; one that cannot be rebuilt is refused with the others."""
+    facets = [
+        _facet(held, "savedmodel", (own, *(alias for alias, whose in opened.aliases.items() if whose == own)))
+        for own, held in opened.signatures.items()
+    ]
+    report, renamed = rebuild(facets, "savedmodel", staged)
+    named = {own: names for own, names in zip(opened.signatures, renamed, strict=True) if names}
+    _write(staged, _beside(opened, {"renamed": named} if named else {}))
+    for own, held in opened.others.items():
+        _write(staged / "signatures" / own, _beside(held))
+    return report
 
 
-def _beside(opened: Artifact) -> dict[str, bytes]:
-    signature = opened.signature.to_json() | opened.processing.to_json()
+def _facet(opened: Artifact, to: str, names: tuple[str, ...]) -> Facet:
+    variant = _variant(opened, to, _is_onnx, "export the framework's own file: --to native")
+    return Facet(names, opened, variant, samples(opened))
+
+
+def _beside(opened: Artifact, more: Mapping[str, Any] = MappingProxyType({})) -> dict[str, bytes]:
+    signature = opened.signature.to_json() | opened.processing.to_json() | dict(more)
     found = {name: bytes(data) for name, data in opened.processing.files.items()}
     return found | {SIGNATURE: json.dumps(signature, indent=2, ensure_ascii=False).encode() + b"\n"}
 
