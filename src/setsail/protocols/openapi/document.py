@@ -14,7 +14,8 @@ from setsail.catalog import ModelMetadata
 from setsail.protocols.http import JSON
 from setsail.protocols.openapi.answers import answer
 from setsail.protocols.openapi.faults import responses
-from setsail.protocols.openapi.predictions import Body, Prediction, Signed, prediction, signed
+from setsail.protocols.openapi.predictions import Body, Prediction, prediction
+from setsail.protocols.openapi.signatures import Signed, signed
 from setsail.protocols.openapi.tensors import Schema
 from setsail.protocols.routes import Route, Wire
 

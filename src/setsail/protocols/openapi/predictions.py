@@ -10,14 +10,13 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from setsail.catalog import ModelMetadata
-from setsail.protocols.curl import CURL, NAMED
+from setsail.protocols.curl import CURL
 from setsail.protocols.http import JSON
+from setsail.protocols.openapi.signatures import named, stated
 from setsail.protocols.openapi.tensors import Schema, array, nested, record, scalar, text
 from setsail.signature import Signature, TensorSpec
 
-__all__ = ["Body", "Prediction", "Signed", "prediction", "signed"]
-
-DEFAULT: Final = "serving_default"
+__all__ = ["Body", "Prediction", "prediction"]
 
 _BINARY: Final = "application/octet-stream"
 _CSV: Final = "text/csv"
@@ -36,29 +35,6 @@ class Body(NamedTuple):
     example: Callable[[ModelMetadata], Any] | None = None
     read: Callable[[ModelMetadata], bool] = lambda meta: True
     named: bool = False
-
-
-class Signed(ModelMetadata, frozen=True):
-    """A model's metadata for those of its signatures that take and give the same, and the names that mean them.
-
-    `stated`: a request must say one of the names.
-    """
-
-    names: tuple[str, ...] = ()
-    stated: bool = False
-
-
-def signed(meta: ModelMetadata) -> list[Signed]:
-    """The signatures of a model that differ, the default one first."""
-    groups: dict[Signature, list[str]] = {meta.signature: [DEFAULT]}
-    for name, other in meta.others.items():
-        groups.setdefault(other.signature, []).append(name)
-    groups[meta.signature] += [s.name for s in meta.signature.outputs if s.name not in meta.others]
-    return [
-        Signed(meta.name, meta.version, meta.versions, signature, meta.framework, meta.max_batch,
-               (meta if number == 0 else meta.others[names[0]]).example, meta.others, tuple(names), number > 0)
-        for number, (signature, names) in enumerate(groups.items())
-    ]  # fmt: skip
 
 
 class Prediction(NamedTuple):
@@ -159,7 +135,7 @@ _TABLE: Final = _fixed(text("a header line with the names of inputs or columns, 
 
 
 def _v1_request(meta: ModelMetadata) -> Schema:
-    signature, (names, optional) = meta.signature, _named(meta, "signature_name")
+    signature, (names, optional) = meta.signature, named(meta, "signature_name")
     columns = _columns(signature)
     if len(signature.inputs) == 1:
         columns = _any([nested(signature.inputs[0]), columns])
@@ -170,24 +146,13 @@ def _v1_request(meta: ModelMetadata) -> Schema:
     return {"oneOf": [rows, by_column]}
 
 
-def _named(meta: ModelMetadata, key: str) -> tuple[Schema, tuple[str, ...]]:
-    """What may stand where a request names a signature, and (the key) whether it may be left out."""
-    meant = meta if isinstance(meta, Signed) else signed(meta)[0]
-    return {"enum": list(meant.names)}, () if meant.stated else (key,)
-
-
-def _stated(meta: ModelMetadata, wire: str) -> dict[str, Any]:
-    """The part of a body that names a signature which has to be named."""
-    return NAMED[wire](meta.names[0]) if isinstance(meta, Signed) and meta.stated else {}
-
-
 def _v1_example(meta: ModelMetadata) -> Any:
     signature = meta.signature
-    named = _stated(meta, "tf-serving")
+    name = stated(meta, "tf-serving")
     if not signature.batched:
-        return named | {"inputs": _example(meta, rows=True)}
+        return name | {"inputs": _example(meta, rows=True)}
     row = _example(meta, rows=False)
-    return named | {"instances": [row[signature.inputs[0].name] if len(row) == 1 else row]}
+    return name | {"instances": [row[signature.inputs[0].name] if len(row) == 1 else row]}
 
 
 def _v1_answer(meta: ModelMetadata) -> Schema:
@@ -215,13 +180,13 @@ def _oip_request(meta: ModelMetadata) -> Schema:
         own = (TensorSpec(name, table.dtype, table.shape[:1], nullable=table.nullable) for name in table.columns[:100])
         tensors += [_oip_input(spec) for spec in own]
     names: Schema = {"enum": [spec.name for spec in meta.signature.outputs]}
-    named: Schema = _PARAMETERS
+    parameters: Schema = _PARAMETERS
     optional: tuple[str, ...] = ("parameters",)
     if meta.others:
-        signature, optional = _named(meta, "parameters")
-        named = _PARAMETERS | {"properties": {"signature": signature}}
-        named |= {} if optional else {"required": ["signature"]}
-    fields = {"id": text(), "parameters": named}
+        signature, optional = named(meta, "parameters")
+        parameters = _PARAMETERS | {"properties": {"signature": signature}}
+        parameters |= {} if optional else {"required": ["signature"]}
+    fields = {"id": text(), "parameters": parameters}
     fields["inputs"] = array(_any(tensors), minItems=len(meta.signature.inputs))
     fields["outputs"] = array(record({"name": names, "parameters": _PARAMETERS}, "parameters"))
     return record(fields, "id", *optional, "outputs", exact=False)
@@ -246,7 +211,7 @@ def _size(dim: int | str) -> Schema:
 
 def _oip_example(meta: ModelMetadata) -> Any:
     body = CURL["open-inference"](meta, meta.name)[1]
-    return body | _stated(meta, "open-inference")
+    return body | stated(meta, "open-inference")
 
 
 def _oip_answer(meta: ModelMetadata) -> Schema:
