@@ -19,6 +19,10 @@ from keeper import Keeper, Specimen, keeping  # noqa: E402
 pytestmark = [
     pytest.mark.torch,
     pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:torch.ao.quantization is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*quantized.*deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Please use quant_min:UserWarning"),  # of PyTorch's own observers
     pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning"),  # TorchScript is what is packed here
 ]
 nn = torch.nn
@@ -142,12 +146,56 @@ def weights(folder: Path) -> Specimen:
                     trust=("factory",), options={"factory": f"{folder / 'network.py'}:make"})  # fmt: skip
 
 
+QUANTISED = """
+import torch
+from torch import nn
+from torch.ao import quantization as aq
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.enter, self.leave = aq.QuantStub(), aq.DeQuantStub()
+        self.convolution, self.norm, self.relu = nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()
+        self.again, self.add = nn.Conv2d(8, 8, 3, padding=1), nn.quantized.FloatFunctional()
+        self.classify = nn.Linear(8 * 16, 10)
+
+    def forward(self, image):
+        x = self.relu(self.norm(self.convolution(self.enter(image))))
+        x = nn.functional.max_pool2d(self.add.add_relu(x, self.again(x)), 2)
+        return self.leave(self.classify(torch.flatten(x, 1)))
+
+def prepared(net):
+    net.eval().qconfig = aq.get_default_qconfig(torch.backends.quantized.engine)
+    return aq.prepare(aq.fuse_modules(net, [["convolution", "norm", "relu"]]))
+
+def quantised():
+    return aq.convert(prepared(Net()))
+"""
+
+
+def static(folder: Path) -> Specimen:
+    """Weights of a net that was trained, calibrated and quantised, as a tutorial writes them."""
+    (folder / "quantised_net.py").write_text(QUANTISED)
+    names: dict[str, Any] = {}
+    exec(QUANTISED, names)
+    torch.manual_seed(5)
+    net = trained(names["Net"](), DIGITS.X.reshape(-1, 1, 8, 8).astype(np.float32) / 16, DIGITS.y)
+    ready = names["prepared"](net)
+    ready(torch.from_numpy(IMAGES))
+    module = torch.ao.quantization.convert(ready)
+    torch.save(module.state_dict(), folder / "quantized_model.pth")
+    truth = partial(outputs, module)
+    return Specimen(folder / "quantized_model.pth", IMAGES, truth, example=IMAGES, trust=("factory",),
+                    options={"factory": f"{folder / 'quantised_net.py'}:quantised"})  # fmt: skip
+
+
 ZOO: Mapping[str, Callable[[Path], Specimen]] = {"cnn": cnn, "sentences": sentences, "pair": pair}
 SLOW: Mapping[str, Callable[[Path], Specimen]] = {
     "pt2": exported,
     "torchscript-scripted": partial(scripted, traced=False),
     "torchscript-traced": partial(scripted, traced=True),
     "safetensors-factory": weights,
+    "quantised-statically": static,
 }
 
 

@@ -128,13 +128,14 @@ def _fill(module: torch.nn.Module, weights: Mapping[str, torch.Tensor], name: st
     if missing or unexpected:
         parts = [f"{what} {', '.join(keys[:_SHOWN])}{', …' if len(keys) > _SHOWN else ''}"
                  for what, keys in (("missing", missing), ("unexpected", unexpected)) if keys]  # fmt: skip
-        packed = any("_packed_params" in key for key in unexpected)
+        packed = any("_packed_params" in key or key.endswith("zero_point") for key in unexpected)
         raise SetsailError(
             "source.load",
             f"the weights in {name} are not those of the module: {'; '.join(parts)}",
             field="--weights",
             expected="exactly the module's own names",
-            todo="the weights are quantised: let the factory return quantize_dynamic(module, …)"
+            todo="the weights are quantised: let the factory return the module as it was quantised, by "
+            "quantize_dynamic(module, …) or convert(prepare(module))"
             if packed
             else "use the factory of these weights",
             missing=missing,
