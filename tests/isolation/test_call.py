@@ -1,6 +1,7 @@
 """A child process gets an order and gives an answer: no network, no time and no memory beyond its own."""
 
 import ctypes
+import json
 import os
 import signal
 import socket
@@ -152,6 +153,23 @@ def forge(arguments, folder):
 '''
 
 
+CODE += '''
+def whole(arguments, folder):
+    """What code of a model does: threads, files, processes."""
+    import threading
+    done = []
+    for _ in range(3):
+        thread = threading.Thread(target=done.append, args=(1,))
+        thread.start()
+        thread.join()
+    (folder / "made").write_text("x")
+    told = subprocess.run([sys.executable, "-c", "print(1)"], capture_output=True, text=True).stdout
+    with open("/proc/self/status") as status:
+        held = next(line.split()[1] for line in status if line.startswith("CapEff"))
+    return {"threads": len(done), "child": told.strip(), "capabilities": int(held, 16)}
+'''
+
+
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Call a function of CODE by name."""
@@ -281,6 +299,40 @@ def test_the_child_changes_no_file_outside_its_folder(run: Any, tmp_path: Path) 
     assert run("write", arguments={"path": str(outside)}) == []
     assert outside.read_text() == "as it was"
     assert (run.folder / "b").read_text() == "x"
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs root, to be one without capabilities")
+@pytest.mark.parametrize("required", [True, False])
+def test_root_without_capabilities_is_cut_off_like_anybody(tmp_path: Path, required: bool) -> None:
+    """As in a container with all capabilities dropped: the kernel gives its child no numbers, and all works."""
+    (tmp_path / "in_child.py").write_text(CODE)
+    (tmp_path / "folder").mkdir(mode=0o700)
+    order = (
+        f"import sys, json; from pathlib import Path; sys.path.append({str(tmp_path)!r})\n"
+        "from setsail import isolation\n"
+        f"told = isolation.call('in_child:whole', {{}}, Path({str(tmp_path / 'folder')!r}), "
+        f"require_network_cut={required})\n"
+        "status = open('/proc/self/status').read().split('CapEff:')[1].split()[0]\n"
+        "print(json.dumps([int(status, 16), told]))"
+    )
+    ended = subprocess.run([sys.executable, "-c", order], capture_output=True, text=True, timeout=60,
+                           preexec_fn=_drop_capabilities)  # fmt: skip
+    if "unshare:" in ended.stderr and required:
+        pytest.skip("this machine gives root without capabilities no user namespace")
+    assert ended.returncode == 0, ended.stderr
+    outside, told = json.loads(ended.stdout)
+    assert outside == 0
+    assert told == {"threads": 3, "child": "1", "capabilities": 0}
+    made = tmp_path / "folder/made"
+    assert (made.read_text(), made.stat().st_uid) == ("x", 0)
+
+
+def _drop_capabilities() -> None:
+    """Empty the bounding set: what is run next has none, whoever runs it."""
+    libc = ctypes.CDLL(None)
+    for number in range(64):
+        libc.prctl(24, number, 0, 0, 0)  # PR_CAPBSET_DROP
+    libc.prctl(47, 4, 0, 0, 0)  # PR_CAP_AMBIENT, CLEAR_ALL
 
 
 def test_where_the_network_cannot_be_cut_it_says_so(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

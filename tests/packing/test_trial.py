@@ -67,6 +67,8 @@ def test_a_program_that_is_not_the_signatures_fails_its_trial(made: tuple[Trial,
         run_trial(replace(made[0], files=narrow.files), [made[1]], 1.0)
     assert caught.value.code == "program.trial"
     assert "'onnx'" in caught.value.what
+    assert "failed its trial run: " in caught.value.what  # and why, whole
+    assert "…" not in str(caught.value)
 
 
 def test_the_first_rows_of_arrays_and_whole_scalars() -> None:

@@ -20,6 +20,7 @@ import errno
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, NoReturn
 
 __all__ = ["cut", "die_with_parent", "worker"]
@@ -49,18 +50,26 @@ def cut(*, network: bool = False) -> str | None:
     left = _NEWPID | _NEWIPC | (0 if network else _NEWNET)
     refusal = _unshare(_NEWUSER | left)
     if refusal is None:
-        for file, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
-            try:
-                with open(f"/proc/self/{file}", "w") as handle:
-                    handle.write(text)
-            except OSError as fault:
-                return f"{file}: {fault.strerror}"
+        _keep_numbers(uid, gid)
     elif uid == 0:
         # root where user namespaces are off: the same without one; what is lost with the capabilities is the way back
         refusal = _unshare(left)
     if refusal is None:
         _prctl(_PR_SET_DUMPABLE, 0)
     return refusal
+
+
+def _keep_numbers(uid: int, gid: int) -> None:
+    """Have the same numbers inside the user namespace as outside, where the kernel lets us.
+
+    It does not let root without capabilities, as in containers (CAP_SETFCAP, since Linux 5.12; user_namespaces(7)).
+    Without numbers this is nobody to itself and the same as before to the kernel, which opens and writes files by who
+    we are outside: all works, and as much is cut. Turning back is not possible any more: who has left a process
+    namespace and not forked can start no thread.
+    """
+    for file, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+        with suppress(OSError), open(f"/proc/self/{file}", "w") as handle:
+            handle.write(text)
 
 
 def _unshare(flags: int) -> str | None:

@@ -28,4 +28,7 @@ def try_out(arguments: Mapping[str, JSON], folder: Path) -> None:
             raise
         variant = arguments["variant"]
         name = variant["id"] if isinstance(variant, Mapping) else variant
-        raise SetsailError("program.trial", f"variant {name!r} failed its trial run", value=fault.message) from fault
+        lines = {"lines": fault.facts["lines"]} if fault.facts.get("lines") else {}
+        told = SetsailError("program.trial", f"variant {name!r} failed its trial run: {fault.what}", **lines)
+        told.value = fault.value  # short where it is a value, whole where it is the child's last line
+        raise told from fault

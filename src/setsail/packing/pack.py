@@ -199,7 +199,7 @@ def _choose(conversion: Conversion, options: PackOptions) -> tuple[Program, Pari
             return program, report.after(refused)
         refused.append(f"{program.variant.id}: differs by up to {max(c.worst for c in report.checks):.3g}")
     if report is None:
-        raise SetsailError("program.trial", "no program of the model runs", value=refused[-1] if refused else None)
+        raise SetsailError("program.trial", f"no program of the model runs: {'; '.join(refused) or 'it has none'}")
     worst = max(report.checks, key=lambda c: (not c.passed, c.worst))
     raise SetsailError(
         "parity.failed", f"the program differs from its source on {worst.failed} of {worst.rows} {worst.what} rows: "
