@@ -63,6 +63,11 @@ def _set(slot: int, value: Any) -> Callable[[T], Any]:
     return lambda table: table.__setitem__(slot, value)
 
 
+def _scales(scale: float, zero: int = 0) -> Make:
+    """Tensor 0, what is asked: its kernel divides by the scale, and dies of these."""
+    return _graph(lambda graph: graph[TENSORS][0].update({QUANTIZATION: {2: V("f", scale), 3: V("q", zero)}}))
+
+
 def _bytes(change: Callable[[bytearray], Any]) -> Make:
     def make() -> bytes:
         data = bytearray(written(convolution()))
@@ -155,10 +160,16 @@ ATTACKS: Mapping[str, tuple[str, Make]] = {
     ),
     "fewer zero points than scales": (PARSE, _kernel(_set(QUANTIZATION, {2: V("f", *[1] * 4), 3: V("q", 0)}))),
     "scale that is no number": (PARSE, _kernel(_set(QUANTIZATION, {2: V("f", float("nan")), 3: V("q", 0)}))),
+    "scale of nothing": (PARSE, _scales(0.0)),
+    "scale next to nothing": (PARSE, _scales(1.4e-45)),
+    "scale without end": (PARSE, _scales(3e38)),
+    "negative scale": (PARSE, _scales(-0.05)),
+    "zero point that is no value": (PARSE, _scales(0.05, 2147483647)),
     "quantised by another rule": (PARSE, _kernel(lambda t: t[QUANTIZATION].update({4: N("B", 1), 5: {}}))),
     "constant that is a variable": (PARSE, _kernel(_set(5, N("B", 1)))),
     "reads a tensor that is not there": (PARSE, _first(_set(INPUTS, V("i", 0, 1, 99)))),
     "reads below the tensors": (PARSE, _first(_set(INPUTS, V("i", -2, 1, 2)))),
+    "leaves out what is needed": (PARSE, _first(_set(INPUTS, V("i", 0, -1, 2)))),
     "reads what nothing computes": (PARSE, _first(_set(INPUTS, V("i", 5, 1, 2)))),
     "reads its own answer": (PARSE, _first(_set(INPUTS, V("i", 3, 1, 2)))),
     "writes a tensor that is not there": (PARSE, _first(_set(OUTPUTS, V("i", 99)))),

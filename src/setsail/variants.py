@@ -7,10 +7,14 @@ from typing import Any, Final
 
 from msgspec import Struct, field
 
-__all__ = ["FORMATS", "Variant"]
+__all__ = ["EXTRAS", "FORMATS", "Variant"]
 
 # Every form a variant's files may have; `runtime.RUNTIMES` has who runs each.
 FORMATS: Final = ("onnx", "xgboost-ubj", "lightgbm-text", "catboost-cbm", "litert-tflite")
+# What is installed beside setsail to run a format; ONNX needs nothing.
+EXTRAS: Final[Mapping[str, str]] = {
+    "xgboost-ubj": "xgboost", "lightgbm-text": "lightgbm", "catboost-cbm": "catboost", "litert-tflite": "litert",
+}  # fmt: skip
 
 
 class Variant(Struct, frozen=True):

@@ -319,7 +319,6 @@ def refusals(folder: Path) -> dict[str, list[str]]:
     attempts["lambda"] = lambda: folder / "model.keras"  # the last one saved has a Lambda
     attempts["weights-alone"] = lambda: weights(folder)
     attempts["still-sampling"] = lambda: exported(folder / "again", image_classifier())[0]  # Keras exports it so
-    attempts["tflite-int8-image"] = lambda: lite(folder / "again", image_classifier(False), True)[0]
     attempts["unbuilt"] = lambda: K([L.Dense(2)])
     for name, make in attempts.items():
         try:

@@ -36,7 +36,6 @@ REFUSED = {
     "still-sampling": ("convert.unsupported", "differs between two runs"),
     "lambda": ("source.trust", "--trust pickle"),
     "weights-alone": ("source.load", "holds no Keras model"),
-    "tflite-int8-image": ("parity.failed", "differs from its source"),  # averages round the other way
     "unbuilt": ("convert.example", "--input"),
 }
 

@@ -23,7 +23,7 @@ from typing import Final, NoReturn
 from setsail import flatbuffer
 from setsail.artifact import folders
 from setsail.artifact.gate import GateLimits, check_size
-from setsail.artifact.lite_operators import ALLOWED, CUSTOM, name_of
+from setsail.artifact.lite_operators import ALLOWED, CUSTOM, OPTIONAL, name_of
 from setsail.errors import SetsailError
 from setsail.flatbuffer import F32, I8, I32, I64, U8, U32, U64, Table
 
@@ -35,6 +35,11 @@ _VERSION: Final = 3
 _BITS: Final[Mapping[int, int]] = {
     0: 32, 1: 16, 2: 32, 3: 8, 4: 64, 6: 8, 7: 16, 8: 64, 9: 8, 10: 64, 11: 128, 12: 64, 15: 32, 16: 16, 17: 4, 18: 16,
 }  # fmt: skip
+# Quantised types -> where their zero points may lie. Those of 32 and 64 bits are sums of products, which have none.
+_ZEROS: Final[Mapping[int, tuple[int, int]]] = {
+    2: (0, 0), 3: (0, 255), 4: (0, 0), 7: (-32768, 32767), 9: (-128, 127), 16: (0, 65535), 17: (-8, 7),
+}  # fmt: skip
+_LEAST: Final = 1e-30  # of a scale; a converter's are above 1e-15
 _IF, _WHILE = 118, 119
 _MOST_TABLES: Final = 100_000  # tensors, operators, buffers: of each
 _MOST_SUBGRAPHS: Final = 256
@@ -193,8 +198,8 @@ class _Walk:
         operator.span(5)
         operator.table(4), operator.table(12)
         operator.numbers(7, U8, _MOST_TABLES)
-        for index in operator.numbers(1, I32, _MOST_TABLES):
-            if index == -1:  # an optional input that is not there
+        for place, index in enumerate(operator.numbers(1, I32, _MOST_TABLES)):
+            if index == -1 and place >= OPTIONAL.get(ALLOWED[number], 1 << 31):
                 continue
             _within(index, len(tensors), "an operator reads a tensor")
             if index not in known:
@@ -243,7 +248,7 @@ class _Walk:
         if self._total > self._limits.tensors:
             raise SetsailError("program.size", "the tensors are too large together", value=self._total,
                                expected=f"at most {self._limits.tensors}")  # fmt: skip
-        _check_scales(table, name, shape)
+        _check_scales(table, name, shape, kind)
         buffer = table.number(2, U32)
         _within(buffer, max(1, len(self._buffers)), f"tensor {name!r} has a buffer")
         held = self._buffers[buffer] if self._buffers else 0
@@ -269,8 +274,11 @@ def _code(table: Table) -> int:
     return number
 
 
-def _check_scales(tensor: Table, name: str, shape: Sequence[int]) -> None:
-    """Scales and zero points: none, one, or one for each place of an axis."""
+def _check_scales(tensor: Table, name: str, shape: Sequence[int], kind: int) -> None:
+    """Scales and zero points: none, one, or one for each place of an axis; such that kernels can divide by them.
+
+    A scale of 0, or next to it, or a zero point that is no value of the type ends the process: LiteRT does not look.
+    """
     table = tensor.table(4)
     if table is None:
         return
@@ -280,8 +288,12 @@ def _check_scales(tensor: Table, name: str, shape: Sequence[int]) -> None:
     wrong = table.byte(4) != 0 or (zeros and len(zeros) != len(scales))
     if wrong or (many and not (0 <= axis < len(shape) and shape[axis] == len(scales))):
         _refuse(f"the scales of tensor {name!r} do not fit it", [len(scales), len(zeros), axis], str(list(shape)))
-    if any(not math.isfinite(s) for s in scales):
-        _refuse(f"tensor {name!r} has a scale that is no number", name)
+    if kind in _ZEROS:
+        low, high = _ZEROS[kind]
+        if not all(_LEAST < scale < 1 / _LEAST for scale in scales):
+            _refuse(f"tensor {name!r} has a scale out of range", repr(min(scales)), f"{_LEAST} to {1 / _LEAST}")
+        if not all(low <= zero <= high for zero in zeros):
+            _refuse(f"tensor {name!r} has a zero point out of range", max(zeros, key=abs), f"{low} to {high}")
 
 
 def _check_calls(calls: Sequence[set[int]]) -> None:

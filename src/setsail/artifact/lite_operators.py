@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["ALLOWED", "CUSTOM", "name_of"]
+__all__ = ["ALLOWED", "CUSTOM", "OPTIONAL", "name_of"]
 
 CUSTOM: Final = 32
 # fmt: off
@@ -53,6 +53,14 @@ ALLOWED: Final[Mapping[int, str]] = {
     for number, name in (*enumerate(_NAMES), *_LATER.items())
     if not any(name in names for names in _REFUSED.values())
 }
+
+# From which input on one may be left out (index -1): biases, and what not every recurrent cell has. A kernel that needs
+# what is left out follows a null pointer.
+OPTIONAL: Final[Mapping[str, int]] = {
+    "CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "CONV_3D": 2, "TRANSPOSE_CONV": 3,
+    "CONV_3D_TRANSPOSE": 3, "SVDF": 3, "LSTM": 1, "UNIDIRECTIONAL_SEQUENCE_LSTM": 1, "BIDIRECTIONAL_SEQUENCE_LSTM": 1,
+    "BIDIRECTIONAL_SEQUENCE_RNN": 5,
+}  # fmt: skip
 
 
 def name_of(number: int) -> str:

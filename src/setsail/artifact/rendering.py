@@ -12,6 +12,7 @@ from typing import Any
 from setsail.artifact import manifest
 from setsail.parity import ParityReport
 from setsail.signature import TensorSpec
+from setsail.variants import EXTRAS
 
 __all__ = ["bytes_text", "card", "facts", "page", "printable", "terminal"]
 
@@ -99,7 +100,9 @@ def _other(name: str, turned: Mapping[str, Any], rows: int) -> list[str]:
 
 
 def _bound(variant: Mapping[str, Any]) -> str:
-    return "" if variant["max_batch"] is None else f", at most {variant['max_batch']} rows a run"
+    extra = EXTRAS.get(variant["format"])
+    bound = "" if variant["max_batch"] is None else f", at most {variant['max_batch']} rows a run"
+    return bound + (f", run by setsail[{extra}]" if extra else "")
 
 
 def _tensors(specs: Sequence[TensorSpec], rows: int) -> list[str]:

@@ -103,6 +103,7 @@ def test_the_export_is_the_file(packed: Path, tmp_path: Path) -> None:
 def test_what_ships_it_knows_what_it_needs(packed: Path) -> None:
     with artifact.read(packed) as opened:
         assert extras(opened) == "[litert]"
+        assert "litert (litert-tflite, float32), run by setsail[litert]" in str(opened)
         with pytest.raises(SetsailError, match="no ONNX program") as caught:
             program(opened)
         assert caught.value.code == "ship.unsupported"

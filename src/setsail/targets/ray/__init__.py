@@ -16,6 +16,7 @@ from setsail.errors import SetsailError
 from setsail.steps import SCHEMAS
 from setsail.targets import Option, Piece, Proof
 from setsail.targets.replay import replay
+from setsail.variants import EXTRAS
 
 __all__ = ["OPTIONS", "SUMMARY", "Folder", "extras", "plan"]
 
@@ -28,9 +29,6 @@ OPTIONS = (
 )
 _RAY: Final = "ray[serve]>=2.50"
 _APP: Final = "app.py"
-_EXTRAS: Final = {
-    "xgboost-ubj": "xgboost", "lightgbm-text": "lightgbm", "catboost-cbm": "catboost", "litert-tflite": "litert",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +99,7 @@ def plan(opened: Artifact, options: Mapping[str, Any]) -> Folder:
 def extras(opened: Artifact) -> str:
     """What running the artifact needs beyond the core: its variants' runtimes, its steps' libraries."""
     every = opened.signatures.values()
-    found = {_EXTRAS[variant.format] for one in every for variant in one.variants if variant.format in _EXTRAS}
+    found = {EXTRAS[variant.format] for one in every for variant in one.variants if variant.format in EXTRAS}
     found |= {SCHEMAS[step.kind].extra for one in every for step in (*one.processing.before, *one.processing.after)}
     return f"[{','.join(sorted(found - {''}))}]" if found - {""} else ""
 
