@@ -56,6 +56,19 @@ def test_it_answers_as_the_source(line: Path) -> None:
         assert server.predict(X) == pytest.approx(MODEL.predict(X))
 
 
+def test_a_repository_is_given_no_name(line: Path, tmp_path: Path) -> None:
+    """Its directories are the names: one for all would be left unsaid, and answered by nobody."""
+    (tmp_path / "models").mkdir()
+    shutil.copy(line, tmp_path / "models")
+    with Server(free()) as server, pytest.raises(SetsailError, match="--name|directories") as caught:
+        server.open(tmp_path / "models", name="other")
+    assert (caught.value.code, caught.value.field) == ("setting.value", "--name")
+    with Server(free()) as server:
+        server.open(line, name="other")  # of one model it is the name
+        server.start()
+        assert [model["name"] for model in server.describe()["models"]] == ["other"]
+
+
 def test_what_it_describes_can_be_pasted(line: Path) -> None:
     with Server(free()) as server:
         server.open(line)

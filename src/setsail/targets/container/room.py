@@ -188,8 +188,13 @@ class Room:
                 return about
         process.kill()
         process.wait()
-        said = line.strip() or (self.log().strip().splitlines() or ["it said nothing"])[-1]
-        raise SetsailError("ship.run", "the image does not start", value=said)
+        raise SetsailError("ship.run", f"the image does not start: {self._last_words(line)}")
+
+    def _last_words(self, line: str) -> str:
+        """Why, whole: the message of the error that it ended with, else the last that it said."""
+        with suppress(ValueError, KeyError, TypeError):
+            return str(json.loads(line)["error"]["message"])
+        return line.strip() or (self.log().strip().splitlines() or ["it said nothing"])[-1]
 
     def log(self) -> str:
         """All that was written to standard error."""
