@@ -124,13 +124,18 @@ class Server:
             progress: told a line for every stage of packing a source.
 
         Raises:
-            SetsailError: what keeps the model from being ready; a repository is refused only when nothing in it loads.
+            SetsailError: what keeps the model from being ready; a repository is refused only when nothing in it loads,
+                and with `setting.value` when it is given a name.
         """
         theirs = layout(path, self.settings, name, progress)
         if theirs is None and not is_repository(path):
             opening = resolve(path, name=name, progress=progress, trust=trusted(self.settings))
             self.house.load(opening.path, opening.name)
             return [opening]
+        if theirs is None and name is not None:
+            raise SetsailError("setting.value", f"{path} is a repository, whose directories are its models' names",
+                               field="--name", value=name,
+                               todo="rename the directory, or give the path of the one model")  # fmt: skip
 
         def pack(source: Path) -> Path:
             return self._packed(source, progress)
