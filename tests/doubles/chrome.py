@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
@@ -19,7 +20,7 @@ __all__ = ["SOFTWARE_GPU", "Tab", "chromium", "tab"]
 SOFTWARE_GPU = (
     "--enable-unsafe-webgpu", "--enable-features=Vulkan", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
 )  # fmt: skip
-_SECONDS = 90
+_SECONDS = 300  # the longest that a condition may take, on a machine that does much else
 
 
 def chromium() -> str | None:
@@ -104,6 +105,7 @@ class Tab:
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
+            assert select.select([self._read], [], [], _SECONDS)[0], "the browser says nothing any more"
             data = os.read(self._read, 1 << 20)
             assert data, "the browser has ended"
             self._rest += data

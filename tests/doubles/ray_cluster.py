@@ -5,7 +5,8 @@
 FOLDER is what `setsail ship --to ray` wrote; REQUESTS a JSON file of `[{"path", "body" (latin-1), "headers"}]`. Prints
 one line of JSON: `wires`, each request's status and body as the application answers it; `load`, how often what was
 answered while the second node was killed, and `after` the part of it that was asked then; `placed`, replicas of Models
-a node before; `again`, requests that the door gave to a second replica; `slow`, percentiles in ms.
+a node before; `held`, requests that were with the second node's replicas when it went; `again`, requests that the door
+gave to a second replica; `slow`, percentiles in ms.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from ray.serve import context
 
 STORE = 80 << 20
 CLIENTS = 16
+HELD = 15.0  # the longest to wait until a request is with a replica that stands still; the door gives up after 30
 PORT = 18_230
 
 
@@ -48,7 +50,7 @@ def main(folder: Path, requests: list[dict], seconds: float) -> dict:
         placed = sorted(Counter(r["node_id"] for r in replicas).values())
         doomed = [r["pid"] for r in replicas if r["node_id"] == second.node_id]
         wires = [ask(HTTPConnection("127.0.0.1", PORT, timeout=60), r) for r in requests]
-        told = load(requests[0], wires[0], seconds, lambda: kill(cluster, second, doomed))
+        told = load(requests[0], wires[0], seconds, lambda waiting: kill(cluster, second, doomed, waiting))
         told["frozen"] = len(doomed)
         return {"wires": wires, "placed": placed, "again": asked_again(), **told}
     finally:
@@ -75,15 +77,25 @@ def _schema(config: dict):
     return ServeDeploySchema.parse_obj({"applications": config["applications"]})
 
 
-def kill(cluster: Cluster, node, replicas: list[int]) -> None:
-    """First its replicas stand still, so that requests are with them for sure, then everything on it is killed."""
+def kill(cluster: Cluster, node, replicas: list[int], waiting) -> int:
+    """First its replicas stand still until requests are with them, then everything on it is killed.
+
+    Args:
+        waiting: how many requests have waited for so many times the longest that any did before.
+
+    Returns:
+        How many requests were with them.
+    """
     for pid in replicas:
         os.kill(pid, signal.SIGSTOP)
-    time.sleep(1)
+    end = time.monotonic() + HELD
+    while not (held := waiting(3.0)) and time.monotonic() < end:
+        time.sleep(0.05)
     cluster.remove_node(node, allow_graceful=False)
     for pid in replicas:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    return held
 
 
 def wait_for_all(client) -> list[dict]:
@@ -114,11 +126,17 @@ def load(request: dict, expected: list, seconds: float, kill) -> dict:
     told, slow, over = Counter(), [], threading.Event()
     after = Counter()
     killed = threading.Event()
+    since: dict[int, float] = {}  # thread -> when it asked what it waits for
+
+    def waiting(times: float) -> int:
+        now, longest = time.perf_counter(), max(list(slow), default=1.0)
+        return sum(now - began > max(1.0, times * longest) for began in list(since.values()))
 
     def client() -> None:
+        own = threading.get_ident()
         connection = HTTPConnection("127.0.0.1", PORT, timeout=60)
         while not over.is_set():
-            began = time.perf_counter()
+            began = since[own] = time.perf_counter()
             late = killed.is_set()
             try:
                 status, body, again = ask(connection, request)
@@ -137,7 +155,7 @@ def load(request: dict, expected: list, seconds: float, kill) -> dict:
     for thread in threads:
         thread.start()
     time.sleep(seconds / 3)
-    kill()
+    held = kill(waiting)
     killed.set()
     time.sleep(2 * seconds / 3)
     over.set()
@@ -145,7 +163,7 @@ def load(request: dict, expected: list, seconds: float, kill) -> dict:
         thread.join()
     slow.sort()
     at = {f"p{p}": round(slow[min(len(slow) - 1, len(slow) * p // 100)] * 1e3, 2) for p in (50, 99, 100)}
-    return {"load": dict(told), "after": dict(after), "slow": at}
+    return {"load": dict(told), "after": dict(after), "slow": at, "held": held}
 
 
 if __name__ == "__main__":

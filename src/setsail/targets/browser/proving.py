@@ -38,7 +38,7 @@ FLAGS: Final = (
     "--headless", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--disable-quic", "--mute-audio",
 )  # fmt: skip
-_SECONDS: Final = 180
+_SECONDS: Final = 600  # a browser that ends is seen at once; one that is slow may be on a machine that does much else
 _SINGLY: Final = 32  # rows that are run one by one as well
 _STATIC: Final = resources.files("setsail.targets.browser") / "static"
 _PAGE: Final = """<!doctype html><title>trying</title><script type="module">
