@@ -15,7 +15,6 @@ from lite_models import convolution, interpreted, recurrent, written
 
 import setsail
 from setsail import artifact
-from setsail.artifact import lite
 from setsail.convert.conversion import Intent
 from setsail.convert.tensorflow.lite import convert
 from setsail.errors import SetsailError
@@ -107,10 +106,3 @@ def test_what_ships_it_knows_what_it_needs(packed: Path) -> None:
         with pytest.raises(SetsailError, match="no ONNX program") as caught:
             program(opened)
         assert caught.value.code == "ship.unsupported"
-
-
-def test_what_the_gate_says_of_an_honest_file() -> None:
-    facts = lite.inspect({"m": written(convolution("uint8", depthwise=True))}, "m")
-    assert dict(facts.operators) == {"QUANTIZE": 2, "DEPTHWISE_CONV_2D": 1, "MEAN": 1, "FULLY_CONNECTED": 1}
-    assert not facts.variables
-    assert lite.inspect({"m": written(recurrent())}, "m").variables
