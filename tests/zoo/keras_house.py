@@ -95,7 +95,9 @@ def recurrent() -> Made:
 def double() -> Made:
     """JAX computes with float32 whatever it is asked for, and answers so; the program takes float64 all the same."""
     rows = TABLE.astype(np.float64)
-    model = K([Input((4,), dtype="float64"), L.Dense(2, dtype="float64"), L.Discretization(bin_boundaries=[0.0])])
+    x = Input((4,), dtype="float64")
+    h = L.Dense(2, dtype="float64")(x)
+    model = keras.Model(x, [h, L.Discretization(bin_boundaries=[0.0])(h)])
     return model, lambda: model(rows, training=False), {"input": rows}
 
 
