@@ -12,8 +12,9 @@ from typing import Any
 
 from setsail.artifact import Artifact
 from setsail.errors import SetsailError
+from setsail.server.asgi import data_application
 from setsail.server.cores import processes
-from setsail.server.run import Server, data_application
+from setsail.server.run import Server
 from setsail.server.settings import Settings
 from setsail.server.supervisor import Supervisor
 from setsail.serving.model import Model, body_of

@@ -17,10 +17,13 @@ from setsail.errors import SetsailError
 from setsail.messages import Request, Response
 from setsail.monitor.meter import Meter
 from setsail.protocols.http import HttpReply, HttpRequest
+from setsail.server import provisions
 from setsail.server.dispatch import Answering, Desk, Plan
 from setsail.server.origins import NO_ORIGINS, Origins
+from setsail.server.settings import Settings
+from setsail.serving.house import House
 
-__all__ = ["MAX_BODY", "Application", "Receive", "Scope", "Send", "application"]
+__all__ = ["MAX_BODY", "Application", "Receive", "Scope", "Send", "application", "data_application"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -32,6 +35,12 @@ MAX_BODY: Final = 64 << 20
 def application(house: Answering, **settings: Any) -> Application:
     """The ASGI application for a house; settings are those of `Application`."""
     return Application(house, **settings)
+
+
+def data_application(house: House, settings: Settings, close: Callable[[], object] | None = None) -> Application:
+    """The data port as an ASGI application, with the settings that concern it."""
+    given = provisions.desk(settings)
+    return Application(house, api_keys=provisions.keys(settings), predict=house.predict, close=close, **given)
 
 
 class Application:

@@ -26,7 +26,6 @@ from setsail.monitor.meter import Meter
 from setsail.protocols.curl import curl_lines
 from setsail.server import provisions
 from setsail.server.admin_port import AdminPort
-from setsail.server.asgi import Application
 from setsail.server.dispatch import Answering, Desk
 from setsail.server.doors import TOKENS, Door, about, admin_port, asks_for_tokens, doors, write_tokens
 from setsail.server.exposition import Observed
@@ -49,7 +48,7 @@ from setsail.serving.watchers import Watchers
 if TYPE_CHECKING:
     from setsail.server.metrics import Counted
 
-__all__ = ["Server", "data_application"]
+__all__ = ["Server"]
 
 _LOG = logging.getLogger("setsail.server")
 _JUDGE: Final = "setsail.server.verdicts"
@@ -409,9 +408,3 @@ class Server:
                 plane.close()
             if self._admin is not None:
                 await self._admin.close()
-
-
-def data_application(house: House, settings: Settings, close: Callable[[], object] | None = None) -> Application:
-    """The data port as an ASGI application, with the settings that concern it."""
-    given = provisions.desk(settings)
-    return Application(house, api_keys=provisions.keys(settings), predict=house.predict, close=close, **given)

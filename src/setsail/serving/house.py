@@ -15,7 +15,6 @@ from threading import Condition
 from time import monotonic
 from typing import Any, Final
 
-from setsail import artifact as artifacts
 from setsail.artifact import Artifact
 from setsail.catalog import (
     Ask,
@@ -39,11 +38,11 @@ from setsail.serving.hosting import Host, Hosted, Source
 from setsail.serving.inquiries import Inquiries, present
 from setsail.serving.leases import Loaded
 from setsail.serving.loader import Loader
-from setsail.serving.management import NAME, Management
+from setsail.serving.management import Management, check_name
 from setsail.serving.observers import Observer
 from setsail.serving.predict import predict
 from setsail.serving.rehearsal import Rehearsal
-from setsail.serving.store import SUFFIX, Packer
+from setsail.serving.store import Packer, opened_at
 from setsail.serving.table import Entry, Swap, Table
 from setsail.serving.traffic import Traffic
 from setsail.serving.watchers import Watchers
@@ -108,7 +107,7 @@ class House:
         Raises:
             SetsailError: with `wait`, whatever made the load fail; `model.name` or `repository.layout` at once.
         """
-        _check_name(name, version)
+        check_name(name, version)
         known = Path(source) if isinstance(source, str) else source
         if name is not None and version is not None:
             self._sources[name, version] = known
@@ -268,7 +267,7 @@ class House:
         if name is not None and version is not None and (name, version) not in self._sources:
             raise SetsailError("model.not_ready", f"version {version} of {name!r} was unloaded meanwhile", model=name)
         try:
-            opened = self._opened(source) if isinstance(source, Path) else source
+            opened = opened_at(source, self._host) if isinstance(source, Path) else source
         except SetsailError as fault:
             if name is not None and version is not None:
                 self._failed(name, version, fault)
@@ -284,11 +283,6 @@ class House:
         finally:
             if isinstance(source, Path) and isinstance(opened, Artifact):
                 opened.close()  # a runner keeps nothing of the file
-
-    def _opened(self, path: Path) -> Artifact | Hosted:
-        """What is at a path: code, or an artifact."""
-        hosted = self._host(path) if self._host is not None and path.suffix != SUFFIX else None
-        return artifacts.read(path) if hosted is None else hosted
 
     def _bring_up(self, opened: Artifact | Hosted, name: str, version: int) -> None:
         if not self.wait(lambda table: not _is(table, name, version, "draining"), DRAIN_SECONDS):
@@ -405,11 +399,3 @@ def _is(table: Table, name: str, version: int, state: str) -> bool:
 def _allow(control: bool) -> None:
     if not control:
         raise SetsailError("control.refused", "loading and unloading is off here")
-
-
-def _check_name(name: str | None, version: int | None) -> None:
-    if name is not None and not NAME.fullmatch(name):
-        raise SetsailError("model.name", "a model cannot have this name", field="name", value=name)
-    if version is not None and version < 1:
-        raise SetsailError("repository.layout", f"a version of {name!r} is no positive integer", field="version",
-                           value=version, expected="1 or more")  # fmt: skip

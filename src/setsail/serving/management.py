@@ -43,7 +43,7 @@ from setsail.serving.rehearsal import Rehearsal
 from setsail.serving.store import Packer, Store
 from setsail.serving.table import Swap, Table
 
-__all__ = ["NAME", "Housing", "Management"]
+__all__ = ["NAME", "Housing", "Management", "check_name"]
 
 _LOG = logging.getLogger("setsail.serving")
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -281,3 +281,12 @@ def _memory() -> int:
             return int(file.read().split()[1]) * _PAGE
     except (OSError, ValueError, IndexError):
         return 0
+
+
+def check_name(name: str | None, version: int | None) -> None:
+    """Raises `model.name` or `repository.layout` for what no version can be called."""
+    if name is not None and not NAME.fullmatch(name):
+        raise SetsailError("model.name", "a model cannot have this name", field="name", value=name)
+    if version is not None and version < 1:
+        raise SetsailError("repository.layout", f"a version of {name!r} is no positive integer", field="version",
+                           value=version, expected="1 or more")  # fmt: skip

@@ -16,11 +16,12 @@ from typing import Final
 from msgspec import Struct
 
 from setsail import artifact as artifacts
+from setsail.artifact import Artifact
 from setsail.catalog import Registered
 from setsail.errors import SetsailError
 from setsail.serving.hosting import Host, Hosted
 
-__all__ = ["SUFFIX", "Packer", "Store"]
+__all__ = ["SUFFIX", "Packer", "Store", "opened_at"]
 
 SUFFIX: Final = ".setsail"
 _MAR: Final = ".mar"
@@ -188,3 +189,9 @@ def _outside(url: str, how: str, *, remote: bool = False) -> SetsailError:
     todo = "copy the file into the model store, and name it by its file name" if remote else None
     return SetsailError("store.outside", f"the place {how}", field="url", value=url,
                         expected="a file's name in the model store", todo=todo, url=url, remote=remote)  # fmt: skip
+
+
+def opened_at(path: Path, host: Host | None) -> Artifact | Hosted:
+    """What is at a path: code, or an artifact. Raises what `host` and `artifact.read` raise."""
+    hosted = host(path) if host is not None and path.suffix != SUFFIX else None
+    return artifacts.read(path) if hosted is None else hosted
