@@ -77,4 +77,4 @@ def test_an_image_that_does_not_start_says_so(tmp_path: Path, monkeypatch: pytes
         with pytest.raises(SetsailError) as fault:
             room.serve()
     assert fault.value.code == "ship.run"
-    assert "cannot" in str(fault.value.value)
+    assert "cannot" in fault.value.what

@@ -88,6 +88,27 @@ def test_libraries_work_without_their_symbols(tmp_path: Path) -> None:
     assert (ended.stdout, ended.returncode) == ("b'/a'\n", 0), ended.stderr
 
 
+def test_a_docker_build_leaves_out_the_same(base: Base, tmp_path: Path) -> None:
+    """The two scripts of the context, on what pip laid out, with nothing of ours to import."""
+    library = elf_file(needed=["libc.so.6"])
+    symbols = library[:40] + len(library).to_bytes(8, "little") + library[48:] + b"\1" * 500
+    files = {"onnxruntime/tools/x.py": b"", "onnxruntime/capi/libonnxruntime.so.1.2": b"", "onnxruntime/a.pyi": b"",
+             "onnxruntime/capi/x.so": symbols, "onnxruntime/tests/x.py": b"", "onnxruntime/a.py": b""}  # fmt: skip
+    one = wheel(tmp_path, files, name="onnxruntime")
+    site = tmp_path / "site"
+    for name, data in files.items():
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / name).write_bytes(data)
+    for name in ("slim.py", "elf.py"):
+        shutil.copy(Path(runtime.__file__).with_name(name), tmp_path)
+    words = [sys.executable, "-S", str(tmp_path / "slim.py"), str(site), *runtime.left_out(one)]
+    subprocess.run(words, check=True, timeout=60, cwd="/")
+    left = {p.relative_to(site).as_posix(): p.read_bytes() for p in site.rglob("*") if p.is_file()}
+    assert sorted(left) == sorted(n for n in names(base, one) if "dist-info" not in n)
+    assert elf.needed(left["onnxruntime/capi/x.so"]) == ["libc.so.6"]
+    assert len(left["onnxruntime/capi/x.so"]) == len(library)
+
+
 @pytest.mark.parametrize("cut", range(0, 400, 7))
 def test_a_damaged_library_stays_as_it_is(cut: int) -> None:
     library = elf_file(needed=["libm.so.6"])[:cut]

@@ -21,13 +21,15 @@ _DOCKERFILE: Final = """\
 ARG BASE={base}
 
 FROM ${{BASE}} AS packages
-COPY requirements.txt /context/
+COPY requirements.txt slim.py elf.py /context/
 COPY wheels /context/wheels
 RUN ["python3", "-m", "venv", "--without-pip", "/{home}"]
 RUN ["python3", "-m", "pip", "--python", "/{home}/bin/python", "install", "--no-index", "--find-links", \
 "/context/wheels", "--no-deps", "--require-hashes", "--no-compile", "--no-cache-dir", "--disable-pip-version-check", \
 "--requirement", "/context/requirements.txt"]
-{trimmed}RUN ["/{home}/bin/python", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "/{home}/lib"]
+# Tests, headers and what else nothing in an image needs.
+RUN {slim}
+RUN ["/{home}/bin/python", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "/{home}/lib"]
 
 FROM ${{BASE}}
 COPY --from=packages /{home} /{home}
@@ -49,6 +51,8 @@ _IGNORED: Final = """\
 # Only what the Dockerfile copies is sent to the builder.
 *
 !requirements.txt
+!slim.py
+!elf.py
 !wheels
 !healthy.py
 !libraries
@@ -97,8 +101,8 @@ def files(opened: Artifact, wheels: Sequence[Wheel], *, base: str, image: str, l
         "variables": " \\\n".join(f"    {key}={value}" for key, value in variables.items()),
         "labels": " \\\n      ".join(f"{key}={_quoted(value)}" for key, value in labels.items()),
     }  # fmt: skip
-    unused = [f"/{site}/{name}" for wheel in wheels for name in left_out(wheel)]
-    facts["trimmed"] = f"# What nothing in an image imports.\nRUN {_words(['rm', '-rf', *unused])}\n" if unused else ""
+    unused = [name for wheel in wheels for name in left_out(wheel)]
+    facts["slim"] = _words([f"/{HOME}/bin/python", "/context/slim.py", f"/{site}", *unused])
     facts["libraries"] = f"COPY libraries /{LIBRARIES}/\n" if libraries else ""
     get = f"Load the image, or build it:\n\n    docker load -i {archive}\n" if archive else "Build the image:\n\n"
     facts |= {"archive": f"| `{archive}` | the image itself, an OCI archive |\n" if archive else "",
@@ -107,7 +111,8 @@ def files(opened: Artifact, wheels: Sequence[Wheel], *, base: str, image: str, l
     return {
         "Dockerfile": _DOCKERFILE.format(**facts).encode(), ".dockerignore": _IGNORED.encode(),
         "README.md": _README.format(**facts).encode(), "requirements.txt": requirements.encode(),
-        "healthy.py": health_script(), "sbom.cdx.json": bill, f"model/{model_name(opened)}": model,
+        "healthy.py": health_script(), "slim.py": _script("slim.py"), "elf.py": _script("elf.py"),
+        "sbom.cdx.json": bill, f"model/{model_name(opened)}": model,
         **{f"wheels/{wheel.path.name}": wheel.path for wheel in wheels},
         **{f"libraries/{library.name}": library.data for library in libraries},
     }  # fmt: skip
@@ -118,7 +123,11 @@ def model_name(opened: Artifact) -> str:
 
 
 def health_script() -> bytes:
-    return Path(__file__).with_name("healthy.py").read_bytes()
+    return _script("healthy.py")
+
+
+def _script(name: str) -> bytes:
+    return Path(__file__).with_name(name).read_bytes()
 
 
 def _words(command: Sequence[str]) -> str:

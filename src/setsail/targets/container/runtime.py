@@ -24,7 +24,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
 from setsail.errors import SetsailError
-from setsail.targets.container import elf
+from setsail.targets.container import elf, slim
 from setsail.targets.container.base import Base
 from setsail.targets.container.layers import Entry, Layer, Sink, cached, pack
 from setsail.targets.container.wheels import Wheel
@@ -49,11 +49,6 @@ _SPARSE: Final = (
     "stats",
 )  # fmt: skip
 _SPARSE_SINCE: Final = (1, 16)
-_TESTS: Final = frozenset(("tests", "__pycache__"))
-# onnxruntime for programs in C, which Python's module has in itself; LiteRT's use of graphics processors.
-_FILES: Final = re.compile(r"onnxruntime/capi/libonnxruntime\.so.*|ai_edge_litert/libLiteRt\w*Accelerator\.so")
-_LIBRARY: Final = re.compile(r"\.so(\.|$)")
-_ENDINGS: Final = (".a", ".c", ".cpp", ".h", ".hpp", ".pxd", ".pxi", ".pyi", ".pyx")
 _BOOT: Final = """\
 import sys
 from setsail.__main__ import main
@@ -116,7 +111,7 @@ def layer(base: Base, wheels: Sequence[Wheel], what: str, frame: Sequence[Entry]
     python = compiler(base)
     key = "\n".join([
         base.facts.python, str(python and _version(python)), *(f"{w.name} {w.digest}" for w in wheels),
-        repr(([left_out(w) for w in wheels], _FILES, _ENDINGS, _TESTS)), _COMPILE,
+        repr([left_out(w) for w in wheels]), slim.RULES, _COMPILE,
         repr([(e.name, e.target, e.data) for e in frame]), "bare",
     ])  # fmt: skip
     return cached(key, what, lambda: _sink(base, wheels, frame, python))
@@ -160,7 +155,7 @@ def _files(wheel: Wheel) -> Iterator[tuple[str, bytes]]:
             place = _place(wheel, name)
             if place is not None and not name.endswith("/"):
                 data = archive.read(name) if name == record else _checked(wheel, archive, name, told)
-                yield place, elf.bare(data) if _LIBRARY.search(name) else data
+                yield place, elf.bare(data) if slim.LIBRARY.search(name) else data
 
 
 def member(wheel: Wheel, pattern: re.Pattern[str]) -> bytes | None:
@@ -201,10 +196,7 @@ def _place(wheel: Wheel, name: str) -> str | None:
             return None
         parts = parts[2:]
     inner = "/".join(parts)
-    left = any(inner.startswith(f"{out}/") for out in left_out(wheel))
-    if left or _TESTS & set(parts[:-1]) or name.endswith(_ENDINGS) or _FILES.fullmatch(inner):
-        return None
-    return inner
+    return None if slim.unused(inner, left_out(wheel)) else inner
 
 
 def _compile(python: str, root: Path, place: str) -> None:
@@ -218,7 +210,7 @@ def _compile(python: str, root: Path, place: str) -> None:
 
 def _find_libraries(base: Base, root: Path, beside: AbstractSet[str]) -> None:
     """Whether all shared libraries that the packages ask for are theirs, the base's, or laid beside them."""
-    files = [p for p in root.rglob("*") if _LIBRARY.search(p.name)]
+    files = [p for p in root.rglob("*") if slim.LIBRARY.search(p.name)]
     own = {path.name for path in files} | beside
     for path in files:
         data = path.read_bytes()
