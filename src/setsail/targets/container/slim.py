@@ -2,7 +2,7 @@
 
     python slim.py SITE FOLDER...
 
-removes it below the folder SITE, and the FOLDERs in it. A build of the Dockerfile does so, where this script lies beside
+removes it below the folder SITE, and the FOLDERs in it. A build of the Dockerfile does so, with this script beside
 `elf.py` and there is no setsail.
 """
 
