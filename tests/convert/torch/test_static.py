@@ -15,9 +15,10 @@ pytest.importorskip("onnxscript")
 from torch.ao.quantization import quantize_fx  # noqa: E402
 
 from setsail.convert.conversion import Intent  # noqa: E402
-from setsail.convert.torch import factory  # noqa: E402
+from setsail.convert.torch import factory, torchscript  # noqa: E402
 from setsail.convert.torch.live import convert  # noqa: E402
 from setsail.convert.torch.static import has_static, opened  # noqa: E402
+from setsail.convert.torch.unscripted import unscripted  # noqa: E402
 from setsail.errors import SetsailError  # noqa: E402
 
 ENGINES = [engine for engine in ("fbgemm", "qnnpack") if engine in torch.backends.quantized.supported_engines]
@@ -26,6 +27,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),
     pytest.mark.filterwarnings("ignore:.*deprecated.*:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning"),
+    pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Converting a tensor to a Python"),  # of scales, while a module is traced
     pytest.mark.filterwarnings("ignore:Please use quant_min:UserWarning"),  # of PyTorch's own observers
     pytest.mark.filterwarnings("ignore:All inputs of this cat operator:UserWarning"),
     pytest.mark.filterwarnings("ignore:must run observer before:UserWarning"),
@@ -239,6 +242,37 @@ def test_a_program_answers_the_same_with_all_optimisations_on(engine: str, agree
     session = onnxruntime.InferenceSession(conversion.programs[0].files["model.onnx"])
     (got,) = session.run(None, {"image": UNIFORM.numpy()})
     np.testing.assert_array_equal(got, module(UNIFORM).numpy())
+    agrees(conversion)
+
+
+@pytest.mark.parametrize("form", ["traced", "scripted"])
+def test_torchscript_is_made_straight_first(form: str, engine: str) -> None:
+    module = picture(engine)
+    script = torch.jit.trace(module, UNIFORM[:3]) if form == "traced" else torch.jit.script(module)
+    graph = unscripted(script)
+    assert graph is not None
+    assert has_static(graph)
+    assert same(graph, UNIFORM) == []
+
+
+def test_torchscript_of_floats_and_what_branches_is_left_to_the_translator() -> None:
+    class Branching(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            q = torch.quantize_per_tensor(x, 0.1, 3, torch.quint8)
+            return torch.ops.quantized.add(q, q, 0.2, 0).dequantize() if x.sum() > 0 else x
+
+    assert unscripted(torch.jit.script(nn.Linear(2, 3))) is None
+    assert unscripted(torch.jit.script(Branching())) is None
+
+
+@pytest.mark.slow
+def test_a_torchscript_file_is_packed_to_the_bit(engine: str, tmp_path: Path, agrees: Any) -> None:
+    module = picture(engine)
+    torch.jit.script(module).save(str(tmp_path / "quantised.pt"))
+    conversion = torchscript.convert(tmp_path / "quantised.pt", Intent(example=UNIFORM.numpy()))
+    assert conversion.notes == ()
+    assert (conversion.estimator, conversion.programs[0].variant.max_batch) == ("Picture", None)
+    np.testing.assert_array_equal(conversion.probes[0].outputs["output"], module(UNIFORM).numpy())
     agrees(conversion)
 
 

@@ -15,6 +15,7 @@ __all__ = ["FUNCTIONS"]
 
 Function = Callable[[Arithmetic, Any, Sequence[Any], Mapping[str, Any]], Any]
 F = torch.nn.functional
+_NUMBERED: Final = {12: torch.qint8, 13: torch.quint8}  # as TorchScript writes dtypes
 _VECTOR: Final = 8  # channels that fbgemm's pooling takes at a time; what is left over is rounded otherwise
 
 
@@ -22,7 +23,8 @@ def _quantise(a: Arithmetic, func: Any, args: Sequence[Any], options: Mapping[st
     """round(x * (1 / scale)) + zero, as fbgemm has it. What is no number becomes the highest, as it does there."""
     named = dict(zip(("input", "scale", "zero_point", "dtype"), args, strict=False)) | dict(options)
     x, scale, zero, dtype = (named[key] for key in ("input", "scale", "zero_point", "dtype"))
-    if not isinstance(scale, float | int) or dtype not in (torch.quint8, torch.qint8):
+    dtype = _NUMBERED.get(dtype, dtype)
+    if not isinstance(scale, float | int) or dtype not in _NUMBERED.values():
         raise unsupported("quantize_per_tensor")
     made = Integers(a, x, float(scale), int(zero), dtype)
     inverse = a.keep("inverse", lambda: 1 / torch.tensor(scale, dtype=torch.float32))
@@ -100,7 +102,7 @@ def _of_two(a: Arithmetic, func: Any, args: Sequence[Any], options: Mapping[str,
 def _joined(a: Arithmetic, func: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
     """cat: each part in the scale of the whole. PyTorch's own takes the first part's, `quantized::cat` is told one."""
     parts = args[0]
-    own = not hasattr(func, "_qualified_op_name")
+    own = "quantized" not in getattr(func, "_qualified_op_name", "")
     named = dict(zip(("dim",), args[1:2], strict=False)) | dict(options)
     found = []
     rest, given = (0, *args[2:]), {k: v for k, v in options.items() if k != "dim"}
@@ -194,8 +196,9 @@ def _mean(a: Arithmetic, func: Any, args: Sequence[Any], options: Mapping[str, A
 
 _MOVING: Final = ("view", "reshape", "flatten", "permute", "transpose", "swapaxes", "t", "unsqueeze", "squeeze",
                   "contiguous", "clone", "detach", "expand", "chunk", "split", "unbind", "narrow", "select",
-                  "__getitem__", "repeat", "unflatten", "movedim", "flip", "max_pool1d", "max_pool2d", "dropout",
-                  "dropout2d", "channel_shuffle", "pixel_shuffle", "pixel_unshuffle", "to", "cpu")  # fmt: skip
+                  "__getitem__", "size", "repeat", "unflatten", "movedim", "flip", "max_pool1d", "max_pool2d",
+                  "dropout", "dropout2d", "channel_shuffle", "pixel_shuffle", "pixel_unshuffle", "upsample_nearest2d",
+                  "reflection_pad1d", "reflection_pad2d", "to", "cpu")  # fmt: skip
 _SINGLE: Final = ("sigmoid", "tanh", "hardtanh", "hardtanh_", "clamp", "relu6", "relu6_", "leaky_relu", "leaky_relu_",
                   "elu", "elu_", "celu", "hardsigmoid", "hardswish", "gelu", "threshold",
                   "quantized::leaky_relu", "quantized::hardswish", "quantized::elu", "quantized::celu",

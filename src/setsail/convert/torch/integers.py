@@ -142,6 +142,7 @@ class Arithmetic(TorchFunctionMode):  # type: ignore[misc]  # torch is not typed
         if layer is not None:  # where a graph of FX has packed weights
             return layer(args[0])
         name: str = getattr(func, "_qualified_op_name", "") or getattr(func, "__name__", str(func))
+        name = name.removeprefix("aten::")
         if name.startswith("quantize_per") or any(_integers((*args, *options.values()))):
             return self.call(name, func, args, options)
         return func(*args, **options)

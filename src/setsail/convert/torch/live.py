@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -20,11 +19,10 @@ from setsail.convert.torch.assembly import (
     evaluating,
     refuse_llm,
 )
-from setsail.convert.torch.exporting import export, quiet
-from setsail.convert.torch.integers import TRANSLATIONS as LOOKED_UP
+from setsail.convert.torch.exporting import export
 from setsail.convert.torch.naming import arguments, forward_names
-from setsail.convert.torch.quantised import TRANSLATIONS, in_the_open, is_dynamic
-from setsail.convert.torch.static import has_static, opened
+from setsail.convert.torch.quantised import export_in_the_open, is_dynamic
+from setsail.convert.torch.static import has_static
 
 __all__ = ["convert"]
 
@@ -50,18 +48,7 @@ def convert(module: Any, intent: Intent) -> Conversion:
         told: list[str] = []
         exporter: Exporter = partial(export, module, keywords=bool(names))
         if is_dynamic(module) or has_static(module):
-            exporter = partial(_export_quantised, module, bool(names), told)
+            exporter = partial(export_in_the_open, module, bool(names), told)
         converted = assemble(model, known, exporter, intent, type(module).__name__,
                              alone=_RANGES if is_dynamic(module) else "")  # fmt: skip
     return replace(converted, notes=(*converted.notes, *dict.fromkeys(told)))
-
-
-def _export_quantised(
-    module: Any, keywords: bool, told: list[str], specs: Any, rows: Mapping[str, Any], outputs: Any, free: bool
-) -> Any:
-    with quiet(), in_the_open(module) as written, opened(written) as plain:
-        if not has_static(module):
-            return export(written, specs, rows, outputs, free, keywords=keywords, translations=TRANSLATIONS)
-        with torch.no_grad():
-            told += plain.rehearse(*(() if keywords else rows.values()), **(rows if keywords else {}))
-        return export(plain, specs, rows, outputs, free, keywords=keywords, translations={**TRANSLATIONS, **LOOKED_UP})

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from setsail.convert.conversion import Conversion, Intent
+from setsail.convert.torch import decomposed
 from setsail.convert.torch.assembly import Model, assemble, device_of
 from setsail.convert.torch.exporting import FixedDimensionError, export, quiet
 from setsail.convert.torch.labels import with_labels_beside
@@ -42,6 +43,7 @@ def convert(path: Path, intent: Intent) -> Conversion:
         SetsailError: `source.load`, and what `convert_program` raises.
     """
     with quiet():
+        decomposed.register()
         try:
             program = torch.export.load(str(path))
         except Exception as fault:  # a damaged archive raises anything
@@ -71,7 +73,8 @@ def convert_program(program: Any, intent: Intent) -> Conversion:
     given = arguments(names, len(names), replace(asked, inputs=asked.inputs or specs), torch.get_default_dtype())
     known = Arguments(given.specs, given.example or _saved(program, given.specs))
     model = Model(module, device_of(module), keywords=False)
-    exporter = partial(export, module, keywords=False)
+    whole = decomposed.Decomposed(module) if decomposed.is_decomposed(module) else module
+    exporter = partial(export, whole, keywords=False)
     fixed = {s.shape[0] for s in specs if s.shape and isinstance(s.shape[0], int)}
     if intent.inputs or not fixed:
         return assemble(model, known, exporter, intent, "ExportedProgram")

@@ -19,10 +19,12 @@ from typing import Any, Final
 import onnxscript
 import torch
 
-from setsail.convert.torch.static import PACKAGES, is_static
+from setsail.convert.torch.exporting import export, quiet
+from setsail.convert.torch.integers import TRANSLATIONS as LOOKED_UP
+from setsail.convert.torch.static import PACKAGES, has_static, is_static, opened
 from setsail.errors import SetsailError
 
-__all__ = ["TRANSLATIONS", "in_the_open", "is_dynamic"]
+__all__ = ["TRANSLATIONS", "export_in_the_open", "in_the_open", "is_dynamic"]
 
 _CEILING: Final = 127  # fbgemm leaves a bit of activations unused, so that sums of two products fit 16 bits
 _SMALLEST: Final = 6.1e-5  # a smaller scale is raised to this
@@ -47,7 +49,26 @@ def _matmul_integer(x: Any, weight: Any, zero: Any) -> Any:
 
 
 # Operators of ours -> how they are written in ONNX, for torch's exporter.
-TRANSLATIONS: Final[Mapping[Any, Callable[..., Any]]] = {torch.ops.setsail.int8_product.default: _matmul_integer}
+TRANSLATIONS: Final[Mapping[Any, Callable[..., Any]]] = {
+    torch.ops.setsail.int8_product.default: _matmul_integer, **LOOKED_UP
+}  # fmt: skip
+
+
+def export_in_the_open(
+    module: Any, keywords: bool, told: list[str], specs: Any, rows: Mapping[str, Any], outputs: Any, free: bool
+) -> Any:
+    """Export a module with quantised parts; see `exporting.export`.
+
+    Args:
+        keywords: whether forward takes its inputs by name.
+        told: gets a line for each function whose numbers are not PyTorch's, to the bit.
+    """
+    with quiet(), in_the_open(module) as written, opened(written) as plain:
+        if not has_static(module):
+            return export(written, specs, rows, outputs, free, keywords=keywords, translations=TRANSLATIONS)
+        with torch.no_grad():
+            told += plain.rehearse(*(() if keywords else rows.values()), **(rows if keywords else {}))
+        return export(plain, specs, rows, outputs, free, keywords=keywords, translations=TRANSLATIONS)
 
 
 class _Linear(torch.nn.Module):  # type: ignore[misc]

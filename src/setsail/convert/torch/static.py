@@ -29,6 +29,13 @@ PACKAGES: Final = ("torch.ao.nn.quantized.", "torch.nn.quantized.", "torch.ao.nn
 _LAYERS: Final = ("Linear", "LinearReLU", "Conv1d", "Conv2d", "Conv3d", "ConvReLU1d", "ConvReLU2d", "ConvReLU3d",
                   "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d")  # fmt: skip
 _BY_CHANNEL: Final = ("BatchNorm2d", "BatchNorm3d", "BNReLU2d", "BNReLU3d")
+# What packed weights are called with, where they are no module's.
+_FUNCTIONAL: Final = {
+    f"quantized::{name}": kind for name, kind in (
+        ("linear", "Linear"), ("linear_relu", "LinearReLU"), ("conv2d", "Conv2d"), ("conv2d_relu", "ConvReLU2d"),
+        ("conv3d", "Conv3d"), ("conv3d_relu", "ConvReLU3d"), ("conv_transpose2d", "ConvTranspose2d"),
+    )
+}  # fmt: skip
 _AS_THEY_ARE: Final = ("Quantize", "DeQuantize", "QFunctional", "FloatFunctional", "FXFloatFunctional", "ReLU6",
                        "Hardswish", "ELU", "LeakyReLU", "Sigmoid", "Dropout", "MaxPool2d")  # fmt: skip
 _SYMMETRIC: Final = (torch.per_tensor_affine, torch.per_channel_affine, torch.per_tensor_symmetric,
@@ -39,13 +46,20 @@ F = torch.nn.functional
 
 
 class _Packed:
-    """A linear layer of a graph by FX, which has packed weights and a function, as if it were a module."""
+    """A layer of a graph by FX, which has packed weights and a function, as if it were a module."""
 
     def __init__(self, node: Any, graph: Any) -> None:
-        _, packed, scale, zero = node.args
+        _, packed, *told = node.args
+        told = [getattr(graph, arg.target).item() if isinstance(arg, torch.fx.Node) else arg for arg in told]
         self.function, self.packed = node.target, getattr(graph, packed.target)
-        self.scale, self.zero_point = (getattr(graph, arg.target).item() for arg in (scale, zero))
-        self.kind = "LinearReLU" if "relu" in node.target.__name__ else "Linear"
+        self.scale, self.zero_point = told[-2:]
+        self.kind = _FUNCTIONAL[node.target._qualified_op_name]
+        if not self.kind.startswith("Linear"):
+            self.padding_mode, self.groups = "zeros", self.packed.groups()
+            self.stride, self.padding, self.dilation = (
+                tuple(given()) for given in (self.packed.stride, self.packed.padding, self.packed.dilation)
+            )
+            self.output_padding = tuple(self.packed.output_padding())
 
     def weight(self) -> Any:
         return self.packed.unpack()[0]
@@ -245,7 +259,7 @@ def has_static(module: Any) -> bool:
 
 
 def _quantises(graph: Any) -> bool:
-    return any(node.target is torch.quantize_per_tensor for node in graph.graph.nodes)
+    return any(getattr(node.target, "__name__", "") == "quantize_per_tensor" for node in graph.graph.nodes)
 
 
 def is_static(part: Any) -> bool:
@@ -302,8 +316,8 @@ def opened(module: Any) -> Iterator[Open]:
 
 
 def _functional(graph: Any) -> dict[str, _Packed]:
-    """Linear layers that are functions in a graph, by the attribute that holds their weights, each used once."""
-    nodes = [n for n in graph.graph.nodes if n.target in (torch.ops.quantized.linear, torch.ops.quantized.linear_relu)]
+    """Layers that are functions in a graph, by the attribute that holds their weights, each used once."""
+    nodes = [n for n in graph.graph.nodes if getattr(n.target, "_qualified_op_name", "") in _FUNCTIONAL]
     found = {str(node.args[1].target): _Packed(node, graph) for node in nodes}
     if len(found) < len(nodes):
         raise unsupported("packed weights used twice")

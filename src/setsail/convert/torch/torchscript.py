@@ -6,6 +6,7 @@ Torch's newer exporter does not read TorchScript; the older one does, at opset 1
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from typing import Any
 import torch
 
 from setsail.convert.conversion import Conversion, Intent
-from setsail.convert.torch.assembly import Model, assemble, device_of, dtype_of_parameters
+from setsail.convert.torch.assembly import Exporter, Model, assemble, device_of, dtype_of_parameters
 from setsail.convert.torch.exporting import quiet, script
 from setsail.convert.torch.labels import with_labels_beside
 from setsail.convert.torch.naming import arguments
+from setsail.convert.torch.quantised import export_in_the_open
+from setsail.convert.torch.unscripted import unscripted
 from setsail.errors import SetsailError
 
 __all__ = ["convert", "convert_module"]
@@ -52,7 +55,14 @@ def convert_module(module: Any, intent: Intent) -> Conversion:
     try:
         model = Model(module, device_of(module), keywords=False)
         name = getattr(module, "original_name", "ScriptModule")
-        return assemble(model, known, partial(script, module), intent, name)
+        with quiet():
+            graph = unscripted(module)
+        told: list[str] = []
+        exporter: Exporter = partial(script, module)
+        if graph is not None:
+            exporter = partial(export_in_the_open, graph, False, told)
+        converted = assemble(model, known, exporter, intent, name)
+        return replace(converted, notes=(*converted.notes, *dict.fromkeys(told)))
     finally:
         for inner, mode in modes:
             inner.train(mode)
