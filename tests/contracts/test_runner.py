@@ -71,6 +71,7 @@ def catboost() -> Case:
 
 
 def litert() -> Case:
+    pytest.importorskip("ai_edge_litert", reason="needs LiteRT, which has no wheel for macOS on Intel")
     variant = Variant("litert", "litert-tflite", "float32", "model.tflite", {"inputs": ["x"], "outputs": ["scores"]})
     spec = TensorSpec("x", BY_NAME["int8"], ("N", 6, 6, 2)), TensorSpec("scores", BY_NAME["int8"], ("N", 3))
     rows = np.random.default_rng(0).integers(-128, 128, (9, 6, 6, 2), dtype=np.int8)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,13 @@ from lite_models import convolution, interpreted, recurrent, twice, written
 
 from setsail import runtime
 from setsail.errors import SetsailError
-from setsail.runtime import Options, Runner, litert_native
+from setsail.runtime import Options, Runner
 from setsail.signature import Dim, Signature, TensorSpec
 from setsail.tensors import BY_NAME
 from setsail.variants import Variant
 
+pytest.importorskip("ai_edge_litert", reason="needs LiteRT, which has no wheel for macOS on Intel")
+litert_native = import_module("setsail.runtime.litert_native")
 DRAW = np.random.default_rng(5)
 PICTURES = DRAW.integers(-128, 128, (24, 6, 6, 2), dtype=np.int8)
 
@@ -86,7 +89,7 @@ def test_runs_at_once_get_interpreters_of_their_own_but_no_more_than_four(monkey
     inside, most, lock = [0], [0], threading.Lock()
     together = threading.Barrier(4)
 
-    class Counted(litert_native.Interpreter):  # type: ignore[misc]
+    class Counted(litert_native.Interpreter):  # type: ignore[misc, name-defined]
         def __init__(self, **options: Any) -> None:
             made.append(self)
             super().__init__(**options)

@@ -155,11 +155,13 @@ def test_what_running_needs_is_required() -> None:
     def one(formats: list[str], steps: list[str]) -> Any:
         variants = [SimpleNamespace(format=name) for name in formats]
         before = [SimpleNamespace(kind=kind) for kind in steps]
-        return SimpleNamespace(variants=variants, processing=SimpleNamespace(before=before, after=[]))
+        model = SimpleNamespace(variants=variants, processing=SimpleNamespace(before=before, after=[]))
+        return SimpleNamespace(signatures={"serving_default": model})
 
     decoding = next(kind for kind, schema in SCHEMAS.items() if schema.extra == "image")
     assert extras(one(["onnx"], [])) == ""
     assert extras(one(["onnx", "xgboost-ubj"], [decoding])) == "[image,xgboost]"
+    assert extras(one(["litert-tflite"], [])) == "[litert]"
 
 
 def test_the_application_is_made_of_the_names_that_its_configuration_has(app: ModuleType, shipped: Path) -> None:
@@ -279,7 +281,8 @@ def test_a_node_is_killed_under_load_and_every_request_is_answered_right(shipped
     (tmp_path / "requests.json").write_text(json.dumps(asked))
     python = client_python("ray", *RAY)
     source = str(Path(setsail.__file__).parents[1])
-    surroundings = {"PYTHONPATH": f"{source}:{shipped}", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+    surroundings = {"PYTHONPATH": f"{source}:{shipped}", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1",
+                    "RAY_raylet_start_wait_time_s": "120"}  # fmt: skip
     script = (Path(__file__).parents[1] / "doubles/ray_cluster.py").read_text()
     words = (str(shipped), str(tmp_path / "requests.json"), "24")
     told = ask_client(python, script, *words, seconds=500, env=surroundings).json()

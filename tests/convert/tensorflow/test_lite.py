@@ -25,6 +25,7 @@ from setsail.server.settings import Settings
 from setsail.targets.browser.fitness import program
 from setsail.targets.ray import extras
 
+pytest.importorskip("ai_edge_litert", reason="needs LiteRT, which has no wheel for macOS on Intel")
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("tensorflow") is not None, reason="TensorFlow is installed: files are translated first"
 )
