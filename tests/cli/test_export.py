@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import onnx
+import pytest
 from shell import run
 
 Given = Callable[..., None]
@@ -39,8 +41,17 @@ def test_an_archive_for_torchserve(given: Given) -> None:
 
 def test_what_cannot_be_had_is_told_with_what_leads_there(given: Given) -> None:
     given("iris-1.setsail")
-    found = run("export", "iris-1.setsail", "--to", "savedmodel", "-o", "out")
+    found = run("export", "iris-1.setsail", "--to", "native", "-o", "out")
     assert found.code == 1
-    assert "nothing here makes a SavedModel of that" in found.err
-    assert "--as tfserving" in found.err
+    assert "has no program that native could be made of" in found.err
+    assert "Export --to onnx" in found.err
+    assert not Path("out").exists()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorflow") is not None, reason="TensorFlow is installed here")
+def test_a_savedmodel_says_what_to_install(given: Given) -> None:
+    given("iris-1.setsail")
+    found = run("export", "iris-1.setsail", "--to", "savedmodel", "-o", "out")
+    assert found.code == 3
+    assert 'pip install "setsail[tensorflow]"' in found.err
     assert not Path("out").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -37,33 +38,35 @@ def test_the_exported_program_answers_as_the_source(packed: Pack, ridge: Ridge, 
 
 def test_what_cannot_be_exported(packed: Pack, ridge: Ridge, diabetes: Any, tmp_path: Path) -> None:
     made = packed(ridge, diabetes[0])
-    for to, code in (
-        ("tflite", "setting.value"), ("native", "convert.unsupported"), ("savedmodel", "convert.unsupported"),
-    ):  # fmt: skip
+    for to, code in (("tflite", "setting.value"), ("native", "convert.unsupported")):
         with pytest.raises(SetsailError) as caught:
             export(made, to, tmp_path / "out")
         assert caught.value.code == code
         assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("framework", "todo"), [("sklearn", "--as tfserving"), ("tensorflow", "model.export(DIR)")])
-def test_no_savedmodel_is_made_and_the_reason_is_the_artifacts(
-    packed: Pack,
-    ridge: Ridge,
-    diabetes: Any,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    framework: str,
-    todo: str,
+def test_a_savedmodel_needs_tensorflow(packed: Pack, ridge: Ridge, diabetes: Any, tmp_path: Path) -> None:
+    """The others of its tests are where TensorFlow is: tests/zoo/test_savedmodel_zoo.py."""
+    if importlib.util.find_spec("tensorflow") is not None:
+        pytest.skip("TensorFlow is installed here")
+    with pytest.raises(SetsailError, match="tensorflow is not installed") as caught:
+        export(packed(ridge, diabetes[0]), "savedmodel", tmp_path / "out")
+    assert caught.value.code == "dependency.missing"
+    assert caught.value.facts["command"] == 'pip install "setsail[tensorflow]"'
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_savedmodel_of_a_native_program_nor_without_rows(
+    packed: Pack, ridge: Ridge, diabetes: Any, tmp_path: Path
 ) -> None:
-    made = packed(ridge, diabetes[0])
-    monkeypatch.setitem(made.manifest, "framework", framework)
-    with pytest.raises(SetsailError) as caught:
-        export(made, "savedmodel", tmp_path / "out")
-    assert caught.value.code == "convert.unsupported"
-    assert "was packed as onnx, without TensorFlow's own graph" in caught.value.what
-    assert todo in caught.value.todo
-    assert caught.value.expected == "onnx, native, mar, pt2, torchscript"
+    xgboost = pytest.importorskip("xgboost")
+    X, Y = diabetes
+    booster = xgboost.train({"booster": "gblinear", "nthread": 1}, xgboost.DMatrix(X, Y), 3)
+    bare = packed(ridge, X, file="bare.setsail", samples="none")
+    for made, why in ((packed(booster), "no program that savedmodel could be made of"), (bare, "no stored samples")):
+        with pytest.raises(SetsailError, match=why) as caught:
+            export(made, "savedmodel", tmp_path / "out")
+        assert caught.value.code == "convert.unsupported"
 
 
 def test_nothing_is_written_over(packed: Pack, ridge: Ridge, diabetes: Any, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ __all__ = ["command"]
         ("setsail export credit-1.setsail --to onnx -o credit-onnx", "an .onnx file, with its weights beside it"),
         ("setsail export credit-1.setsail --to mar -o model_store", "for TorchServe; its handler needs onnxruntime"),
         ("setsail export credit-1.setsail --to pt2 -o credit-torch", "for torch.export.load"),
+        ("setsail export credit-1.setsail --to savedmodel -o models/credit/1", "for tf.saved_model.load, TF Serving"),
         ("setsail export price-1.setsail --to onnx --signature regress -o price-regress", "another of its signatures"),
         ("setsail export credit-1.setsail --to native -o credit-booster", "the booster's own file, where one is kept"),
     ),

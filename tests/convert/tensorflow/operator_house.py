@@ -134,7 +134,7 @@ CASES: dict[str, list[Case]] = {
             (IMAGE, [np.array([0, 0, 1, 2, 0, 0, 2, 1])], {"mode": "reflect"}),
             (IMAGE, [np.array([0, 0, 1, 2, 0, 0, 2, 1])], {"mode": "edge"})],
     "TopK": [(TIED, [np.array([2])], {}), (TIED, [np.array([2])], {"largest": 0, "axis": 0}),
-             (INTS, [np.array([3])], {})],
+             (INTS, [np.array([3])], {}), (INTS, [np.array([3])], {"largest": 0})],
     "CumSum": [(X, [AXIS], {}), (X, [AXIS], {"exclusive": 1, "reverse": 1})],
     "DepthToSpace": [(IMAGE, [], {"blocksize": 2}), (IMAGE, [], {"blocksize": 2, "mode": "CRD"})],
     "SpaceToDepth": [(IMAGE[..., :6], [], {"blocksize": 2})],
@@ -149,6 +149,7 @@ CASES: dict[str, list[Case]] = {
              (IMAGE, [floats(3, 4, 2, 3)], {"auto_pad": "SAME_UPPER", "strides": [2, 2]}),
              (SERIES, [floats(3, 4, 3), floats(3)], {"pads": [1, 2], "strides": [2]}),
              (SERIES, [floats(4, 1, 3)], {"group": 4, "strides": [2], "pads": [1, 0]}),
+             (IMAGE, [floats(64, 4, 3, 3), floats(64)], {}),  # large enough to be a variable
              (VOLUME, [floats(3, 2, 2, 2, 2)], {"pads": [1, 0, 0, 1, 1, 0]})],
     "ConvTranspose": [(IMAGE, [floats(4, 3, 3, 3), floats(3)], {"strides": [2, 2], "pads": [1, 0, 0, 1]}),
                       (IMAGE, [floats(4, 2, 2, 3)], {"strides": [3, 1], "group": 2}),

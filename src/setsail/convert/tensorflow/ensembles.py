@@ -53,7 +53,9 @@ def _leaves(x: Any, at: Attributes, prefix: str, targets: int) -> Any:
     weights = np.zeros((len(trees), targets), dtype)
     at_leaf = [place[key] for key in zip(_array(at, f"{prefix}_treeids", np.int64).tolist(),
                                          _array(at, f"{prefix}_nodeids", np.int64).tolist(), strict=True)]  # fmt: skip
-    np.add.at(weights, (np.array(at_leaf), _array(at, f"{prefix}_ids", np.int64)), _array(at, f"{prefix}_weights", dtype))
+    np.add.at(
+        weights, (np.array(at_leaf), _array(at, f"{prefix}_ids", np.int64)), _array(at, f"{prefix}_weights", dtype)
+    )
     roots = np.array([place[key] for key in _roots(trees, ids, leaf, left, right)])
     keep: Weights = at["weights"]
     x = tf.cast(x, dtype)

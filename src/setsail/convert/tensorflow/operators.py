@@ -172,13 +172,11 @@ def _top(x: Sequence[Any], at: Attributes) -> Any:
     order = list(range(rank))
     order[axis], order[-1] = order[-1], order[axis]
     given = tf.transpose(x[0], order)
-    if not at.get("largest", 1) and (given.dtype.is_unsigned or not given.dtype.is_floating):
-        raise Unknown("TopK of the smallest whole numbers")
     count = tf.reshape(tf.cast(tensor(x[1]), tf.int32), [])
     known = tf.get_static_value(count)
-    sign = 1 if at.get("largest", 1) else -1
-    values, index = tf.math.top_k(given * sign, int(known) if known is not None else count)
-    return tf.transpose(values * sign, order), tf.transpose(tf.cast(index, tf.int64), order)
+    turn = tf.identity if at.get("largest", 1) else tf.negative if given.dtype.is_floating else tf.bitwise.invert
+    values, index = tf.math.top_k(turn(given), int(known) if known is not None else count)
+    return tf.transpose(turn(values), order), tf.transpose(tf.cast(index, tf.int64), order)
 
 
 def _cumulated(x: Sequence[Any], at: Attributes) -> Any:

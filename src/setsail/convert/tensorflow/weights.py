@@ -9,6 +9,7 @@ because a SavedModel's graph may not exceed 2 GB and its variables may.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any, Final
 
 import numpy as np
@@ -30,20 +31,20 @@ class Weights(tf.Module):  # type: ignore[misc]  # mypy does not read TensorFlow
 
     def __init__(self) -> None:
         super().__init__()
-        self.kept: list[Any] = []
+        self.kept: dict[str, Any] = {}
         self.tables: list[Any] = []
-        self._known: dict[int, tuple[Array, Any]] = {}  # the array beside its variable: it keeps the number taken
 
     def tensor(self, array: Array) -> Any:
         """An array in the graph that is being traced; plainly, while constants are computed."""
         if array.dtype.kind == "O" or array.nbytes < _LARGE or tf.executing_eagerly():
             return tf.constant(array)
-        if id(array) not in self._known:
+        # by their contents: TensorFlow traces a function that makes variables twice, and equal ones are one
+        held = np.ascontiguousarray(array)
+        key = sha256(f"{array.dtype.str} {array.shape} ".encode() + held.tobytes()).hexdigest()
+        if key not in self.kept:
             with tf.init_scope():
-                made = tf.Variable(array, trainable=False, name=f"weight_{len(self.kept)}")
-            self.kept.append(made)
-            self._known[id(array)] = (array, made)
-        return tf.convert_to_tensor(self._known[id(array)][1])
+                self.kept[key] = tf.Variable(array, trainable=False, name=f"weight_{len(self.kept)}")
+        return tf.convert_to_tensor(self.kept[key])
 
     def lookup(self, keys: Array) -> Any:
         """A function from texts or whole numbers to their place among keys, the first of equal ones; else how many
