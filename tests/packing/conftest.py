@@ -68,6 +68,6 @@ def converting(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Conversio
     real = convert.convert
 
     def use(change: Callable[[Conversion], Conversion]) -> None:
-        monkeypatch.setattr(convert, "convert", lambda model, intent: change(real(model, intent)))
+        monkeypatch.setattr(convert, "convert", lambda *told: change(real(*told)))
 
     return use

@@ -197,7 +197,9 @@ def _choose(conversion: Conversion, options: PackOptions) -> tuple[Program, Pari
             continue
         if report.passed:
             return program, report.after(refused)
-        refused.append(f"{program.variant.id}: differs by up to {max(c.worst for c in report.checks):.3g}")
+        widest = max(report.checks, key=lambda c: (not c.passed, c.worst))
+        told = f"differs by up to {widest.worst:.3g}" if not widest.flips else f"differs: {widest.gap}"
+        refused.append(f"{program.variant.id}: {told}")
     if report is None:
         raise SetsailError("program.trial", f"no program of the model runs: {'; '.join(refused) or 'it has none'}")
     worst = max(report.checks, key=lambda c: (not c.passed, c.worst))
