@@ -63,11 +63,11 @@ def main(folder: Path, requests: list[dict], seconds: float) -> dict:
 
 def start(cluster: Cluster, **more):
     """A node, asked for again where the machine is so busy that Ray gives up on one after 30 seconds."""
-    for last in (False, False, True):
+    for left in reversed(range(6)):
         try:
             return cluster.add_node(num_cpus=2, object_store_memory=STORE, **more)
         except Exception:
-            if last:
+            if not left:
                 raise
 
 

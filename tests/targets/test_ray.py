@@ -281,8 +281,7 @@ def test_a_node_is_killed_under_load_and_every_request_is_answered_right(shipped
     (tmp_path / "requests.json").write_text(json.dumps(asked))
     python = client_python("ray", *RAY)
     source = str(Path(setsail.__file__).parents[1])
-    surroundings = {"PYTHONPATH": f"{source}:{shipped}", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1",
-                    "RAY_raylet_start_wait_time_s": "120"}  # fmt: skip
+    surroundings = {"PYTHONPATH": f"{source}:{shipped}", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
     script = (Path(__file__).parents[1] / "doubles/ray_cluster.py").read_text()
     words = (str(shipped), str(tmp_path / "requests.json"), "24")
     told = ask_client(python, script, *words, seconds=500, env=surroundings).json()

@@ -146,15 +146,13 @@ def test_it_is_healthy_when_it_is(room: Room) -> None:
     room.stop()
 
 
-@pytest.mark.parametrize(
-    "workers",
-    [
-        "1",
-        pytest.param("2", marks=pytest.mark.xfail(reason="where SO_ATTACH_FILTER needs root", strict=False)),
-    ],
-)
+@pytest.mark.parametrize("workers", ["1", "2"])
 def test_sigterm_under_load_loses_nothing(room: Room, workers: str) -> None:
-    """Whoever was taken is answered; the others find the door closed."""
+    """Whoever was taken is answered; the others find the door closed.
+
+    The image's user may attach no filter to the sockets on every kernel: then each worker takes who stands at its door
+    as it closes it (`listeners.Doorway`).
+    """
     url = room.serve(variables={"SETSAIL_WORKERS": workers})["url"]
     row = ",".join(map(str, X[0])).encode()
     answered: list[int] = []

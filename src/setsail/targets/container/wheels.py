@@ -46,7 +46,7 @@ _INSTEAD: Final[Mapping[str, str]] = {"xgboost": "xgboost-cpu"}
 _UNUSED: Final[Mapping[str, frozenset[str]]] = {
     "setsail": frozenset(("rich",)),  # spinners and colours of a terminal
     "tokenizers": frozenset(("huggingface-hub",)),  # downloads
-    "catboost": frozenset(("graphviz", "matplotlib", "pandas", "plotly")),  # plots and tables
+    "catboost": frozenset(("graphviz", "matplotlib", "plotly")),  # plots; its compiled part imports pandas
     "ai-edge-litert": frozenset(  # its compilers and converters
         ("backports-strenum", "flatbuffers", "ml-dtypes", "protobuf", "tqdm", "typing-extensions")
     ),
