@@ -31,8 +31,8 @@ away is not run. Where a form cannot know a fault by its usual name, its row say
 without a header has no missing inputs, only ragged rows.
 
 The REST wires as a document for tools: `/openapi.json` on the admin port, and `/openapi/NAME.json` for one model with
-its own names, dtypes and categories; a model of several [signatures](../artifact.md#several-signatures) has a schema of each for
-the wires that can name one. It is made of the routes and the signatures that are served (OpenAPI 3.1), and
+its own names, dtypes and categories; a model of several [signatures](../artifact.md#several-signatures) has a schema of
+each for the wires that can name one. It is made of the routes and the signatures that are served (OpenAPI 3.1), and
 Schemathesis holds the server to it.
 """
 _CHOICES: Final = """## What can be asked
