@@ -238,6 +238,28 @@ def test_after_the_move_a_client_of_tensorflow_servings_finds_versions_by_their_
         assert asked("/versions/2") == 404
 
 
+def test_what_only_mlflow_can_run_is_copied_where_that_is_trusted(given: Given) -> None:
+    pytest.importorskip("yaml", reason="needs PyYAML: pip install setsail[mlflow]")
+    from mlmodel import columns, directory
+
+    given("iris.ubj")
+    names = ("sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)")
+    flavours = {"xgboost": {"data": "model.ubj"}, "python_function": {"loader_module": "mlflow.xgboost"}}
+    directory(Path("models/churn"), flavours, inputs=columns(**dict.fromkeys(names, "double")),
+              outputs=columns(y="long"),
+              params=[{"name": "k", "type": "long", "default": 1, "shape": None}])  # fmt: skip
+    shutil.move("iris.ubj", "models/churn/model.ubj")
+    _put("models/net.onnx", program(2.0))
+    (refused, _) = run("pack", "models", "-o", "repo/", "--json").document["models"]
+    assert refused["error"]["code"] == "convert.unsupported"
+    assert "or serve it as it is with --trust pyfunc" in refused["error"]["todo"]
+    found = run("pack", "models", "-o", "repo/", "--trust", "pyfunc", "--json")
+    copied = found.document["models"][0]
+    assert (found.code, copied["state"], copied["trust"]) == (0, "copied", "pyfunc")
+    assert copied["note"].startswith("it cannot be packed: what MLflow answers depends on parameters")
+    assert Path("repo/churn/1/churn/MLmodel").is_file()
+
+
 def test_what_a_repository_says_of_other_models_stays() -> None:
     _put("base/1/model.onnx", program(1.0))
     _put("base/3/model.onnx", program(3.0))
