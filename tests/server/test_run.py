@@ -60,7 +60,7 @@ def test_a_repository_is_given_no_name(line: Path, tmp_path: Path) -> None:
     """Its directories are the names: one for all would be left unsaid, and answered by nobody."""
     (tmp_path / "models").mkdir()
     shutil.copy(line, tmp_path / "models")
-    with Server(free()) as server, pytest.raises(SetsailError, match="--name|directories") as caught:
+    with Server(free()) as server, pytest.raises(SetsailError, match="whose directories") as caught:
         server.open(tmp_path / "models", name="other")
     assert (caught.value.code, caught.value.field) == ("setting.value", "--name")
     with Server(free()) as server:
