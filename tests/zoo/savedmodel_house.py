@@ -55,7 +55,8 @@ def asked(folder: Path, name: str) -> dict[str, Any]:
             inputs = [spec.name for spec in opened.signature.inputs]
     except SetsailError as fault:
         return {"code": fault.code, "what": fault.what}
-    assert written.report.passed and not written.left
+    assert written.report.passed
+    assert not written.left
     renamed = json.loads((target / "signature.json").read_text()).get("renamed", {}).get("serving_default", {})
     loaded = tf.saved_model.load(str(target))
     function = loaded.signatures["serving_default"]

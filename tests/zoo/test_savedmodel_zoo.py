@@ -1,5 +1,5 @@
-"""`setsail export --to savedmodel`: models packed here, exported where TensorFlow is, and asked there by TensorFlow alone
-(`savedmodel_house.py`); their answers are held against those of the models themselves.
+"""`setsail export --to savedmodel`: models packed here, exported where TensorFlow is, and asked there by TensorFlow
+alone (`savedmodel_house.py`); their answers are held against those of the models themselves.
 """
 
 from __future__ import annotations

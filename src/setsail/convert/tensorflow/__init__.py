@@ -9,6 +9,8 @@ running the source. TensorFlow is imported only by the modules that a table name
     saved_model.py   a SavedModel, and what `tf.saved_model.load` gives
     lite.py          `.tflite`
 
+The other way, for `setsail export --to savedmodel`, goes `rebuilt.py`: an ONNX graph by the table in `operators.py`.
+
 Two modules need no TensorFlow, because they decide whether a file may be loaded at all: `keras_config.py` and
 `graph_operators.py`.
 """
