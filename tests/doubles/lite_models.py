@@ -18,8 +18,8 @@ import numpy as np
 
 __all__ = [
     "BUFFERS", "CODES", "GRAPHS", "INPUTS", "METADATA", "OPERATORS", "OUTPUTS", "QUANTIZATION", "SHAPE", "SIGNATURES",
-    "TENSORS", "TYPES", "N", "T", "V", "convolution", "interpreted", "operator", "recurrent", "tensor", "twice",
-    "written",
+    "TENSORS", "TYPES", "N", "T", "V", "convolution", "interpreted", "operator", "recurrent", "tensor", "together",
+    "twice", "written",
 ]  # fmt: skip
 
 CODES, GRAPHS, BUFFERS, METADATA, SIGNATURES = 1, 2, 4, 6, 7  # of the model
@@ -213,6 +213,24 @@ def recurrent() -> T:
     answer = file.hold(tensor("y", [1, 3], "float32"))
     file.does(24, 1, [given, kernel, again, bias, state], answer, 7, {0: N("b", 4)})
     return file.tree(given, answer)
+
+
+def together(**trees: T) -> T:
+    """One file of several: a graph and a signature for each, under its name."""
+    whole: T = {0: N("I", 3), CODES: [], GRAPHS: [], 3: "by hand", BUFFERS: [{}], SIGNATURES: []}
+    for name, tree in trees.items():
+        ((graph,), (names,)) = tree[GRAPHS], tree[SIGNATURES]
+        codes, buffers = len(whole[CODES]), len(whole[BUFFERS]) - 1
+        for made in graph[TENSORS]:
+            if made[2].value:
+                made[2] = N("I", made[2].value + buffers)
+        for made in graph[OPERATORS]:
+            made[0] = N("I", made[0].value + codes)
+        whole[CODES] += tree[CODES]
+        whole[BUFFERS] += tree[BUFFERS][1:]
+        whole[SIGNATURES].append(names | {2: name, 4: N("I", len(whole[GRAPHS]))})
+        whole[GRAPHS].append(graph | {4: name})
+    return whole
 
 
 def interpreted(program: bytes, rows: Any) -> Any:

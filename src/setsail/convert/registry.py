@@ -13,7 +13,7 @@ from setsail.convert.conversion import Apart, Conversion, Intent
 from setsail.convert.formats import EXTRAS, FORMATS, Source
 from setsail.errors import SetsailError
 
-__all__ = ["convert", "entry", "from_file", "load"]
+__all__ = ["convert", "entry", "from_file", "load", "missing"]
 
 # Package of a class -> converter of live models, and the extra that holds everything it needs.
 LIVE: Final[Mapping[str, tuple[str, str]]] = {

@@ -1,7 +1,7 @@
 """TensorFlow Lite's interpreter (`ai_edge_litert`) as a runner: for files whose whole numbers no ONNX program repeats.
 
 The variant's settings (written by `convert/tensorflow/lite.py`): `inputs` and `outputs`, the signature's names in the
-order in which the file has its own.
+order in which the file has its own; `signature`, where the file has several: the one that is run.
 
 The interpreter is the one that packing ran as the source: with the delegate that it takes by itself (XNNPACK), because
 that rounds otherwise than its kernels alone. It belongs to one run at a time, and its tensors to it: arrays are copied
@@ -29,7 +29,8 @@ from setsail.variants import Variant
 __all__ = ["LiteRTRunner", "load"]
 
 _MOST: Final = 4  # interpreters of one model: each has its own tensors, and packs its weights
-_SET_UP: Final = (ValueError, RuntimeError, TypeError, MemoryError)  # what the binding raises
+_SIDES: Final = ("inputs", "outputs")
+_SET_UP: Final = (ValueError, RuntimeError, TypeError, KeyError, MemoryError)  # what the binding raises
 
 
 def load(
@@ -126,7 +127,13 @@ class _Prepared:
         self._interpreter.allocate_tensors()
         self._batched = signature.batched
         self.shapes: tuple[tuple[int, ...], ...] = ()
-        takes, gives = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        name = variant.settings.get("signature")
+        self._one = None if name is None else self._interpreter.get_signature_runner(name)
+        if self._one is not None:
+            found = self._one.get_input_details(), self._one.get_output_details()
+            takes, gives = ([side[n] for n in variant.settings[key]] for side, key in zip(found, _SIDES, strict=True))
+        else:
+            takes, gives = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         self._inputs = _by_name(variant, signature.inputs, takes, variant.settings["inputs"])
         self._outputs = _by_name(variant, signature.outputs, gives, variant.settings["outputs"])
 
@@ -134,6 +141,10 @@ class _Prepared:
         """Raises what the binding raises."""
         interpreter = self._interpreter
         shapes = tuple(inputs[spec.name].shape for spec, _ in self._inputs)
+        if self._one is not None:  # it asks for memory by itself, and copies its answers
+            self.shapes = shapes
+            found = self._one(**{spec.name: np.ascontiguousarray(inputs[spec.name]) for spec, _ in self._inputs})
+            return {spec.name: self._answer(spec, found[spec.name]) for spec, _ in self._outputs}
         if shapes != self.shapes:
             self.shapes = ()
             for (_, place), shape in zip(self._inputs, shapes, strict=True):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
-from lite_models import convolution, interpreted, recurrent, written
+from lite_models import convolution, interpreted, recurrent, together, twice, written
 
 import setsail
 from setsail import artifact
@@ -107,3 +107,45 @@ def test_what_ships_it_knows_what_it_needs(packed: Path) -> None:
         with pytest.raises(SetsailError, match="no ONNX program") as caught:
             program(opened)
         assert caught.value.code == "ship.unsupported"
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("two")
+    (folder / "two.tflite").write_bytes(written(together(double=twice(), picture=convolution("uint8"))))
+    options = PackOptions(output=folder / "two.setsail")
+    return pack(folder / "two.tflite", Intent(signature="picture"), options).path
+
+
+def test_every_signature_of_a_file_is_carried(two: Path) -> None:
+    assert verify(two).passed
+    with artifact.read(two) as opened:
+        assert set(opened.others) == {"double"}
+        assert opened.aliases == {"picture": "serving_default"}
+        assert opened.variants[0].settings["signature"] == "picture"
+    rows = DRAW.normal(size=(5, 2)).astype(np.float32)
+    with setsail.load(two) as model:
+        np.testing.assert_array_equal(model.predict(ROWS), interpreted(written(convolution("uint8")), ROWS))
+        np.testing.assert_array_equal(model.predict(rows, signature="double"), rows + rows)
+        np.testing.assert_array_equal(model.predict(rows[:1], signature="double"), rows[:1] * 2)
+
+
+def test_each_is_served_by_its_name(two: Path) -> None:
+    with Server(Settings(port=0, admin_port=-1)).start() as server:
+        server.open(two)
+        url = f"{server.url}/v1/models/two:predict"
+        answer = requests.post(url, json={"signature_name": "double", "instances": [[1.0, 2.5]]}, timeout=30)
+        assert answer.json() == {"predictions": [[2.0, 5.0]]}
+
+
+def test_several_signatures_and_none_is_the_default(two: Path) -> None:
+    with pytest.raises(SetsailError, match="none is the default") as caught:
+        convert(two.with_name("two.tflite"), Intent())
+    assert caught.value.code == "convert.input"
+
+
+def test_a_signature_with_a_memory_is_not_carried(tmp_path: Path) -> None:
+    (tmp_path / "m.tflite").write_bytes(written(together(serving_default=twice(), again=recurrent())))
+    made = convert(tmp_path / "m.tflite", Intent())
+    assert not made.others
+    assert "signature 'again' is not carried" in made.notes[-1]

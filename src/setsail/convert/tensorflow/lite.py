@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -20,6 +21,7 @@ from setsail.convert.chatter import silenced
 from setsail.convert.conversion import Conversion, Intent, Program
 from setsail.convert.registry import missing
 from setsail.convert.tensorflow.assembly import Found, assemble, declared, given
+from setsail.convert.tensorflow.signatures import carried
 from setsail.convert.tensorflow.strings import texts
 from setsail.errors import SetsailError
 from setsail.signature import Signature
@@ -35,12 +37,20 @@ _ROWS: Final = 4096  # of 20,000, a dense network's translation has been seen to
 
 
 def convert(path: Path, intent: Intent) -> Conversion:
-    """Convert a `.tflite` file.
+    """Convert a `.tflite` file, every signature of it.
 
     Raises:
         SetsailError: `source.load`, `convert.unsupported`, `convert.run`, `convert.input`.
     """
-    interpreter = _Interpreter(path)
+    takes = {name: sides["inputs"] for name, sides in _opened(path).get_signature_list().items()}
+    if len(takes) < 2:
+        return _one(path, None, intent)
+    return carried(takes, partial(_one, path), intent)
+
+
+def _one(path: Path, name: str | None, intent: Intent) -> Conversion:
+    """One signature, or (None) the file's first graph."""
+    interpreter = _Interpreter(path, name)
     rows = [(interpreter.public[d["name"]], np.dtype(d["dtype"]).name, _shape(d)) for d in interpreter.inputs]
     specs = declared(rows, intent, framework="TensorFlow Lite")
 
@@ -48,7 +58,7 @@ def convert(path: Path, intent: Intent) -> Conversion:
     notes = ("quantised: an ONNX program of it computes in floats between QuantizeLinear and DequantizeLinear",)
     return assemble(
         Found(
-            interpreter.run, specs, lambda _: _Translation(path, interpreter.public), "TensorFlow Lite model", "tflite",
+            interpreter.run, specs, lambda _: _Translation(path, interpreter), "TensorFlow Lite model", "tflite",
             notes if quantised else (), interpreter.programs, _ROWS if quantised else 0,
         ),
         intent,
@@ -60,15 +70,17 @@ class _Translation:
 
     levels: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
-    def __init__(self, path: Path, names: Mapping[str, str]) -> None:
-        self._path, self._names = path, names
+    def __init__(self, path: Path, interpreter: _Interpreter) -> None:
+        self._path, self._interpreter = path, interpreter
 
     def model(self, outputs: Sequence[str]) -> Any:
+        if not self._interpreter.first:
+            raise SetsailError("convert.unsupported", "tf2onnx translates the first graph of a file")
         try:
             translation = importlib.import_module(_TRANSLATION)
         except ModuleNotFoundError as fault:
             raise missing(fault, "tensorflow") or fault from fault
-        return translation.Lite(self._path, self._names).model(outputs)
+        return translation.Lite(self._path, self._interpreter.public).model(outputs)
 
 
 def _shape(detail: Mapping[str, Any]) -> tuple[int | None, ...]:
@@ -77,29 +89,33 @@ def _shape(detail: Mapping[str, Any]) -> tuple[int | None, ...]:
 
 
 class _Interpreter:
-    """A file as a function from arrays to arrays.
+    """A signature of a file, or its first graph, as a function from arrays to arrays.
 
     Attributes:
         inputs, outputs, tensors: the interpreter's own descriptions, in its order.
         public: its names of inputs and outputs -> ours.
+        first: whether the graph is the file's first.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            self._interpreter = _interpreter(str(path))
-            self._interpreter.allocate_tensors()
-        except SetsailError:
-            raise
-        except Exception as fault:
-            raise SetsailError("source.load", f"the interpreter cannot open {path.name}: {type(fault).__name__}",
-                               value=str(fault).strip().partition("\n")[0],
-                               expected="a TensorFlow Lite model of built-in operators") from fault  # fmt: skip
+    def __init__(self, path: Path, name: str | None) -> None:
+        self._path, self._name = path, name
+        self._interpreter = _opened(path)
         self.inputs = list(self._interpreter.get_input_details())
         self.outputs = list(self._interpreter.get_output_details())
         self.tensors = list(self._interpreter.get_tensor_details())
-        self.public = _public([d["name"] for d in self.inputs], "input", self._signature("inputs"))
-        self.public |= _public([d["name"] for d in self.outputs], "output", self._signature("outputs"))
+        self.first = True
+        if name is None:
+            self.public = _public([d["name"] for d in self.inputs], "input", self._signature("inputs"))
+            self.public |= _public([d["name"] for d in self.outputs], "output", self._signature("outputs"))
+            return
+        self._runner = self._interpreter.get_signature_runner(name)
+        takes, gives = self._runner.get_input_details(), self._runner.get_output_details()
+        main, self.inputs, self.outputs = self.inputs, list(takes.values()), list(gives.values())
+        self.public = {detail["name"]: public for public, detail in (*takes.items(), *gives.items())}
+        if len(self.public) < len(takes) + len(gives):
+            raise SetsailError("convert.unsupported", f"signature {name!r} names a tensor twice", field=name,
+                               expected="an input or output each")  # fmt: skip
+        self.first = {(d["name"], d["index"]) for d in main} == {(d["name"], d["index"]) for d in self.inputs}
 
     def _signature(self, side: str) -> list[str]:
         """Names of the file's only signature: what its author called its tensors."""
@@ -108,6 +124,10 @@ class _Interpreter:
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         with silenced(()):
+            if self._name is not None:
+                # Nobody can reset this graph's variables: a state that goes on shows when rows are run again
+                found = self._runner(**{name: np.ascontiguousarray(array) for name, array in inputs.items()})
+                return {name: texts(array) for name, array in found.items()}
             for detail in self._interpreter.get_input_details():
                 shape = inputs[self.public[detail["name"]]].shape
                 if tuple(detail["shape"]) != shape:
@@ -126,7 +146,9 @@ class _Interpreter:
         if any(s.dtype.kind == "string" for s in (*signature.inputs, *signature.outputs)):
             return ()
         sides = {"inputs": self.inputs, "outputs": self.outputs}
-        settings = {side: [self.public[d["name"]] for d in details] for side, details in sides.items()}
+        settings: dict[str, Any] = {side: [self.public[d["name"]] for d in some] for side, some in sides.items()}
+        if self._name is not None:
+            settings["signature"] = self._name
         content = {_ENTRY: self._path.read_bytes()}
         batches = (None, 1) if batch is None and signature.batched else (batch,)
         return tuple(
@@ -140,6 +162,19 @@ def _public(names: Sequence[str], word: str, signature: Sequence[str]) -> dict[s
     if len(names) == 1:
         return {names[0]: given(signature if len(signature) == 1 else (word,), word)[0]}
     return {name: f"{word}_{i}" for i, name in enumerate(names)}
+
+
+def _opened(path: Path) -> Any:
+    try:
+        interpreter = _interpreter(str(path))
+        interpreter.allocate_tensors()
+        return interpreter
+    except SetsailError:
+        raise
+    except Exception as fault:
+        raise SetsailError("source.load", f"the interpreter cannot open {path.name}: {type(fault).__name__}",
+                           value=str(fault).strip().partition("\n")[0],
+                           expected="a TensorFlow Lite model of built-in operators") from fault  # fmt: skip
 
 
 def _interpreter(path: str) -> Any:

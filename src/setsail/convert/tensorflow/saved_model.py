@@ -7,26 +7,22 @@ keep their names; one that cannot be converted is told of in a note.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import tensorflow as tf
 
 from setsail.convert.conversion import Conversion, Intent
-from setsail.convert.onnx.fingerprint import fingerprint
 from setsail.convert.tensorflow.assembly import Found, assemble, declared
 from setsail.convert.tensorflow.graph_operators import HARMLESS
+from setsail.convert.tensorflow.signatures import carried
 from setsail.convert.tensorflow.tracing import Traceable
 from setsail.convert.tensorflow.translation import quiet
 from setsail.errors import SetsailError
-from setsail.signature import TensorSpec
 
 __all__ = ["convert", "convert_directory", "convert_trusted"]
-
-DEFAULT: Final = "serving_default"
 
 
 def convert_directory(path: Path, intent: Intent) -> Conversion:
@@ -74,38 +70,8 @@ def convert(loaded: Any, intent: Intent) -> Conversion:
     if not signatures:
         raise SetsailError("convert.unsupported", "the SavedModel has no signature", expected="a named signature",
                            todo="save it with tf.saved_model.save(model, folder, signatures=…)")  # fmt: skip
-    chosen = _chosen(list(signatures), intent)
     takes = {name: function.structured_input_signature[1] for name, function in signatures.items()}
-    stray = tuple(s for s in intent.inputs if not any(s.name in names for names in takes.values()))
-    made = _one(loaded, chosen, replace(intent, inputs=_of(intent, takes[chosen]) + stray))
-    others: dict[str, Conversion] = {}
-    aliases, notes = {} if chosen == DEFAULT else {chosen: DEFAULT}, []
-    for name in sorted(set(signatures) - {chosen}):
-        try:
-            if name == DEFAULT:
-                raise SetsailError("convert.input", f"--signature {chosen} has taken its place")
-            own = replace(intent, example=None, labels=(), inputs=_of(intent, takes[name]))
-            another = _one(loaded, name, own)
-            twin = next((n for n, known in {DEFAULT: made, **others}.items() if _same(another, known)), None)
-            if twin is None:
-                others[name] = another
-            else:  # Keras exports one function under two names
-                aliases[name] = twin
-        except SetsailError as fault:
-            notes.append(f"signature {name!r} is not carried: {' '.join(fault.what.split())}")
-    notes = [f"signature {chosen!r}", *made.notes, *notes]
-    return replace(made, others=others, aliases=aliases, notes=tuple(notes))
-
-
-def _same(one: Conversion, other: Conversion) -> bool:
-    """Whether two signatures take and give the same, by the same program."""
-    (mine,), (theirs,) = one.programs, other.programs
-    alike = one.signature == other.signature and mine.variant == theirs.variant
-    return alike and fingerprint(mine.files) == fingerprint(theirs.files)
-
-
-def _of(intent: Intent, takes: Mapping[str, Any]) -> tuple[TensorSpec, ...]:
-    return tuple(spec for spec in intent.inputs if spec.name in takes)
+    return carried(takes, partial(_one, loaded), intent)
 
 
 def _one(loaded: Any, name: str, intent: Intent) -> Conversion:
@@ -121,18 +87,6 @@ def _one(loaded: Any, name: str, intent: Intent) -> Conversion:
     # what was loaded is kept by the function we hand on: its variables would die with it
     call = Traceable(partial(_answered, loaded, function), specs)
     return assemble(Found(call.run, specs, call.trace, f"SavedModel signature {name}", "tensorflow"), intent)
-
-
-def _chosen(names: Sequence[str], intent: Intent) -> str:
-    """The name of the default signature."""
-    wanted = intent.signature
-    if wanted is None:
-        wanted = DEFAULT if DEFAULT in names else names[0] if len(names) == 1 else None
-    if wanted is None or wanted not in names:
-        what = f"no signature {wanted!r}" if wanted else "several signatures and none is the default"
-        raise SetsailError("convert.input", f"the SavedModel has {what}", field="--signature", value=wanted,
-                           expected="one of " + ", ".join(names), todo="pass --signature NAME")  # fmt: skip
-    return wanted
 
 
 def _tensors(arguments: Mapping[str, Any]) -> dict[str, Any]:
