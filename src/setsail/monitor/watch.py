@@ -5,7 +5,7 @@ whenever somebody asks) they are counted in the bins of the reference. When more
 for, the rest is not noted: it is a sample, and of no request more than so many rows, because rows that are sent
 together are alike.
 
-While many come, runs of fewer rows than there are arrays to copy are not all noted, so that a row costs about as much
+While many come, runs of no more rows than there are arrays to copy are not all noted, so that a row costs about as much
 however they come.
 """
 
@@ -98,7 +98,7 @@ class Watch:
         self._rows = self._skipped = 0
         asked = [task.output, task.score] if task else []
         self._names = (_named(reference.inputs), sorted({*_named(reference.outputs), *filter(None, asked)}))
-        self._price = len(self._names[0]) + len(self._names[1])
+        self._price = 1 + len(self._names[0]) + len(self._names[1])  # copies, and the call itself
         self._credit = 0
         self._noting, self._counting = Lock(), Lock()
         self._notes: _Notes | None = None
