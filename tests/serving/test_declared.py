@@ -112,3 +112,9 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     merge(tmp_path, {"c": Declared(1)})
     assert read(tmp_path) == told | {"c": Declared(1)}
     assert [p.name for p in tmp_path.iterdir()] == [FILE]
+
+
+def test_any_label_is_written_so_that_it_is_read(tmp_path: Path) -> None:
+    labels = {'"quoted\\': 1, "tab\tand\x7fdel": 2, "größer": 3, "🚀": 4}
+    merge(tmp_path, {"m": Declared(labels=labels)})
+    assert read(tmp_path)["m"].labels == labels

@@ -112,11 +112,11 @@ def merge(root: Path, more: Mapping[str, Declared]) -> None:
     body = {**read(root), **more}
     lines = [_HEAD]
     for name, told in sorted(body.items()):
-        lines.append(f"[models.{json.dumps(name)}]")
+        lines.append(f"[models.{_quoted(name)}]")
         if told.default is not None:
             lines.append(f"default = {told.default}")
         if told.labels:
-            pairs = ", ".join(f"{json.dumps(label)} = {version}" for label, version in told.labels.items())
+            pairs = ", ".join(f"{_quoted(label)} = {version}" for label, version in told.labels.items())
             lines.append(f"labels = {{ {pairs} }}")
         if told.policy.latest:
             lines.append(f"latest = {told.policy.latest}")
@@ -126,6 +126,11 @@ def merge(root: Path, more: Mapping[str, Declared]) -> None:
     part = root / f".{FILE}.part"
     part.write_text("\n".join(lines), encoding="utf-8")
     os.replace(part, root / FILE)
+
+
+def _quoted(text: str) -> str:
+    """As a basic string of TOML: JSON's, but no halves of a pair, and no bare DEL."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _refused(why: str, value: object = None, expected: str | None = None) -> SetsailError:

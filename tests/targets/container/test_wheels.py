@@ -117,3 +117,21 @@ def test_our_own_wheel_is_the_same_every_time_and_can_be_installed(
                            capture_output=True, text=True, timeout=120)  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     assert (tmp_path / "there/setsail/__init__.py").is_file()
+
+
+@pytest.mark.parametrize(
+    ("fields", "licence"),
+    [
+        ("License-Expression: MIT\nLicense: other\n", "MIT"),
+        ("License: BSD\n", "BSD"),
+        ("License: UNKNOWN\nClassifier: License :: OSI Approved :: Apache Software License\n",
+         "Apache Software License"),
+        ("License-File: LICENSE\n", "see LICENSE in the wheel"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_the_licence_is_what_the_wheel_names_or_where_it_lies(fields: str, licence: str, tmp_path: Path) -> None:
+    path = tmp_path / "one-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("one-1.0.dist-info/METADATA", f"Metadata-Version: 2.4\nName: one\nVersion: 1.0\n{fields}")
+    assert wheels._licence(path) == licence

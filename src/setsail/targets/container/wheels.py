@@ -262,9 +262,9 @@ def _member(name: str) -> zipfile.ZipInfo:
 
 
 def _licence(path: Path) -> str:
-    """What a wheel says its licence is: an expression of SPDX, else a short name, else its classifiers.
+    """What a wheel says its licence is: an expression of SPDX, a short name, its classifiers, or where its text lies.
 
-    Source: packaging.python.org, core metadata specification, License-Expression.
+    Source: packaging.python.org, core metadata specification, License-Expression and License-File.
     """
     with zipfile.ZipFile(path) as archive:
         name = next(n for n in archive.namelist() if n.endswith(".dist-info/METADATA") and n.count("/") == 1)
@@ -275,4 +275,5 @@ def _licence(path: Path) -> str:
     if text and "\n" not in text and len(text) < 80 and text.upper() != "UNKNOWN":
         return text
     told = [line.rpartition(" :: ")[2] for line in fields.get_all("Classifier") or () if line.startswith("License ::")]
-    return "; ".join(told)
+    files = fields.get_all("License-File") or ()
+    return "; ".join(told) or (f"see {files[0]} in the wheel" if files else "")
