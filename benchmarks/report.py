@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -113,8 +114,15 @@ def markdown(document: Mapping[str, Any], plot: str = "plot.svg") -> str:
     parts += [_workload_table(workload, rows) for workload in WORKLOADS if any(key[0] == workload for key in rows)]
     parts.append(_settings_table({key[1] for key in rows}))
     if document["skipped"]:
-        parts.append("Not measured:\n\n" + "\n".join(f"- {who}: {why}" for who, why in document["skipped"].items()))
+        parts.append(
+            "Not measured:\n\n" + "\n".join(f"- {who}: {_anywhere(why)}" for who, why in document["skipped"].items())
+        )
     return "\n\n".join(parts) + "\n"
+
+
+def _anywhere(text: str) -> str:
+    """What a process printed, in one line and without this machine's folders."""
+    return re.sub(r"(?:/[\w.+-]+)+/", "", " ".join(text.split()))
 
 
 def _machine_text(document: Mapping[str, Any]) -> str:

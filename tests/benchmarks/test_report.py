@@ -66,12 +66,13 @@ def test_every_promise_is_part_of_the_quick_run() -> None:
 
 def test_the_page_has_medians_settings_and_what_was_skipped() -> None:
     samples = [sample("setsail", rate, round=number) for number, rate in enumerate((90.0, 1100.0, 1000.0))]
-    page = markdown({"machine": MACHINE, "samples": samples, "skipped": {"torchserve": "it needs Java"}}, "p.svg")
+    skipped = {"torchserve": "no Java\n in /some/folder/bin"}
+    page = markdown({"machine": MACHINE, "samples": samples, "skipped": skipped}, "p.svg")
     assert "Medians of 3 interleaved rounds" in page
     assert "| setsail | 2 | 64 | 1,000 | 1 | 2 | 30 | – | – | 0 | 90–1,100 | 3 |" in page
     assert "![The figures as bars](p.svg)" in page
     assert "as installed, no setting changed" in page
-    assert "- torchserve: it needs Java" in page
+    assert "- torchserve: no Java in bin" in page
     assert "raw ASGI on uvicorn | –" not in page
 
 
