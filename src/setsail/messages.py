@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from setsail.errors import SetsailError
 from setsail.letters import Letter
 from setsail.shares import Share
-from setsail.signature import Signature
+from setsail.signature import DEFAULT, Signature
 from setsail.tensors import Array, DType
 
 __all__ = [
@@ -182,7 +182,7 @@ class Request(Struct, frozen=True):
     model: ModelRef
     body: Body
     outputs: tuple[str, ...] | None = None
-    signature: str = "serving_default"
+    signature: str = DEFAULT
     id: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     letter: Callable[[], Letter] | None = None

@@ -20,9 +20,10 @@ import numpy as np
 from setsail.errors import SetsailError
 from setsail.tensors import BY_NAME, NULL, Array, DType, dtype_of, finite
 
-__all__ = ["BATCH", "CONTENTS", "Dim", "Signature", "Sole", "TensorSpec"]
+__all__ = ["BATCH", "CONTENTS", "DEFAULT", "Dim", "Signature", "Sole", "TensorSpec"]
 
 BATCH: Final = "N"
+DEFAULT: Final = "serving_default"  # the signature that a request means which names none; TensorFlow's word for it
 # What a string input may hold instead of text; `request` is a whole request (`letters.py`), for code that reads it.
 CONTENTS: Final = ("image", "bytes", "request")
 Dim = int | str

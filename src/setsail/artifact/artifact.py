@@ -15,7 +15,7 @@ from setsail.artifact import manifest, rendering
 from setsail.artifact.layout import STEPS, Slot
 from setsail.errors import SetsailError
 from setsail.parity import ParityReport
-from setsail.signature import Signature, TensorSpec
+from setsail.signature import DEFAULT, Signature, TensorSpec
 from setsail.steps import Processing
 from setsail.tensors import Array, dtype_of
 from setsail.variants import Variant
@@ -97,7 +97,7 @@ class Artifact:
     @property
     def signatures(self) -> Mapping[str, Artifact]:
         """Every signature by name, `serving_default` (this) first; without aliases."""
-        return {manifest.DEFAULT: self, **self.others}
+        return {DEFAULT: self, **self.others}
 
     @property
     def aliases(self) -> Mapping[str, str]:

@@ -12,18 +12,17 @@ from setsail.artifact.draft import Draft, Facet
 from setsail.artifact.layout import SIGNATURES, STEPS, Limits
 from setsail.errors import SetsailError
 from setsail.parity import ParityReport
-from setsail.signature import CONTENTS, Signature
+from setsail.signature import CONTENTS, DEFAULT, Signature
 from setsail.steps import Processing
 from setsail.tensors import BY_NAME
 from setsail.variants import FORMATS, Variant
 
-__all__ = ["DEFAULT", "FEATURES", "FORMAT", "MOST_SIGNATURES", "NAME", "aliases", "check", "check_signature", "dump",
+__all__ = ["FEATURES", "FORMAT", "MOST_SIGNATURES", "NAME", "aliases", "check", "check_signature", "dump",
            "folder_of", "others", "parse", "processing_of", "signature_of", "turned", "variants_of"]  # fmt: skip
 
 # To change the format: see the end of docs/format.md §4. A feature added here is written as `<feature>@<version>`.
 FORMAT: Final = 1
 FEATURES: Final[frozenset[str]] = frozenset()
-DEFAULT: Final = "serving_default"
 MOST_SIGNATURES: Final = 64
 
 NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"

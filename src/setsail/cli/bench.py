@@ -15,7 +15,6 @@ from typing import Final
 import click
 
 from setsail import artifact
-from setsail.artifact.manifest import DEFAULT
 from setsail.cli.console import Bar, Console
 from setsail.cli.options import verb
 from setsail.errors import SetsailError
@@ -27,6 +26,7 @@ from setsail.loadtest.subject import Subject
 from setsail.loadtest.targets import Started, metadata, place
 from setsail.loadtest.wires import WIRES
 from setsail.server.opening import resolve
+from setsail.signature import DEFAULT
 
 __all__ = ["command"]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from setsail import artifact, packing
-from setsail.artifact.manifest import DEFAULT
 from setsail.cli.console import Console
 from setsail.cli.options import verb
+from setsail.signature import DEFAULT
 
 __all__ = ["command"]
 

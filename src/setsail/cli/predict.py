@@ -13,7 +13,6 @@ from typing import Any, Final
 import click
 
 from setsail import rows
-from setsail.artifact.manifest import DEFAULT
 from setsail.cli.console import Bar, Console, write_document
 from setsail.cli.options import check_folder, verb
 from setsail.errors import SetsailError
@@ -22,7 +21,7 @@ from setsail.rows.files import format_of
 from setsail.server.opening import resolve
 from setsail.serving.model import Model
 from setsail.serving.slices import further
-from setsail.signature import Signature
+from setsail.signature import DEFAULT, Signature
 from setsail.tensors import Array
 
 __all__ = ["command"]

@@ -17,13 +17,13 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from setsail.artifact import Artifact
-from setsail.artifact.manifest import DEFAULT
 from setsail.convert.conversion import Probe
 from setsail.errors import SetsailError
 from setsail.packing.mar import archive, try_archive
 from setsail.packing.rebuilding import Facet, rebuild
 from setsail.packing.trial import Trial, run_trial
 from setsail.parity import ParityReport
+from setsail.signature import DEFAULT
 from setsail.variants import Variant
 
 __all__ = ["TARGETS", "Exported", "export"]

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from setsail import __version__, artifact, binding, caches, convert, isolation
 from setsail.artifact import Artifact, admission, gate, verdict
-from setsail.artifact.manifest import DEFAULT, check_signature
+from setsail.artifact.manifest import check_signature
 from setsail.convert import Source, child, parcel
 from setsail.convert.conversion import Apart, Conversion, Intent, Probe, Program
 from setsail.convert.formats import FORMATS
@@ -23,7 +23,7 @@ from setsail.packing import environment
 from setsail.packing.reference import reference as sketched
 from setsail.packing.trial import Trial, head, run_trial
 from setsail.parity import ParityReport
-from setsail.signature import Signature
+from setsail.signature import DEFAULT, Signature
 
 __all__ = ["PackOptions", "Progress", "pack", "pack_cached"]
 

@@ -12,12 +12,12 @@ from msgspec.structs import replace
 
 from setsail import artifact
 from setsail.artifact import Artifact, verdict
-from setsail.artifact.manifest import DEFAULT
 from setsail.convert.conversion import Probe
 from setsail.packing.environment import Comparison, compared, parsed
 from setsail.packing.index import Answers, ask
 from setsail.packing.trial import Trial, run_trial
 from setsail.parity import ParityReport
+from setsail.signature import DEFAULT
 
 __all__ = ["Verification", "verify"]
 

@@ -44,14 +44,13 @@ from setsail.server.live import live
 from setsail.server.metrics import CONTENT_TYPE, Counted, Metrics
 from setsail.server.route_pages import RoutePages, document
 from setsail.server.watched import Watching
-from setsail.signature import TensorSpec
+from setsail.signature import DEFAULT, TensorSpec
 
 __all__ = ["Admin", "application"]
 
 _LOG = logging.getLogger("setsail.server")
 _Handler = Callable[[HttpRequest], HttpResponse | Awaitable[HttpResponse]]
 _OPENAPI: Final = "setsail.protocols.openapi"  # few who open these pages ask for it
-_DEFAULT: Final = "serving_default"
 _MAX_FORM: Final = 16 << 20  # a photograph
 _FOLDER: Final = files("setsail.server") / "pages"
 _FILES: Final = {"style.css": "text/css", "console.css": "text/css", "console.js": "text/javascript"}
@@ -211,7 +210,7 @@ class Admin:
             pinned=pinned,
             asked=name,
             others=[
-                (_DEFAULT, _query(version=version)),
+                (DEFAULT, _query(version=version)),
                 *((n, _query(version=version, signature=n)) for n in meta.others),
             ],
             query=_query(version=version, signature=other),
@@ -306,12 +305,12 @@ class Admin:
 
 def _meant(request: HttpRequest, meta: ModelMetadata) -> tuple[str, ModelMetadata]:
     """The signature that the query names, and what it takes and gives. Raises `model.signature`."""
-    name = request.query_params.get("signature") or _DEFAULT
-    if name == _DEFAULT:
+    name = request.query_params.get("signature") or DEFAULT
+    if name == DEFAULT:
         return name, meta
     if name not in meta.others:
         raise SetsailError("model.signature", f"model {meta.name!r} has no signature {name!r}", field="signature",
-                           value=name, expected=", ".join((_DEFAULT, *meta.others)))  # fmt: skip
+                           value=name, expected=", ".join((DEFAULT, *meta.others)))  # fmt: skip
     return name, meta.others[name]
 
 

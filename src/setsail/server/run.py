@@ -44,6 +44,7 @@ from setsail.serving.model import predict_rows
 from setsail.serving.repository import Repository
 from setsail.serving.turns import Turns
 from setsail.serving.watchers import Watchers
+from setsail.signature import DEFAULT
 
 if TYPE_CHECKING:
     from setsail.server.metrics import Counted
@@ -162,7 +163,7 @@ class Server:
         answer: tuple[VersionStatus, ...] = self.house.answer(Index(ready_only=True))
         return answer
 
-    def predict(self, X: Any, model: str | None = None, signature: str = "serving_default") -> Any:
+    def predict(self, X: Any, model: str | None = None, signature: str = DEFAULT) -> Any:
         """Answer rows like `setsail.load(path).predict`, by the same path as the wires'.
 
         Args:

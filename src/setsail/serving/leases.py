@@ -14,6 +14,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from setsail.runtime import Runner
+from setsail.signature import DEFAULT
 
 __all__ = ["Facts", "Loaded", "Other"]
 
@@ -52,7 +53,7 @@ class Loaded:
     """
 
     __slots__ = ("_after", "_leases", "_lock", "facts", "line", "others", "runner", "watch")
-    called = "serving_default"  # the name of the signature
+    called = DEFAULT  # the name of the signature
 
     def __init__(self, runner: Runner, facts: Facts) -> None:
         self.runner, self.facts = runner, facts

@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 
 from setsail.artifact import Artifact
-from setsail.artifact.manifest import DEFAULT
 from setsail.catalog import Metadata, ModelMetadata
 from setsail.errors import SetsailError
 from setsail.messages import Body, ModelRef, Request, Response, Rows, Tensor, Tensors
 from setsail.serving.house import House
-from setsail.signature import Signature, TensorSpec
+from setsail.signature import DEFAULT, Signature, TensorSpec
 from setsail.tensors import Array
 
 __all__ = ["Model", "body_of", "predict_rows"]

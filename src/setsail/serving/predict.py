@@ -31,7 +31,7 @@ from setsail.serving.observers import Finished, Observer, tell
 from setsail.serving.table import Table
 from setsail.shares import Run, Share
 from setsail.shortcut import fits
-from setsail.signature import Signature
+from setsail.signature import DEFAULT, Signature
 from setsail.tensors import Array
 
 __all__ = ["Prediction", "Timings", "begin", "conclude", "lease", "predict", "together", "wanted"]
@@ -111,7 +111,7 @@ def begin(
         except BaseException:
             loaded.release()
             raise
-    if request.outputs is None and request.signature == "serving_default":
+    if request.outputs is None and request.signature == DEFAULT:
         return Prediction(request, version, loaded, None, began)
     try:
         meant = loaded.under(request.signature)
@@ -322,11 +322,11 @@ def wanted(meant: Loaded, request: Request, version: Loaded) -> frozenset[str] |
         SetsailError: `model.signature` or `output.unknown`.
     """
     signature = meant.runner.signature
-    if request.signature == "serving_default" or request.signature in version.others:
+    if request.signature == DEFAULT or request.signature in version.others:
         return frozenset([signature.output(name).name for name in request.outputs]) if request.outputs else None
     names = frozenset(spec.name for spec in signature.outputs)
     if request.signature not in names:
-        known = dict.fromkeys(["serving_default", *version.others, *sorted(names)])
+        known = dict.fromkeys([DEFAULT, *version.others, *sorted(names)])
         if TOGETHER in request.signature:
             _check_one_run(request, known, version)
             return None

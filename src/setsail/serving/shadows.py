@@ -30,7 +30,7 @@ from setsail.serving.line import Done, Line
 from setsail.serving.observers import Finished, Observer
 from setsail.serving.predict import Prediction, wanted
 from setsail.serving.table import Table
-from setsail.signature import Signature
+from setsail.signature import DEFAULT, Signature
 from setsail.tensors import Array
 
 __all__ = ["ROOM", "Passage", "Shadows", "agrees"]
@@ -104,7 +104,7 @@ class Shadows:
         if loaded is None or not loaded.acquire():
             return self._count(answer, shadow, "away")
         meant = loaded.under(request.signature)
-        if request.signature != "serving_default":
+        if request.signature != DEFAULT:
             try:
                 wanted(meant, request, loaded)
             except SetsailError:  # so would a client be told

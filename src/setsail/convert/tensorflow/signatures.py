@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
 
 from setsail.convert.conversion import Conversion, Intent
 from setsail.convert.onnx.fingerprint import fingerprint
 from setsail.errors import SetsailError
-from setsail.signature import TensorSpec
+from setsail.signature import DEFAULT, TensorSpec
 
 __all__ = ["carried"]
-
-_DEFAULT: Final = "serving_default"
 
 
 def carried(
@@ -33,13 +30,13 @@ def carried(
     stray = tuple(s for s in intent.inputs if not any(s.name in names for names in takes.values()))
     made = one(chosen, replace(intent, inputs=_of(intent, takes[chosen]) + stray))
     others: dict[str, Conversion] = {}
-    aliases, notes = {} if chosen == _DEFAULT else {chosen: _DEFAULT}, []
+    aliases, notes = {} if chosen == DEFAULT else {chosen: DEFAULT}, []
     for name in sorted(takes.keys() - {chosen}):
         try:
-            if name == _DEFAULT:
+            if name == DEFAULT:
                 raise SetsailError("convert.input", f"--signature {chosen} has taken its place")
             another = one(name, replace(intent, example=None, labels=(), inputs=_of(intent, takes[name])))
-            twin = next((n for n, known in {_DEFAULT: made, **others}.items() if _same(another, known)), None)
+            twin = next((n for n, known in {DEFAULT: made, **others}.items() if _same(another, known)), None)
             if twin is None:
                 others[name] = another
             else:  # Keras exports one function under two names
@@ -65,7 +62,7 @@ def _of(intent: Intent, names: Collection[str]) -> tuple[TensorSpec, ...]:
 def _chosen(names: Sequence[str], wanted: str | None) -> str:
     """The name of the default signature."""
     if wanted is None:
-        wanted = _DEFAULT if _DEFAULT in names else names[0] if len(names) == 1 else None
+        wanted = DEFAULT if DEFAULT in names else names[0] if len(names) == 1 else None
     if wanted is None or wanted not in names:
         what = f"no signature {wanted!r}" if wanted else "several signatures and none is the default"
         raise SetsailError("convert.input", f"the source has {what}", field="--signature", value=wanted,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from setsail.catalog import ModelMetadata
-from setsail.signature import TensorSpec
+from setsail.signature import DEFAULT, TensorSpec
 
 __all__ = ["BACKEND", "NO_LIMIT", "configuration", "properties"]
 
@@ -46,7 +46,7 @@ def properties(meta: ModelMetadata) -> dict[str, str]:
     """
     if not meta.others:
         return {}
-    names = ("serving_default", *meta.others)
+    names = (DEFAULT, *meta.others)
     told = {f"signature.{name}": str(other.signature) for name, other in meta.others.items()}
     return {"signatures": ",".join(names), **told}
 

@@ -32,6 +32,7 @@ from setsail.protocols.open_inference.refusals import refuse_parameters, signatu
 from setsail.protocols.open_inference.tensors import from_bytes, from_list
 from setsail.protocols.open_inference.unread import ANY_NAME, MEMO, Heads
 from setsail.protocols.routes import Exchange, Params, model_ref
+from setsail.signature import DEFAULT
 
 __all__ = ["infer", "infer_any_name"]
 
@@ -115,7 +116,7 @@ def _read(request: HttpRequest, params: Params, memo: Memo) -> Exchange:
     else:
         tensors = [from_list(item) for item in body.inputs]
     wanted = tuple([w.name for w in body.outputs]) if body.outputs else None
-    signature = signature_of(body.parameters) if extended else "serving_default"
+    signature = signature_of(body.parameters) if extended else DEFAULT
     ask = Request(model_ref(params), Tensors(tuple(tensors)), wanted, signature, body.id, body.parameters)
     if not extended:
         return Exchange(ask, AnswerForm(body.id, wanted).encode if wanted or body.id else encode_plainly)

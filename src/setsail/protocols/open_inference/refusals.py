@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from setsail.errors import SetsailError
+from setsail.signature import DEFAULT
 
 __all__ = [
     "LAST_RESPONSE", "OPERATIONS", "load_parameters", "no_repository", "refuse_operation", "refuse_parameters",
@@ -82,7 +83,7 @@ def signature_of(parameters: Mapping[str, Any]) -> str:
     Raises:
         SetsailError: `request.form` where it is no text.
     """
-    named = parameters.get("signature", "serving_default")
+    named = parameters.get("signature", DEFAULT)
     if not isinstance(named, str):
         raise SetsailError("request.form", "parameter 'signature' is no text", field="parameters.signature",
                            value=named, expected="the name of a signature")  # fmt: skip

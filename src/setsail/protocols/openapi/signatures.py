@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from setsail.catalog import ModelMetadata
 from setsail.protocols.curl import NAMED
 from setsail.protocols.openapi.tensors import Schema
-from setsail.signature import Signature
+from setsail.signature import DEFAULT, Signature
 
 __all__ = ["Signed", "named", "signed", "stated"]
-
-_DEFAULT: Final = "serving_default"
 
 
 class Signed(ModelMetadata, frozen=True):
@@ -26,7 +24,7 @@ class Signed(ModelMetadata, frozen=True):
 
 def signed(meta: ModelMetadata) -> list[Signed]:
     """The signatures of a model that differ, the default one first."""
-    groups: dict[Signature, list[str]] = {meta.signature: [_DEFAULT]}
+    groups: dict[Signature, list[str]] = {meta.signature: [DEFAULT]}
     for name, other in meta.others.items():
         groups.setdefault(other.signature, []).append(name)
     groups[meta.signature] += [s.name for s in meta.signature.outputs if s.name not in meta.others]

@@ -15,8 +15,9 @@ from setsail.protocols.http import HttpReply, HttpRequest
 from setsail.protocols.routes import Exchange, Params, model_ref
 from setsail.protocols.tf_serving.predict import decode_b64
 from setsail.protocols.tf_serving.results import classes, regressed
-from setsail.protocols.tf_serving.wire import DEFAULT_SIGNATURE, answered
+from setsail.protocols.tf_serving.wire import answered
 from setsail.protocols.values import array_json, dump, parse_first
+from setsail.signature import DEFAULT
 
 __all__ = ["classify", "columns", "regress"]
 
@@ -55,7 +56,7 @@ def _asked(request: HttpRequest, params: Params) -> Request:
     examples = body.get("examples") if isinstance(body, dict) else None
     if not isinstance(examples, list):
         raise _form("the body has no list of examples", "examples", examples, '{"examples": [{feature: value, …}, …]}')
-    signature = body.get("signature_name", DEFAULT_SIGNATURE)
+    signature = body.get("signature_name", DEFAULT)
     if not isinstance(signature, str):
         raise _form("signature_name is no text", "signature_name", signature, "a name")
     context = _features("context", body["context"]) if "context" in body else {}

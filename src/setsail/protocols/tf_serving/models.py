@@ -9,9 +9,9 @@ from setsail.catalog import STATES, Index, IsLive, Metadata, ModelMetadata, Stat
 from setsail.messages import ModelRef
 from setsail.protocols.http import JSON_HEADERS, HttpReply, HttpRequest
 from setsail.protocols.routes import Exchange, Params, model_ref
-from setsail.protocols.tf_serving.wire import DEFAULT_SIGNATURE, answered
+from setsail.protocols.tf_serving.wire import answered
 from setsail.protocols.values import dump
-from setsail.signature import Signature, TensorSpec
+from setsail.signature import DEFAULT, Signature, TensorSpec
 
 __all__ = ["METHOD_NAME", "alive", "metadata", "metadata_json", "names", "signatures_of", "status", "union"]
 
@@ -74,7 +74,7 @@ def signatures_of(meta: ModelMetadata) -> dict[str, tuple[Signature, tuple[Tenso
     """The signatures a model has here, and what each answers: one for every output of the default one, that one, and
     the model's others, whose names come before outputs'."""
     found = {spec.name: (meta.signature, (spec,)) for spec in meta.signature.outputs}
-    whole = {DEFAULT_SIGNATURE: meta, **meta.others}
+    whole = {DEFAULT: meta, **meta.others}
     return found | {
         name: (one.signature, tuple(one.signature.output(n) for n in one.signature.defaults))
         for name, one in whole.items()

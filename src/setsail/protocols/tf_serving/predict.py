@@ -20,7 +20,7 @@ from setsail.protocols.digits import Memo, one_row
 from setsail.protocols.http import JSON_HEADERS, HttpReply, HttpRequest
 from setsail.protocols.identified import HEADER, identified
 from setsail.protocols.routes import Exchange, Params, model_ref
-from setsail.protocols.tf_serving.wire import DEFAULT_SIGNATURE, answered
+from setsail.protocols.tf_serving.wire import answered
 from setsail.protocols.values import (
     BARE,
     UNREAD,
@@ -36,6 +36,7 @@ from setsail.protocols.values import (
     value_rows,
 )
 from setsail.shares import Share
+from setsail.signature import DEFAULT
 from setsail.tensors import Array
 
 __all__ = ["COLUMNS", "decode_b64", "encode_rows", "predict"]
@@ -46,7 +47,7 @@ class _Sent(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
     instances: list[Any] | msgspec.UnsetType = msgspec.UNSET
     inputs: Any = msgspec.UNSET
-    signature_name: str = DEFAULT_SIGNATURE
+    signature_name: str = DEFAULT
 
 
 _read: Final = msgspec.json.Decoder(_Sent).decode
@@ -86,7 +87,7 @@ def _learn(raw: bytes, count: int) -> Form | None:
         sent = _read(raw)
     except UNREAD:
         return None
-    if (sent.instances is msgspec.UNSET) == (sent.inputs is msgspec.UNSET) or sent.signature_name != DEFAULT_SIGNATURE:
+    if (sent.instances is msgspec.UNSET) == (sent.inputs is msgspec.UNSET) or sent.signature_name != DEFAULT:
         return None
     if sent.inputs is msgspec.UNSET:
         return one_row(count) if sent.instances == [[]] else None
@@ -145,7 +146,7 @@ def _form(body: Any) -> _Sent:
             value=sorted(body) if isinstance(body, dict) else body,
             expected='{"instances": [row, …]} or {"inputs": {name: values, …}}',
         )
-    signature = body.get("signature_name", DEFAULT_SIGNATURE)
+    signature = body.get("signature_name", DEFAULT)
     if not isinstance(signature, str):
         raise SetsailError(
             "request.form", "signature_name is no text", field="signature_name", value=signature, expected="a name"

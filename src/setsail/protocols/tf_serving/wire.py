@@ -10,9 +10,8 @@ from setsail.protocols.http import JSON_HEADERS, HttpReply, error_reply
 from setsail.protocols.routes import Wire
 from setsail.protocols.values import dump
 
-__all__ = ["DEFAULT_SIGNATURE", "ORIGINAL", "WIRE", "answered", "told"]
+__all__ = ["ORIGINAL", "WIRE", "answered", "told"]
 
-DEFAULT_SIGNATURE: Final = "serving_default"
 _PAGE: Final = "docs/wires/tf-serving.md"
 _MALFORMED: Final = frozenset(("request.path", "request.method"))
 _MISSING: Final = frozenset(("model.unknown", "model.version", "model.not_ready", "model.failed"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from setsail.artifact.manifest import DEFAULT
+from setsail.signature import DEFAULT
 from setsail.targets import Option
 from setsail.targets.browser.planning import plan
 

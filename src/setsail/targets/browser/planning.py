@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from setsail.artifact import Artifact
-from setsail.artifact.manifest import DEFAULT
 from setsail.errors import SetsailError
-from setsail.signature import Signature
+from setsail.signature import DEFAULT, Signature
 from setsail.targets import Piece, Proof, megabytes
 from setsail.targets.browser import fitness, proving, runtime
 from setsail.targets.browser.declarations import declarations

@@ -12,11 +12,10 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from setsail.artifact import Artifact
-from setsail.artifact.manifest import DEFAULT
 from setsail.errors import SetsailError
 from setsail.loadtest.wires import WIRES
 from setsail.parity import Check, compare
-from setsail.signature import Signature, TensorSpec
+from setsail.signature import DEFAULT, Signature, TensorSpec
 from setsail.targets.container.room import Room
 from setsail.tensors import NULL, Array
 

@@ -15,7 +15,7 @@ from setsail.protocols.grpc.pool import message, parse
 from setsail.protocols.grpc.tf_serving.spec import model_ref, signature
 from setsail.protocols.tf_serving.examples import columns
 from setsail.protocols.tf_serving.results import classes, regressed
-from setsail.protocols.tf_serving.wire import DEFAULT_SIGNATURE
+from setsail.signature import DEFAULT
 
 __all__ = ["classify", "multi_inference", "regress"]
 
@@ -77,12 +77,12 @@ def _task(index: int, task: Any) -> tuple[str, Callable[[Response], Any]]:
 
 def _narrowed(response: Response, named: str) -> Response:
     """One of several tasks' outputs of what they had the model answer."""
-    if named == DEFAULT_SIGNATURE:
+    if named == DEFAULT:
         return response
     if named not in response.outputs:
         raise SetsailError("model.signature", f"model {response.model!r} has no signature {named!r}",
                            field="signature_name", value=named,
-                           expected=", ".join([DEFAULT_SIGNATURE, *response.outputs]))  # fmt: skip
+                           expected=", ".join([DEFAULT, *response.outputs]))  # fmt: skip
     return replace(response, outputs={named: response.outputs[named]}, defaults=(named,))
 
 

@@ -10,7 +10,8 @@ from setsail.errors import SetsailError
 from setsail.messages import ModelRef
 from setsail.protocols import routes
 from setsail.protocols.grpc.pool import message, parse
-from setsail.protocols.tf_serving.wire import DEFAULT_SIGNATURE, told
+from setsail.protocols.tf_serving.wire import told
+from setsail.signature import DEFAULT
 
 __all__ = ["WIRE", "model_ref", "named", "signature", "status"]
 
@@ -38,7 +39,7 @@ def model_ref(spec: Any) -> ModelRef:
 
 
 def signature(spec: Any) -> str:
-    return spec.signature_name or DEFAULT_SIGNATURE
+    return spec.signature_name or DEFAULT
 
 
 def named(data: bytes | memoryview) -> ModelRef | None:
