@@ -69,12 +69,18 @@ def _kernel(value: Any, order: Sequence[int], rank: int) -> Any:
     return turned[None] if rank == 1 else turned
 
 
-def conv(x: Sequence[Any], at: Attributes) -> Any:
-    picture, kernel = tensor(x[0]), x[1]
+def _operands(x: Sequence[Any], at: Attributes, name: str) -> tuple[Any, Any, tuple[int, ...], int, int]:
+    """The picture, the kernel and its shape, how many axes it moves over, and the groups. Raises `Unknown`."""
+    kernel = x[1]
     shape = kernel.array.shape if isinstance(kernel, Constant) else tuple(kernel.shape)
-    rank, groups = len(shape) - 2, at.get("group", 1)
+    rank = len(shape) - 2
     if rank not in (1, 2, 3) or None in shape:
-        raise Unknown(f"Conv over {rank} axes")
+        raise Unknown(f"{name} over {rank} axes")
+    return tensor(x[0]), kernel, shape, rank, at.get("group", 1)
+
+
+def conv(x: Sequence[Any], at: Attributes) -> Any:
+    picture, kernel, shape, rank, groups = _operands(x, at, "Conv")
     word, both = _padding(at, rank)
     strides, dilations = _steps(at, "strides", rank), _steps(at, "dilations", rank)
     given = _padded(_last(picture), both)
@@ -107,11 +113,7 @@ def _grouped(x: Any, kernel: Any, groups: int, strides: list[int], dilations: li
 
 def conv_transpose(x: Sequence[Any], at: Attributes) -> Any:
     """The full product, cut by the padding. A kernel is `[in, out / groups, …]`."""
-    picture, kernel = tensor(x[0]), x[1]
-    shape = kernel.array.shape if isinstance(kernel, Constant) else tuple(kernel.shape)
-    rank, groups = len(shape) - 2, at.get("group", 1)
-    if rank not in (1, 2, 3) or None in shape:
-        raise Unknown(f"ConvTranspose over {rank} axes")
+    picture, kernel, shape, rank, groups = _operands(x, at, "ConvTranspose")
     automatic = at.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
     if automatic or at.get("output_shape") or set(at.get("dilations") or [1]) != {1}:
         raise Unknown("ConvTranspose with auto_pad, output_shape or dilations")

@@ -8,6 +8,7 @@ Rows with more to them stand in `reshaping.py`, `layers.py` and `ensembles.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from typing import Any, Final
 
 import numpy as np
@@ -54,13 +55,7 @@ def _divide(a: Any, b: Any) -> Any:
 
 
 def _many(call: Callable[[Any, Any], Any]) -> Operator:
-    def run(x: Sequence[Any], at: Attributes) -> Any:
-        found = x[0]
-        for other in x[1:]:
-            found = call(found, other)
-        return found
-
-    return run
+    return lambda x, at: reduce(call, x)
 
 
 def _power(x: Sequence[Any], at: Attributes) -> Any:

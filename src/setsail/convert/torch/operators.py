@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from typing import Any, Final
 
 import torch
@@ -107,13 +108,7 @@ def _clip(x: Sequence[Any], at: Attributes) -> Any:
 
 
 def _many(call: Callable[[Any, Any], Any]) -> Operator:
-    def run(x: Sequence[Any], at: Attributes) -> Any:
-        found = x[0]
-        for other in x[1:]:
-            found = call(found, other)
-        return found
-
-    return run
+    return lambda x, at: reduce(call, x)
 
 
 # -- shapes -------------------------------------------------------------------------------------------------------
